@@ -1,0 +1,135 @@
+"""The embedded task set: small repositories of our own, in SWE-bench's instance format.
+
+Each task is a folder of plain files: `task.toml` (identity, level, test lists), `issue.md` (the problem
+statement), `gold.patch`, `tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with
+the bug in it. Whatever would mean something to the git around it is stored under another name (`_STORED_AS`).
+
+Guaranteed, and held by tests/test_quick_tasks.py:
+- A repository is built without network, and its one commit has the same sha on every machine, whatever the git
+  configuration, the environment, the umask or the clock there. That sha is the `base_commit`.
+- At the base with `tests.patch`, every FAIL_TO_PASS test fails and every PASS_TO_PASS test passes; with
+  `gold.patch` on top everything passes. `gold.patch` touches no test, `tests.patch` nothing else.
+- The repositories need nothing but Python 3.11 or newer, and their suites run in milliseconds.
+
+Levels: 1 one wrong token; 2 a small slip, such as swapped arguments or lines; 3 a missing statement or
+condition; 4 two edits in different files that help only together. In half of the tasks one visible test fails
+at the base already, as in a project whose last push broke the build; in the others only hidden tests do.
+
+Any change under a `repo/` changes its base commit: `python -m tasks.quick` brings the task files up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+__all__ = ["TEST_COMMAND", "build_repository", "instances"]
+
+TEST_COMMAND = "python -m unittest discover -v -s tests -t ."
+"""Runs the whole suite of any of these repositories; visible tests and verification alike."""
+
+_HERE = Path(__file__).parent
+_STORED_AS = {".gitignore": "gitignore"}
+_IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (
+        ("NAME", "Quick Tasks"),
+        ("EMAIL", "quick@example.org"),
+        ("DATE", "2024-01-01T00:00:00+0000"),
+    )
+}
+
+
+def instances() -> list[dict[str, Any]]:
+    """Every task as a SWE-bench instance, with `level` and `test_command` besides; by level, then by name."""
+    found = [_instance(path.parent) for path in _HERE.glob("*/task.toml")]
+    return sorted(found, key=lambda instance: (instance["level"], instance["instance_id"]))
+
+
+def build_repository(name: str, target: Path) -> str:
+    """Create the repository of a task, given its slug or instance id, in an absent or empty folder.
+
+    Returns the sha of its only commit, on the branch `main`. Raises KeyError for an unknown task, and
+    FileExistsError, with nothing written, when there is something in the folder already.
+    """
+    from git import Git
+
+    source = _folder(name) / "repo"
+    target = Path(target).resolve()
+    target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise FileExistsError(f"{target} is not empty; nothing was written")
+    _copy(source, target)
+    shell = Git(target)
+    shell.update_environment(**_environment(target))
+    shell.init("--quiet", "--template=", "--initial-branch=main")
+    shell.add("--all", "--force")
+    # Without the option, git would start a process of its own to look after the new repository.
+    shell(c="maintenance.auto=false").commit("--quiet", "--no-verify", "--message", "Import")
+    return str(shell.rev_parse("HEAD"))
+
+
+def _folder(name: str) -> Path:
+    """The folder of a task: `quick__ledger-1` and `ledger` are the same one."""
+    slug = name.removeprefix("quick__").removesuffix("-1")
+    folder = _HERE / slug
+    if not slug.isidentifier() or not (folder / "task.toml").is_file():
+        known = ", ".join(sorted(path.parent.name for path in _HERE.glob("*/task.toml")))
+        raise KeyError(f"no task {name!r} in the quick set; there are {known}")
+    return folder
+
+
+def _instance(folder: Path) -> dict[str, Any]:
+    facts = tomllib.loads((folder / "task.toml").read_text(encoding="utf-8"))
+    return {
+        "instance_id": facts["instance_id"],
+        "repo": facts["repo"],
+        "base_commit": facts["base_commit"],
+        "version": facts["version"],
+        "problem_statement": (folder / "issue.md").read_text(encoding="utf-8"),
+        "patch": (folder / "gold.patch").read_text(encoding="utf-8"),
+        "test_patch": (folder / "tests.patch").read_text(encoding="utf-8"),
+        "FAIL_TO_PASS": facts["FAIL_TO_PASS"],
+        "PASS_TO_PASS": facts["PASS_TO_PASS"],
+        "level": facts["level"],
+        "test_command": TEST_COMMAND,
+    }
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files byte by byte, each with mode 644 and under the name that it has in the repository."""
+    names = {stored: name for name, stored in _STORED_AS.items()}
+    for path in sorted(source.rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue  # a suite that somebody ran right here leaves caches behind
+        relative = path.relative_to(source)
+        copy = target / relative.with_name(names.get(relative.name, relative.name))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o644)
+
+
+def _environment(target: Path) -> dict[str, str]:
+    """What git needs to be told so that nothing around it can change a single byte of the commit.
+
+    GitPython can set variables, but not unset them; so all that might be inherited, for example by a run
+    inside of a git hook, is overwritten.
+    """
+    metadata = target / ".git"
+    return _IDENTITY | {
+        "GIT_DIR": str(metadata),
+        "GIT_WORK_TREE": str(target),
+        "GIT_INDEX_FILE": str(metadata / "index"),
+        "GIT_OBJECT_DIRECTORY": str(metadata / "objects"),
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_COUNT": "0",
+        "GIT_CONFIG_PARAMETERS": "",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "HOME": os.devnull,
+        "XDG_CONFIG_HOME": os.devnull,
+    }

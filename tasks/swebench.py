@@ -1,0 +1,113 @@
+"""SWE-bench's own grading: its test spec, log parsers and FAIL_TO_PASS / PASS_TO_PASS rules.
+
+`swebench.harness` lives in a process of its own, started at the first patch: importing it
+takes 1.5 s, 170 MB and changes the environment. The process answers length-prefixed JSON
+on its standard streams and ends when its input does, so it never outlives the runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import sys
+from asyncio.subprocess import PIPE, Process
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tasks.grading import Grade, GraderFailed
+from tasks.task import Task, TaskError
+
+__all__ = ["SwebenchGrader"]
+
+LENGTH = struct.Struct(">I")
+ROOT = Path(__file__).resolve().parent.parent
+BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swebench import answer_all; answer_all()"
+
+
+class SwebenchGrader:
+    """What `swebench.harness` says of the log of its own eval script. Raises `TaskError` if it is not installed."""
+
+    def __init__(self) -> None:
+        if find_spec("swebench") is None:
+            raise TaskError("these tasks are graded by SWE-bench's own harness: pip install 'coding-monkeys[swebench]'")
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def script(self, task: Task) -> str:
+        return str(await self._ask({"ask": "script", "instance": dict(task.instance)}))
+
+    async def grade(self, task: Task, log: bytes) -> Grade:
+        question = {"ask": "grade", "instance": dict(task.instance), "log": log.decode("utf-8", "replace")}
+        return Grade(**await self._ask(question))
+
+    async def _ask(self, question: dict[str, Any]) -> Any:
+        async with self._turn:
+            if self._process is None or self._process.returncode is not None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", BOOT, stdin=PIPE, stdout=PIPE
+                )
+            writer, reader = self._process.stdin, self._process.stdout
+            assert writer is not None
+            assert reader is not None
+            text = json.dumps(question).encode()
+            try:
+                writer.write(LENGTH.pack(len(text)) + text)
+                await writer.drain()
+                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                answer = json.loads(await reader.readexactly(length))
+            except (OSError, EOFError) as error:
+                raise GraderFailed(f"SWE-bench's grader died ({type(error).__name__}: {error})") from None
+        if "error" in answer:
+            raise GraderFailed(f"SWE-bench's grader failed on {question['instance']['instance_id']}: {answer['error']}")
+        return answer["is"]
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            await self._process.wait()
+            self._process = None
+
+
+# From here on: inside the grading process.
+
+
+def answer_all() -> None:
+    """Answer questions until the input ends. Nothing but answers may reach the real standard output."""
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr
+    while head := sys.stdin.buffer.read(LENGTH.size):
+        question = json.loads(sys.stdin.buffer.read(LENGTH.unpack(head)[0]))
+        try:
+            answer = {"is": _answer(question)}
+        except Exception as error:  # whatever a log or an instance does to the harness is told, not died of
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        text = json.dumps(answer).encode()
+        answers.write(LENGTH.pack(len(text)) + text)
+        answers.flush()
+
+
+def _answer(question: dict[str, Any]) -> Any:
+    from swebench.harness.utils import make_test_spec
+
+    spec = make_test_spec(question["instance"])
+    if question["ask"] == "script":
+        return spec.eval_script  # the row's own script, with the exit code recorded besides
+    return _grade(spec, question["log"])
+
+
+def _grade(spec: Any, log: str) -> dict[str, Any]:
+    import tempfile
+
+    from swebench.harness.grading import get_eval_report
+
+    prediction = {"instance_id": spec.instance_id, "model_name_or_path": "", "model_patch": "a patch"}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write(log)
+        file.flush()
+        report = get_eval_report(spec, prediction, file.name, include_tests_status=True)[spec.instance_id]
+    tests: dict[str, str] = {}
+    for lists in report.get("tests_status", {}).values():
+        tests |= dict.fromkeys(lists["success"], "passed") | dict.fromkeys(lists["failure"], "failed")
+    reason = report.get("infra_failure_reason") or ("" if tests else "the log holds no test results")
+    return {"resolved": bool(report["resolved"]), "tests": tests, "reason": str(reason)}
