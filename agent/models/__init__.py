@@ -1,0 +1,62 @@
+"""Models: who answers. `make_model` finds one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.models.model import Call, ContextExceeded, Model, ModelError, ModelRefused, ModelUnavailable, Reply
+from tasks.task import TaskSet
+
+__all__ = [
+    "BUILT_IN",
+    "Call",
+    "ContextExceeded",
+    "Model",
+    "ModelError",
+    "ModelRefused",
+    "ModelUnavailable",
+    "Reply",
+    "make_model",
+]
+
+BUILT_IN = ("monkey", "replay:gold", "replay:empty", "replay:PREDICTIONS", "scripted:FILE")
+
+
+def make_model(
+    name: str,
+    tasks: TaskSet,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> Model:
+    """The model called `name`: one of `BUILT_IN`, or one that a chat-completions server at `base_url` knows.
+
+    Raises `ModelRefused` when there is none.
+    """
+    kind, _, rest = name.partition(":")
+    if base_url is None:
+        from agent.models.scripted import Replay, Scripted
+
+        if name == "monkey":
+            from agent.models.monkey import Monkey
+
+            return Monkey()
+        if name == "replay:gold":
+            return Replay({task.id: [task.patch] for task in tasks.tasks}, name)
+        if name == "replay:empty":
+            return Replay({}, name)
+        if kind == "replay" and rest:
+            return Replay.from_predictions(Path(rest))
+        if kind == "scripted" and rest:
+            return Scripted.from_file(Path(rest))
+        if not api_key:
+            raise ModelRefused(
+                f"there is no model {name!r}: built in are {', '.join(BUILT_IN)}; "
+                "for a served model give --base-url URL, or set OPENAI_API_KEY for the OpenAI endpoint"
+            )
+    from agent.models.chat import ChatModel
+
+    return ChatModel(name, base_url, api_key, sampling or {})

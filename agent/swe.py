@@ -1,0 +1,164 @@
+"""The front door of the main job: `python -m agent.swe --attempts 250`. Argument parsing only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, then sample. Returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    # Imported after parsing, so that --help and a mistyped option answer at once.
+    from agent.loop import AttemptLimits
+    from envs import Limits
+    from monkeys.run import Settings, sample_run
+
+    sampling = {
+        name: value
+        for name in ("temperature", "top_p", "max_tokens")
+        if (value := getattr(arguments, name)) is not None
+    }
+    settings = Settings(
+        tasks=arguments.tasks,
+        ids=tuple(arguments.ids or ()),
+        model=arguments.model,
+        base_url=arguments.base_url,
+        api_key_env=arguments.api_key_env,
+        sampling=sampling,
+        attempts=arguments.attempts,
+        workers=arguments.workers,
+        retries=arguments.retries,
+        seed=arguments.seed,
+        attempt=AttemptLimits(arguments.max_turns, arguments.max_attempt_tokens, arguments.max_attempt_seconds),
+        sandbox=arguments.sandbox,
+        limits=Limits(memory_mb=arguments.memory_mb, command_seconds=arguments.command_seconds),
+        verify=not arguments.no_verify,
+        verify_seconds=arguments.verify_seconds,
+        verify_workers=arguments.verify_workers,
+        run=arguments.run,
+        runs=arguments.runs,
+        quiet=arguments.quiet,
+    )
+    return sample_run(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m agent.swe",
+        description="Sample many agent trajectories per issue, verify them with its tests, and measure coverage.",
+        epilog="Give the same command again to go on with a run; a larger --attempts tops it up.",
+    )
+    what = parser.add_argument_group("what is sampled")
+    what.add_argument(
+        "--tasks",
+        default="quick",
+        metavar="SET",
+        help="quick, a .jsonl file in SWE-bench's format, or lite, verified, full (from the hub)",
+    )
+    what.add_argument("--ids", nargs="+", metavar="ID", help="only these instances")
+    what.add_argument(
+        "--attempts", type=_at_least(1), default=250, metavar="N", help="attempts per issue (default %(default)s)"
+    )
+    what.add_argument("--seed", type=int, default=0, help="the run's seed; each attempt's is derived from it")
+    model = parser.add_argument_group("the model")
+    model.add_argument(
+        "--model",
+        default="monkey",
+        metavar="NAME",
+        help="monkey, replay:gold, replay:empty, replay:PREDICTIONS, scripted:FILE, or a served model's name",
+    )
+    model.add_argument(
+        "--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://127.0.0.1:8000/v1"
+    )
+    model.add_argument(
+        "--api-key-env",
+        default="OPENAI_API_KEY",
+        metavar="VAR",
+        help="environment variable that holds the key (default %(default)s)",
+    )
+    model.add_argument("--temperature", type=float, metavar="T", help="left to the server if not given")
+    model.add_argument("--top-p", type=float, metavar="P")
+    model.add_argument("--max-tokens", type=_at_least(1), metavar="N", help="completion tokens per turn")
+    attempt = parser.add_argument_group("limits of an attempt")
+    attempt.add_argument("--max-turns", type=_at_least(1), default=40, metavar="N", help="default %(default)s")
+    attempt.add_argument(
+        "--max-attempt-tokens",
+        type=_at_least(1),
+        default=2_000_000,
+        metavar="N",
+        help="prompt and completion, all turns (default %(default)s)",
+    )
+    attempt.add_argument(
+        "--max-attempt-seconds", type=_seconds, default=3600.0, metavar="S", help="default %(default)s"
+    )
+    attempt.add_argument(
+        "--command-seconds", type=_seconds, default=120.0, metavar="S", help="one command (default %(default)s)"
+    )
+    attempt.add_argument("--memory-mb", type=_at_least(16), default=2048, metavar="MB", help="default %(default)s")
+    how = parser.add_argument_group("how it runs")
+    how.add_argument(
+        "--sandbox", choices=("local", "docker"), help="default: docker for issues that name an image, else local"
+    )
+    how.add_argument(
+        "--workers", type=_at_least(1), default=8, metavar="N", help="attempts at once (default %(default)s)"
+    )
+    how.add_argument(
+        "--retries",
+        type=_at_least(0),
+        default=3,
+        metavar="N",
+        help="how often a slot is filled again after an infra error (default %(default)s)",
+    )
+    how.add_argument("--no-verify", action="store_true", help="sample only; run again without this to verify")
+    how.add_argument(
+        "--verify-workers",
+        type=_at_least(1),
+        default=os.cpu_count() or 2,
+        metavar="N",
+        help="verifications at once (default: the processors)",
+    )
+    how.add_argument(
+        "--verify-seconds",
+        type=_seconds,
+        default=1800.0,
+        metavar="S",
+        help="one run of the hidden tests (default %(default)s)",
+    )
+    how.add_argument("--run", metavar="NAME", help="the run's name (default: from tasks, model and configuration)")
+    how.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default %(default)s)"
+    )
+    how.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
+        return value
+
+    return whole
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

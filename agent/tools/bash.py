@@ -1,0 +1,21 @@
+"""`bash`: run a shell command in the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from agent.tools.tool import Workspace, render
+
+
+class Bash:
+    name = "bash"
+    description = "Run a shell command in the repository. Each call starts a new shell there. There is no network."
+    parameters: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {"command": {"type": "string", "description": "The command."}},
+        "required": ["command"],
+    }
+
+    async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
+        return render(await workspace.shell(arguments["command"]))

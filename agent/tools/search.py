@@ -1,0 +1,29 @@
+"""`search`: lines that match a regular expression."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from agent.tools.tool import Workspace, render
+
+MATCHES = 200
+
+
+class Search:
+    name = "search"
+    description = "Find lines that match an extended regular expression, as path:line:text."
+    parameters: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {
+            "pattern": {"type": "string", "description": "Extended regular expression."},
+            "path": {"type": "string", "description": "File or folder to look in; the whole repository if left out."},
+        },
+        "required": ["pattern"],
+    }
+
+    async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
+        pattern, path = shlex.quote(arguments["pattern"]), shlex.quote(arguments.get("path") or ".")
+        done = await workspace.shell(f"grep -rnIE --exclude-dir=.git -e {pattern} -- {path} | head -{MATCHES}")
+        return render(done) if done.output else "[no match]"

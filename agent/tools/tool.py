@@ -1,0 +1,59 @@
+"""What a model may do: the interface of a tool, and what a tool works on.
+
+A tool turns arguments into an observation, a text that the model reads. A mistake of
+the model (no such file, text not found) is an observation too: `Mistake` carries it.
+A sandbox that dies is never an observation: `envs.SandboxLost` passes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from envs import Command, Completed, Sandbox
+
+__all__ = ["Mistake", "Tool", "Workspace", "render"]
+
+
+class Mistake(Exception):
+    """The model asked for something that cannot be done; the text tells it what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A sandbox with the repository in it, and how its visible tests are run."""
+
+    sandbox: Sandbox
+    test_command: str
+    command_seconds: float
+
+    async def shell(self, script: str) -> Completed:
+        return await self.sandbox.run(Command(script, timeout=self.command_seconds))
+
+
+class Tool(Protocol):
+    """One kind of action. `parameters` is a JSON schema of an object."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+
+    async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
+        """Do it and tell what came of it. Raises `Mistake`."""
+        ...
+
+
+def render(done: Completed) -> str:
+    """A finished command as the model reads it: output, then how it ended when not well."""
+    text = done.output.decode("utf-8", "replace")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    if done.timed_out:
+        return f"{text}[killed after {done.seconds:.0f} s: time limit]"
+    if done.returncode:
+        return f"{text}[exit status {done.returncode}]"
+    return text or "[no output]"

@@ -1,0 +1,88 @@
+"""The records of one attempt: what was said, what it cost, how it ended.
+
+Guarantees: every record is frozen, and a `Trajectory` holds what was sent to the
+model exactly as it was sent. How an attempt ended (`Exit`) is told apart from
+whether its patch is right, which only the verifier says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Exit", "Message", "Trajectory", "Turn", "Usage"]
+
+# A message in the chat-completions form: role, content, tool_calls, tool_call_id.
+Message = dict[str, Any]
+
+
+class Exit(StrEnum):
+    """How an attempt ended. The last three are our failures, not the model's."""
+
+    SUBMITTED = "submitted"
+    STOPPED = "stopped"  # the model kept answering without a usable action
+    TURN_LIMIT = "turn limit"
+    TOKEN_LIMIT = "token limit"
+    TIME_LIMIT = "time limit"
+    CONTEXT_LIMIT = "context limit"
+    SANDBOX_FAILED = "sandbox failed"
+    MODEL_FAILED = "model failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def infra(self) -> bool:
+        """True where our machine, the daemon or the server failed: the slot is filled again."""
+        return self in (Exit.SANDBOX_FAILED, Exit.MODEL_FAILED, Exit.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counts them; `cached` is a part of `prompt`, `reasoning` of `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+            self.reasoning + other.reasoning,
+        )
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One model reply and the observations of the actions in it.
+
+    `end` is how many messages the trajectory holds once the turn is over;
+    seconds are wall time.
+    """
+
+    end: int
+    usage: Usage
+    model_seconds: float
+    tool_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One whole attempt. `patch` is what the runner took from the sandbox, as bytes."""
+
+    exit: Exit
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    patch: bytes
+    seconds: float
+    detail: str = ""
+
+    @property
+    def usage(self) -> Usage:
+        return sum((turn.usage for turn in self.turns), Usage())
