@@ -1,0 +1,1 @@
+"""The many: sampling, the store, and the science of coverage."""

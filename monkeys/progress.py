@@ -1,0 +1,91 @@
+"""How a run stands, in plain numbers: kept by sampling, read by whatever shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent.trajectory import Trajectory, Usage
+from tasks.task import Outcome
+
+__all__ = ["Progress", "TaskProgress"]
+
+
+@dataclass(slots=True)
+class TaskProgress:
+    """Counts of one task's attempts. `sampled` counts all that are not infra errors."""
+
+    id: str
+    sampled: int = 0
+    resolved: int = 0
+    unresolved: int = 0
+    infra: int = 0
+
+    @property
+    def unverified(self) -> int:
+        return self.sampled - self.resolved - self.unresolved
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts of a run; turns, tokens and attempts `here` are of this session alone."""
+
+    attempts: int  # wanted per task
+    tasks: dict[str, TaskProgress]
+    began: float = field(default_factory=time.monotonic)
+    active: int = 0
+    sampled_here: int = 0
+    turns_here: int = 0
+    usage_here: Usage = field(default_factory=Usage)
+    note: str = ""
+
+    @classmethod
+    def start(cls, task_ids: Iterable[str], attempts: int) -> Progress:
+        return cls(attempts, {name: TaskProgress(name) for name in task_ids})
+
+    def attempt_over(self, task: str, trajectory: Trajectory) -> None:
+        row = self.tasks[task]
+        if trajectory.exit.infra:
+            row.infra += 1
+        else:
+            row.sampled += 1
+            self.sampled_here += 1
+        self.turns_here += len(trajectory.turns)
+        self.usage_here += trajectory.usage
+
+    def verified(self, task: str, outcome: Outcome, count: int = 1) -> None:
+        row = self.tasks[task]
+        if outcome is Outcome.RESOLVED:
+            row.resolved += count
+        elif outcome is Outcome.UNRESOLVED:
+            row.unresolved += count
+
+    @property
+    def total(self) -> int:
+        return self.attempts * len(self.tasks)
+
+    @property
+    def done(self) -> int:
+        """Attempts with an outcome, never more than wanted."""
+        return sum(min(row.sampled, self.attempts) for row in self.tasks.values())
+
+    @property
+    def solved(self) -> int:
+        return sum(row.resolved > 0 for row in self.tasks.values())
+
+    @property
+    def coverage(self) -> float:
+        """The share of tasks resolved at least once so far."""
+        return self.solved / len(self.tasks)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of this session; None before there is one."""
+        if not self.sampled_here:
+            return None
+        return (self.total - self.done) * self.seconds / self.sampled_here

@@ -1,0 +1,188 @@
+"""Which attempt is next, how many at once, what is filled again, when to stop.
+
+Attempts go task by task, so that one issue's prompt stays in the server's prefix cache
+and its image on the machine. Sampling and verifying overlap. An attempt that our side
+failed is kept as evidence and its slot is filled again, up to a cap; when attempts fail
+one after the other for one cause, the run stops and says so rather than burn on. Whatever
+ends a run (done, Ctrl-C, a full disk, SIGKILL), all that was recorded stays, and the same
+command goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.loop import AttemptLimits, run_attempt
+from agent.models.model import Call, Model, ModelRefused
+from agent.tools import Workspace
+from agent.trajectory import Exit, Message, Trajectory
+from envs import Backend, Limits, SandboxError, SandboxUnavailable
+from monkeys.progress import Progress
+from monkeys.store import Store, StoreError, patch_digest
+from tasks.task import Outcome, Task, TaskSet
+from tasks.verify import Verifier
+
+__all__ = ["Arm", "RunStopped", "Sampler", "attempt_seed"]
+
+
+class RunStopped(Exception):
+    """The run ended before it was complete; the message says why and what to do. Nothing recorded is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A named configuration under which attempts are independent and alike."""
+
+    name: str
+    model: Model
+    openings: dict[str, Sequence[Message]]  # per task: the first messages
+    attempt_limits: AttemptLimits
+    sandbox_limits: Limits
+    seed: int
+
+
+def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
+    """The seed of one attempt: 63 bits that depend on nothing else."""
+    text = f"{run_seed}/{arm}/{task}/{index}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+class Sampler:
+    """Brings a run to `attempts` attempts per task, each with a verdict if there is a verifier."""
+
+    def __init__(
+        self,
+        store: Store,
+        tasks: TaskSet,
+        arm: Arm,
+        backend: Backend,
+        verifier: Verifier | None,
+        progress: Progress,
+        *,
+        workers: int,
+        retries: int,
+    ) -> None:
+        self._store, self._arm, self._backend, self._verifier = store, arm, backend, verifier
+        self._tasks = {task.id: task for task in tasks.tasks}
+        self._progress, self._workers, self._retries = progress, workers, retries
+        self._slots: deque[tuple[Task, int]] = deque()
+        self._tries: Counter[tuple[str, int]] = Counter()
+        self._failed_in_a_row: list[str] = []
+        self._outcomes: dict[tuple[str, bytes], Outcome] = {}
+        self._verifying: dict[tuple[str, bytes], int] = {}  # how many attempts wait for this verdict
+
+    async def run(self) -> None:
+        """Sample and verify what is missing.
+
+        Raises `RunStopped`, `StoreError` or `ModelRefused`; on cancellation what is under way is
+        recorded as cancelled, and the cancellation goes on.
+        """
+        self._plan()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task, patch in self._store.unverified() if self._verifier else ():
+                    count = sum(
+                        row.patch == patch_digest(patch) and row.outcome is None for row in self._store.attempts(task)
+                    )
+                    self._verify(group, self._tasks[task], patch, count)
+                for _ in range(min(self._workers, len(self._slots))):
+                    group.create_task(self._work(group))
+        except* (RunStopped, StoreError, ModelRefused) as failures:
+            raise failures.exceptions[0] from None
+
+    def _plan(self) -> None:
+        sampled = self._store.sampled()
+        for task in self._tasks.values():
+            done = sampled.get(task.id, set())
+            self._slots.extend((task, index) for index in range(self._progress.attempts) if index not in done)
+        for row in self._store.attempts():
+            counts = self._progress.tasks[row.task]
+            if row.outcome is Outcome.INFRA_ERROR:
+                counts.infra += 1
+                continue
+            counts.sampled += 1
+            if row.outcome:
+                self._progress.verified(row.task, row.outcome)
+                self._outcomes[row.task, row.patch] = row.outcome
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while self._slots:
+            task, index = self._slots.popleft()
+            self._progress.active += 1
+            try:
+                seed = attempt_seed(self._arm.seed, self._arm.name, task.id, index)
+                trajectory = await self._attempt(task, index, seed)
+            finally:
+                self._progress.active -= 1
+            self._store.record_attempt(task.id, index, seed, trajectory)
+            self._progress.attempt_over(task.id, trajectory)
+            if trajectory.exit is Exit.CANCELLED:
+                return
+            if trajectory.exit.infra:
+                self._refill(task, index, trajectory.detail)
+                continue
+            self._failed_in_a_row.clear()
+            if self._verifier:
+                self._verify(group, task, trajectory.patch)
+
+    async def _attempt(self, task: Task, index: int, seed: int) -> Trajectory:
+        began = time.monotonic()
+        try:
+            sandbox = await self._backend.open(task.origin, self._arm.sandbox_limits, label=f"{task.id} #{index}")
+        except SandboxUnavailable as error:
+            raise RunStopped(f"{error}; nothing recorded is lost") from None
+        except SandboxError as error:
+            return Trajectory(Exit.SANDBOX_FAILED, (), (), b"", time.monotonic() - began, str(error))
+        try:
+            workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
+            call = Call(task.id, index, seed)
+            return await run_attempt(
+                self._arm.model, workspace, self._arm.openings[task.id], call, self._arm.attempt_limits
+            )
+        finally:
+            await sandbox.close()
+
+    def _refill(self, task: Task, index: int, cause: str) -> None:
+        """Put a slot back after an infra error, unless it failed too often or everything fails for one cause."""
+        # The cause without the attempt's own name, so that like is counted with like.
+        self._failed_in_a_row.append(cause.replace(f"{task.id} #{index}", "").strip())
+        limit = max(8, 2 * self._workers)
+        if len(self._failed_in_a_row) >= limit and len(set(self._failed_in_a_row[-limit:])) == 1:
+            raise RunStopped(
+                f"the last {limit} attempts all failed for one cause: {cause}. "
+                "Nothing recorded is lost; mend the cause and give the same command again"
+            )
+        self._tries[task.id, index] += 1
+        if self._tries[task.id, index] <= self._retries:
+            self._slots.append((task, index))
+
+    def _verify(self, group: asyncio.TaskGroup, task: Task, patch: bytes, count: int = 1) -> None:
+        """See to it that `count` more attempts with this patch get their verdict; equal patches are verified once."""
+        key = task.id, patch_digest(patch)
+        if key in self._outcomes:
+            self._progress.verified(task.id, self._outcomes[key], count)
+        elif key in self._verifying:
+            self._verifying[key] += count
+        else:
+            self._verifying[key] = count
+            group.create_task(self._judge(task, patch))
+
+    async def _judge(self, task: Task, patch: bytes) -> None:
+        assert self._verifier is not None
+        key = task.id, patch_digest(patch)
+        for _ in range(self._retries + 1):
+            verdict = await self._verifier.verify(task, patch)
+            self._store.record_verdict(task.id, patch, verdict)
+            if verdict.outcome is not Outcome.INFRA_ERROR:
+                self._outcomes[key] = verdict.outcome
+                self._progress.verified(task.id, verdict.outcome, self._verifying.pop(key))
+                return
+        raise RunStopped(
+            f"a patch of {task.id} could not be verified in {self._retries + 1} tries: {verdict.reason}. "
+            "Nothing recorded is lost; mend the cause and give the same command again"
+        )

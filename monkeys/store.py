@@ -1,0 +1,489 @@
+"""A run on disk: one SQLite file in write-ahead mode, append-only, with one writer.
+
+Guarantees: whatever `record_*` returned for survives the death of the process, also by
+SIGKILL; an attempt (task, index) is counted once and never sampled again, while every
+failed try stays as evidence; conversations are stored as they were sent to the model,
+shared prefixes once; patches once by content. Readers may look at any time. A second
+writer is refused.
+
+    runs/NAME/run.sqlite   this file            runs/NAME/lock   held while a process writes
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
+from tasks.task import Outcome, TaskSet, Verdict
+
+__all__ = ["AttemptRow", "Store", "StoreError", "Tally", "patch_digest"]
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, pid INTEGER NOT NULL, host TEXT NOT NULL,
+    environment TEXT NOT NULL, note TEXT NOT NULL DEFAULT '');
+CREATE TABLE tasks (
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, repo TEXT NOT NULL);
+CREATE TABLE blobs (digest BLOB PRIMARY KEY, body BLOB NOT NULL);
+-- A conversation is a path in a tree: a message under the ones before it.
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, digest BLOB NOT NULL, body BLOB NOT NULL,
+    UNIQUE (parent, digest));
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, idx INTEGER NOT NULL, try INTEGER NOT NULL,
+    seed INTEGER NOT NULL, exit TEXT NOT NULL, detail TEXT NOT NULL, infra INTEGER NOT NULL, patch BLOB NOT NULL,
+    last_message INTEGER NOT NULL, turns INTEGER NOT NULL, seconds REAL NOT NULL, finished REAL NOT NULL,
+    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL, UNIQUE (task, idx, try));
+-- What law 1 says: of one attempt at most one try counts.
+CREATE UNIQUE INDEX counted ON attempts (task, idx) WHERE NOT infra;
+CREATE TABLE turns (
+    attempt INTEGER NOT NULL, turn INTEGER NOT NULL, messages INTEGER NOT NULL, model_seconds REAL NOT NULL,
+    tool_seconds REAL NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, PRIMARY KEY (attempt, turn)) WITHOUT ROWID;
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, patch BLOB NOT NULL, outcome TEXT NOT NULL,
+    reason TEXT NOT NULL, tests TEXT NOT NULL, seconds REAL NOT NULL, log BLOB NOT NULL, finished REAL NOT NULL);
+CREATE UNIQUE INDEX judged ON verdicts (task, patch) WHERE outcome != 'infra error';
+"""
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+
+
+class StoreError(Exception):
+    """A run cannot be opened or written; the message says why and that nothing recorded is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try of an attempt, without its conversation. `outcome` is None while it is not verified."""
+
+    key: int
+    task: str
+    index: int
+    tries: int
+    seed: int
+    exit: Exit
+    detail: str
+    outcome: Outcome | None
+    reason: str
+    patch: bytes
+    turns: int
+    usage: Usage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One task's attempts, counted. All but `infra` leave infra errors out; `turns`, `usage` and `seconds` hold every try's.
+
+    `patches` are distinct and not empty.
+    """
+
+    task: str
+    resolved: int
+    unresolved: int
+    unverified: int
+    infra: int
+    patches: int
+    turns: int
+    usage: Usage
+    seconds: float
+
+
+def patch_digest(patch: bytes) -> bytes:
+    return hashlib.sha256(patch).digest()[:16]
+
+
+class Store:
+    """One run. `Store.write` to go on with it, `Store.read` to look."""
+
+    def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None) -> None:
+        self.folder, self._db, self._lock = folder, db, lock
+        self._session = 0
+
+    # Opening
+
+    @classmethod
+    def write(cls, folder: Path, config: Mapping[str, Any], tasks: TaskSet, environment: Mapping[str, Any]) -> Store:
+        """Open the run at `folder` for writing: a new one, or one of the same configuration to go on with.
+
+        `config` is what must not change within a run; `environment` (versions, the command) may, and is
+        kept per session.
+        Raises `StoreError` when the configuration differs, another process writes, or the disk refuses.
+        """
+        if not NAME.fullmatch(folder.name):
+            raise StoreError(f"run name {folder.name!r} is no good: letters, digits, '.', '_' and '-' only")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"run directory {folder} cannot be written ({error.strerror}); "
+                "make it writable or give another place with --runs"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StoreError(
+                f"run {folder} is being written by another process; wait for it, or give another --run name"
+            ) from None
+        store = cls(folder, _connect(folder / "run.sqlite"), lock)
+        try:
+            with store._writing():
+                if not store._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    store._create(config, tasks)
+                else:
+                    store._resume(config, tasks)
+                session = {
+                    "began": time.time(),
+                    "pid": os.getpid(),
+                    "host": os.uname().nodename,
+                    "environment": json.dumps(environment),
+                }
+                store._session = store._insert("sessions", session)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def read(cls, folder: Path) -> Store:
+        """Open a run to look at. Raises `StoreError` if there is none."""
+        if not (folder / "run.sqlite").is_file():
+            raise StoreError(f"no run at {folder}; `monkeys runs` lists them, and --runs names the folder they are in")
+        db = _connect(folder / "run.sqlite")
+        store = cls(folder, db, None)
+        try:
+            store._check_schema()
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise StoreError(f"{folder / 'run.sqlite'} is not a run of this program ({error})") from None
+        return store
+
+    def _create(self, config: Mapping[str, Any], tasks: TaskSet) -> None:
+        for statement in SCHEMA.split(";"):
+            self._db.execute(statement)
+        self._db.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [
+                ("schema", json.dumps(SCHEMA_VERSION)),
+                ("config", json.dumps(config)),
+                ("created", json.dumps(time.time())),
+            ],
+        )
+        self._db.executemany(
+            "INSERT INTO tasks VALUES (?, ?, ?, ?)",
+            [(position, task.id, task.digest, task.repo) for position, task in enumerate(tasks.tasks)],
+        )
+
+    def _resume(self, config: Mapping[str, Any], tasks: TaskSet) -> None:
+        self._check_schema()
+        known = self.config
+        differing = sorted(key for key in {*known, *config} if known.get(key) != config.get(key))
+        if differing:
+            changes = "; ".join(f"{key} was {known.get(key)!r} and is now {config.get(key)!r}" for key in differing[:3])
+            raise StoreError(
+                f"run {self.folder.name} has another configuration ({changes}); give the same settings to go on, "
+                "or another --run name to start anew; nothing was changed"
+            )
+        digests = {str(row[0]): str(row[1]) for row in self._db.execute("SELECT id, digest FROM tasks")}
+        if digests != {task.id: task.digest for task in tasks.tasks}:
+            raise StoreError(
+                f"run {self.folder.name} was made with other tasks (ids or contents differ from {tasks.name}); "
+                "give the same task set, or another --run name; nothing was changed"
+            )
+
+    def _check_schema(self) -> None:
+        version = self._meta("schema")
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"run {self.folder} has store format {version} and this program reads {SCHEMA_VERSION}; "
+                "use the version that made it"
+            )
+
+    # Writing
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction. What the disk refuses leaves the store as it was."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StoreError(
+                f"run {self.folder} cannot be written ({error}); all that was recorded before is kept: "
+                "free some space or mend its permissions, then give the same command again"
+            ) from None
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                pass  # SQLite has rolled back by itself
+
+    def _insert(self, table: str, columns: Mapping[str, Any], *, or_ignore: bool = False) -> int:
+        names = ", ".join(columns)
+        marks = ", ".join("?" * len(columns))
+        verb = "INSERT OR IGNORE" if or_ignore else "INSERT"
+        put = self._db.execute(f"{verb} INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))
+        return cast(int, put.lastrowid)
+
+    def record_attempt(self, task: str, index: int, seed: int, trajectory: Trajectory) -> None:
+        """Record one try. Raises `StoreError`, then nothing of it is recorded."""
+        digest = patch_digest(trajectory.patch)
+        with self._writing():
+            self._insert("blobs", {"digest": digest, "body": zlib.compress(trajectory.patch)}, or_ignore=True)
+            tries = self._db.execute("SELECT count(*) FROM attempts WHERE task = ? AND idx = ?", (task, index))
+            attempt = self._insert(
+                "attempts",
+                {
+                    "session": self._session,
+                    "task": task,
+                    "idx": index,
+                    "try": tries.fetchone()[0],
+                    "seed": seed,
+                    "exit": trajectory.exit,
+                    "detail": trajectory.detail,
+                    "infra": trajectory.exit.infra,
+                    "patch": digest,
+                    "last_message": self._put_messages(trajectory.messages),
+                    "turns": len(trajectory.turns),
+                    "seconds": trajectory.seconds,
+                    "finished": time.time(),
+                    **_tokens(trajectory.usage),
+                },
+            )
+            for number, turn in enumerate(trajectory.turns):
+                self._insert(
+                    "turns",
+                    {
+                        "attempt": attempt,
+                        "turn": number,
+                        "messages": turn.end,
+                        "model_seconds": turn.model_seconds,
+                        "tool_seconds": turn.tool_seconds,
+                        **_tokens(turn.usage),
+                    },
+                )
+
+    def _put_messages(self, messages: Sequence[Message]) -> int:
+        parent = 0
+        for message in messages:
+            text = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+            digest = hashlib.sha256(text).digest()[:16]
+            found = self._db.execute(
+                "SELECT id FROM messages WHERE parent = ? AND digest = ?", (parent, digest)
+            ).fetchone()
+            if found:
+                parent = found[0]
+            else:
+                row = {"parent": parent, "digest": digest, "body": zlib.compress(text, 1)}
+                parent = self._insert("messages", row)
+        return parent
+
+    def record_verdict(self, task: str, patch: bytes, verdict: Verdict) -> None:
+        """Record what the verifier said of a patch; it holds for every attempt at the task with that patch."""
+        with self._writing():
+            self._insert(
+                "verdicts",
+                {
+                    "session": self._session,
+                    "task": task,
+                    "patch": patch_digest(patch),
+                    "outcome": verdict.outcome,
+                    "reason": verdict.reason,
+                    "tests": json.dumps(dict(verdict.tests)),
+                    "seconds": verdict.seconds,
+                    "log": zlib.compress(verdict.log),
+                    "finished": time.time(),
+                },
+                or_ignore=True,
+            )
+
+    def end_session(self, note: str) -> None:
+        with self._writing():
+            self._db.execute("UPDATE sessions SET ended = ?, note = ? WHERE id = ?", (time.time(), note, self._session))
+
+    def close(self) -> None:
+        """Give the lock back. Idempotent."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # Reading
+
+    def _meta(self, key: str) -> Any:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self._meta("config"))
+
+    def task_ids(self) -> list[str]:
+        return [str(row[0]) for row in self._db.execute("SELECT id FROM tasks ORDER BY position")]
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Each process that wrote here, with how many tries it recorded."""
+        query = (
+            "SELECT s.id, s.began, s.ended, s.pid, s.host, s.environment, s.note, count(a.id) AS attempts "
+            "FROM sessions s LEFT JOIN attempts a ON a.session = s.id GROUP BY s.id ORDER BY s.id"
+        )
+        cursor = self._db.execute(query)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def sampled(self) -> dict[str, set[int]]:
+        """The indices that need no more sampling, per task: one look-up to resume."""
+        done: dict[str, set[int]] = {}
+        for task, index in self._db.execute("SELECT task, idx FROM attempts WHERE NOT infra"):
+            done.setdefault(task, set()).add(index)
+        return done
+
+    def unverified(self) -> list[tuple[str, bytes]]:
+        """Distinct (task, patch) that were sampled and have no verdict."""
+        rows = self._db.execute(
+            "SELECT DISTINCT a.task, b.body FROM attempts a JOIN blobs b ON b.digest = a.patch LEFT JOIN verdicts v "
+            "ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' WHERE NOT a.infra AND v.id IS NULL"
+        )
+        return [(task, zlib.decompress(body)) for task, body in rows]
+
+    def verdict_of(self, task: str, patch: bytes) -> tuple[Outcome, str] | None:
+        row = self._db.execute(
+            "SELECT outcome, reason FROM verdicts WHERE task = ? AND patch = ? AND outcome != 'infra error'",
+            (task, patch_digest(patch)),
+        ).fetchone()
+        return (Outcome(row[0]), row[1]) if row else None
+
+    def verdict_detail(self, task: str, patch: bytes) -> tuple[dict[str, str], str]:
+        """Status per expected test, and the log, of the last verdict on a patch."""
+        row = self._db.execute(
+            "SELECT tests, log FROM verdicts WHERE task = ? AND patch = ? ORDER BY id DESC LIMIT 1",
+            (task, patch_digest(patch)),
+        ).fetchone()
+        return (json.loads(row[0]), zlib.decompress(row[1]).decode("utf-8", "replace")) if row else ({}, "")
+
+    def attempts(self, task: str | None = None, *, limit: int | None = None) -> Iterable[AttemptRow]:
+        """Every try, in order of task and index. `limit` leaves out indices from there on."""
+        where, values = ("WHERE a.task = ?", [task]) if task else ("", [])
+        rows = self._db.execute(
+            "SELECT a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
+            "a.prompt_tokens, a.completion_tokens, a.cached_tokens, a.reasoning_tokens, "
+            "a.seconds, a.patch, v.outcome, v.reason FROM attempts a JOIN tasks t ON t.id = a.task "
+            "LEFT JOIN verdicts v ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
+            f"{where} ORDER BY t.position, a.idx, a.try",
+            values,
+        )
+        for row in rows:
+            (key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch, outcome, reason) = row
+            if limit is not None and index >= limit:
+                continue
+            known = Outcome.INFRA_ERROR if infra else Outcome(outcome) if outcome else None
+            yield AttemptRow(
+                *(
+                    key,
+                    name,
+                    index,
+                    tries,
+                    seed,
+                    Exit(exit),
+                    detail,
+                    known,
+                    reason or "",
+                    patch,
+                    turns,
+                    Usage(*tokens),
+                    seconds,
+                )
+            )
+
+    def tallies(self) -> list[Tally]:
+        """Each task's counts, in the order of the tasks: what a report needs, without a row for every attempt."""
+        query = (
+            "SELECT t.id, "
+            "count(*) FILTER (WHERE NOT a.infra AND v.outcome = 'resolved'), "
+            "count(*) FILTER (WHERE NOT a.infra AND v.outcome = 'unresolved'), "
+            "count(*) FILTER (WHERE NOT a.infra AND v.outcome IS NULL), "
+            "count(*) FILTER (WHERE a.infra), "
+            "count(DISTINCT a.patch) FILTER (WHERE NOT a.infra AND a.patch != ?), "
+            "total(a.turns), total(a.seconds), "
+            "total(a.prompt_tokens), total(a.completion_tokens), total(a.cached_tokens), total(a.reasoning_tokens) "
+            "FROM tasks t LEFT JOIN attempts a ON a.task = t.id "
+            "LEFT JOIN verdicts v ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
+            "GROUP BY t.position ORDER BY t.position"
+        )
+        return [
+            Tally(*row[:6], turns=int(row[6]), seconds=row[7], usage=Usage(*map(int, row[8:])))
+            for row in self._db.execute(query, (patch_digest(b""),))
+        ]
+
+    def exits(self) -> dict[Exit, int]:
+        """How many tries ended in which way, the commonest first."""
+        rows = self._db.execute("SELECT exit, count(*) FROM attempts GROUP BY exit ORDER BY count(*) DESC, exit")
+        return {Exit(exit): count for exit, count in rows}
+
+    def turns(self, row: AttemptRow) -> list[Turn]:
+        """What each turn of one try cost."""
+        query = (
+            "SELECT messages, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, model_seconds, tool_seconds "
+            "FROM turns WHERE attempt = ? ORDER BY turn"
+        )
+        return [Turn(found[0], Usage(*found[1:5]), *found[5:]) for found in self._db.execute(query, (row.key,))]
+
+    def patch(self, row: AttemptRow) -> bytes:
+        body = self._db.execute("SELECT body FROM blobs WHERE digest = ?", (row.patch,)).fetchone()[0]
+        return zlib.decompress(body)
+
+    def conversation(self, row: AttemptRow) -> list[Message]:
+        """The messages of one try, as they were sent."""
+        query = (
+            "WITH RECURSIVE path (id, parent, body, depth) AS ("
+            " SELECT m.id, m.parent, m.body, 0 FROM messages m JOIN attempts a ON a.last_message = m.id WHERE a.id = ?"
+            " UNION ALL SELECT m.id, m.parent, m.body, depth + 1 FROM messages m JOIN path ON m.id = path.parent)"
+            "SELECT body FROM path ORDER BY depth DESC"
+        )
+        return [json.loads(zlib.decompress(body)) for (body,) in self._db.execute(query, (row.key,))]
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt,
+        "cached_tokens": usage.cached,
+        "completion_tokens": usage.completion,
+        "reasoning_tokens": usage.reasoning,
+    }
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+        db.execute("PRAGMA journal_mode = WAL")
+        # A killed process loses nothing at this level; only a machine that loses power may lose the last moments.
+        db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"run file {path} cannot be opened ({error}); see that it can be written and the disk has space"
+        ) from None
+    return db
