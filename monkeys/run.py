@@ -28,6 +28,7 @@ from envs import Backend, Limits, SandboxUnavailable, backend
 from monkeys.progress import Progress
 from monkeys.sampling import Arm, RunStopped, Sampler
 from monkeys.store import Store, StoreError
+from monkeys.together import together
 from tasks import TaskError, TaskSet, load_tasks
 from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
@@ -113,11 +114,13 @@ class _Job:
     async def sample(self, tasks: TaskSet, sandbox: str, model: Model, rooms: Backend, grader: Grader) -> int:
         settings = self.settings
         # Each of these takes a moment and needs none of the others.
-        async with asyncio.TaskGroup() as group:
+        async with together() as group:
             ready = group.create_task(self.prepared(tasks))
             group.create_task(rooms.start())
             group.create_task(model.check())
         tasks = ready.result()
+        for task in tasks.tasks:
+            rooms.check(task.origin)
         config = self.config(tasks, sandbox, model)
         name = settings.run or default_name(config)
         store = Store.write(settings.runs / name, config, tasks, environment(rooms))

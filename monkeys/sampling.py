@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.loop import AttemptLimits, run_attempt
-from agent.models.model import Call, Model, ModelRefused
+from agent.models.model import Call, Model
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.progress import Progress
-from monkeys.store import Store, StoreError, patch_digest
+from monkeys.store import Store, patch_digest
+from monkeys.together import together
 from tasks.task import Outcome, Task, TaskSet
 from tasks.verify import Verifier
 
@@ -83,17 +84,11 @@ class Sampler:
         recorded as cancelled, and the cancellation goes on.
         """
         self._plan()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task, patch in self._store.unverified() if self._verifier else ():
-                    count = sum(
-                        row.patch == patch_digest(patch) and row.outcome is None for row in self._store.attempts(task)
-                    )
-                    self._verify(group, self._tasks[task], patch, count)
-                for _ in range(min(self._workers, len(self._slots))):
-                    group.create_task(self._work(group))
-        except* (RunStopped, StoreError, ModelRefused) as failures:
-            raise failures.exceptions[0] from None
+        async with together() as group:
+            for task, patch, count in self._store.unverified() if self._verifier else ():
+                self._verify(group, self._tasks[task], patch, count)
+            for _ in range(min(self._workers, len(self._slots))):
+                group.create_task(self._work(group))
 
     def _plan(self) -> None:
         sampled = self._store.sampled()

@@ -88,9 +88,9 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One task's attempts, counted. All but `infra` leave infra errors out; `turns`, `usage` and `seconds` hold every try's.
+    """One task's attempts, counted without infra errors but for `infra`. `patches` are distinct and not empty.
 
-    `patches` are distinct and not empty.
+    `turns`, `usage` and `seconds` are those of every try, for they were all paid for.
     """
 
     task: str
@@ -169,6 +169,9 @@ class Store:
         db = _connect(folder / "run.sqlite")
         store = cls(folder, db, None)
         try:
+            if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                db.close()
+                raise StoreError(f"run {folder} holds nothing yet: its command was ended at the start; give it again")
             store._check_schema()
         except sqlite3.DatabaseError as error:
             db.close()
@@ -362,13 +365,14 @@ class Store:
             done.setdefault(task, set()).add(index)
         return done
 
-    def unverified(self) -> list[tuple[str, bytes]]:
-        """Distinct (task, patch) that were sampled and have no verdict."""
+    def unverified(self) -> list[tuple[str, bytes, int]]:
+        """Each (task, patch) that was sampled and has no verdict, with how many attempts wait for it."""
         rows = self._db.execute(
-            "SELECT DISTINCT a.task, b.body FROM attempts a JOIN blobs b ON b.digest = a.patch LEFT JOIN verdicts v "
-            "ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' WHERE NOT a.infra AND v.id IS NULL"
+            "SELECT a.task, b.body, count(*) FROM attempts a JOIN blobs b ON b.digest = a.patch LEFT JOIN verdicts v "
+            "ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
+            "WHERE NOT a.infra AND v.id IS NULL GROUP BY a.task, a.patch"
         )
-        return [(task, zlib.decompress(body)) for task, body in rows]
+        return [(task, zlib.decompress(body), count) for task, body, count in rows]
 
     def verdict_of(self, task: str, patch: bytes) -> tuple[Outcome, str] | None:
         row = self._db.execute(
@@ -428,16 +432,15 @@ class Store:
             "count(*) FILTER (WHERE NOT a.infra AND v.outcome IS NULL), "
             "count(*) FILTER (WHERE a.infra), "
             "count(DISTINCT a.patch) FILTER (WHERE NOT a.infra AND a.patch != ?), "
-            "total(a.turns), total(a.seconds), "
-            "total(a.prompt_tokens), total(a.completion_tokens), total(a.cached_tokens), total(a.reasoning_tokens) "
+            "coalesce(sum(a.turns), 0), total(a.seconds), "
+            "coalesce(sum(a.prompt_tokens), 0), coalesce(sum(a.completion_tokens), 0), "
+            "coalesce(sum(a.cached_tokens), 0), coalesce(sum(a.reasoning_tokens), 0) "
             "FROM tasks t LEFT JOIN attempts a ON a.task = t.id "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
             "GROUP BY t.position ORDER BY t.position"
         )
-        return [
-            Tally(*row[:6], turns=int(row[6]), seconds=row[7], usage=Usage(*map(int, row[8:])))
-            for row in self._db.execute(query, (patch_digest(b""),))
-        ]
+        rows = self._db.execute(query, (patch_digest(b""),))
+        return [Tally(*(*row[:7], Usage(*row[8:]), row[7])) for row in rows]
 
     def exits(self) -> dict[Exit, int]:
         """How many tries ended in which way, the commonest first."""
@@ -447,8 +450,8 @@ class Store:
     def turns(self, row: AttemptRow) -> list[Turn]:
         """What each turn of one try cost."""
         query = (
-            "SELECT messages, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, model_seconds, tool_seconds "
-            "FROM turns WHERE attempt = ? ORDER BY turn"
+            "SELECT messages, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, "
+            "model_seconds, tool_seconds FROM turns WHERE attempt = ? ORDER BY turn"
         )
         return [Turn(found[0], Usage(*found[1:5]), *found[5:]) for found in self._db.execute(query, (row.key,))]
 

@@ -1,0 +1,35 @@
+"""The ground: the floors hold, the linters and the type checker pass, the project speaks of itself alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("lint-imports", "--no-cache"),
+        ("ruff", "check", "--no-cache"),
+        ("ruff", "format", "--check", "--no-cache"),
+        ("mypy", "--no-error-summary"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_checker_has_nothing_to_say(command: tuple[str, ...]) -> None:
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_opens_with_what_it_is() -> None:
+    modules = [path for room in ("agent", "envs", "monkeys", "tasks", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    ours = [path for path in modules if "repo" not in path.relative_to(ROOT).parts and path.read_text().strip()]
+    silent = [str(path) for path in ours if not path.read_text().lstrip().startswith('"""')]
+    assert silent == []
+    assert len(ours) > 30

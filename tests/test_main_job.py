@@ -1,0 +1,266 @@
+"""The main job as a person runs it: real processes, killed, interrupted, resumed, misused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agent.models.scripted import say
+from monkeys.store import Store, StoreError
+from tasks import Outcome
+
+ROOT = Path(__file__).parent.parent
+IDS = ("quick__ledger-1", "quick__spans-1")
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "agent.swe", *options]
+
+
+def environment(**more: str) -> dict[str, str]:
+    unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DOCKER_HOST")
+    return {key: value for key, value in os.environ.items() if key not in unset} | {"PYTHONPATH": str(ROOT)} | more
+
+
+def job(*options: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def slow_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes its time, writes a file of its own and submits."""
+    path = tmp_path_factory.mktemp("script") / "slow.json"
+    path.write_text(json.dumps([say(("bash", {"command": "sleep 0.1; echo $RANDOM > a.txt"})), say(("submit", {}))]))
+    return path
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below one, as they are now."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found, grown = {pid}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in found} | found
+        grown, found = more != found, more
+    return found - {pid}
+
+
+def gone_within(seconds: float, pids: set[int]) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def outcomes(folder: Path) -> Counter[tuple[str, Outcome | None]]:
+    store = Store.read(folder)
+    rows = Counter((row.task, row.outcome) for row in store.attempts())
+    store.close()
+    return rows
+
+
+def test_gold_resolves_every_embedded_task_and_the_empty_patch_none(tmp_path: Path) -> None:
+    done = job("--model", "replay:gold", "--attempts", "2", "--run", "gold", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(outcomes(tmp_path / "runs/gold").values()) == {2}
+    assert {outcome for _, outcome in outcomes(tmp_path / "runs/gold")} == {Outcome.RESOLVED}
+    done = job("--model", "replay:empty", "--attempts", "2", "--run", "empty", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == done.stderr == ""
+    assert {outcome for _, outcome in outcomes(tmp_path / "runs/empty")} == {Outcome.UNRESOLVED}
+
+
+def test_the_screen_of_a_job_says_what_was_chosen_and_ends_with_the_curve(tmp_path: Path) -> None:
+    done = job("--attempts", "12", "--ids", *IDS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 issues (quick) x 12 attempts, model monkey" in done.stderr
+    assert "--sandbox docker for the other" in done.stderr
+    assert "pass@k" in done.stdout
+    assert "runs/quick-monkey-" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr, "no control codes where there is no terminal"
+
+
+def test_the_same_seed_gives_the_same_patches_and_another_one_others(tmp_path: Path) -> None:
+    def patches(run: str, seed: str) -> list[bytes]:
+        options = ("--attempts", "10", "--ids", IDS[0], "--no-verify", "--quiet", "--run", run, "--seed", seed)
+        assert job(*options, cwd=tmp_path).returncode == 0
+        store = Store.read(tmp_path / "runs" / run)
+        found = [row.patch for row in store.attempts()]
+        store.close()
+        return found
+
+    assert patches("a", "1") == patches("b", "1")
+    assert patches("a2", "2") != patches("b", "1")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_a_job_killed_at_any_moment_goes_on_and_no_attempt_counts_twice(tmp_path: Path, slow_script: Path) -> None:
+    attempts = 100
+    options = ("--attempts", str(attempts), "--ids", *IDS, "--model", f"scripted:{slow_script}", "--workers", "6")
+    options += ("--quiet", "--run", "run")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    mounts = Path("/proc/self/mounts").read_text()
+    recorded = 0
+    for moment in (0.15, 0.5, 0.8, 1.1, 1.4):
+        process = subprocess.Popen(command(*options), cwd=tmp_path, env=environment(TMPDIR=str(temporary)))
+        time.sleep(moment)
+        family = descendants(process.pid)
+        process.kill()
+        process.wait()
+        assert gone_within(5, family), "a process outlived the job"
+        assert list(temporary.iterdir()) == [], "a directory outlived the job"
+        assert Path("/proc/self/mounts").read_text() == mounts
+        try:
+            now = sum(outcomes(tmp_path / "runs/run").values())
+        except StoreError:
+            now = 0  # killed before there was a run
+        assert now >= recorded, "something recorded was lost"
+        recorded = now
+    assert 0 < recorded < 2 * attempts
+    assert job(*options, cwd=tmp_path).returncode == 0
+    store = Store.read(tmp_path / "runs/run")
+    rows = list(store.attempts())
+    sessions = store.sessions()
+    store.close()
+    assert sorted((row.task, row.index) for row in rows) == sorted((task, i) for task in IDS for i in range(attempts))
+    assert all(row.tries == 0 for row in rows), "an attempt was sampled again after it was recorded"
+    assert all(row.outcome is Outcome.UNRESOLVED for row in rows)
+    assert sum(session["attempts"] for session in sessions) == 2 * attempts
+    assert sum(session["attempts"] > 0 for session in sessions) >= 3, "the kills fell into the sampling"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_keeps_everything_says_so_and_goes_on(
+    tmp_path: Path, slow_script: Path, how: signal.Signals
+) -> None:
+    options = ("--attempts", "80", "--ids", IDS[0], "--model", f"scripted:{slow_script}", "--workers", "4")
+    options += ("--run", "run", "--no-verify")
+    process = subprocess.Popen(command(*options), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    process.send_signal(how)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "same command" in said
+    store = Store.read(tmp_path / "runs/run")
+    kept = store.sampled()[IDS[0]]
+    cancelled = [row for row in store.attempts() if row.outcome is Outcome.INFRA_ERROR]
+    store.close()
+    assert 0 < len(kept) < 80
+    assert all(row.exit == "cancelled" for row in cancelled)
+    assert job(*options, "--quiet", cwd=tmp_path).returncode == 0
+    store = Store.read(tmp_path / "runs/run")
+    assert store.sampled()[IDS[0]] == set(range(80))
+    store.close()
+
+
+def test_a_larger_number_of_attempts_tops_a_run_up_and_verifying_can_come_later(tmp_path: Path) -> None:
+    options = ("--ids", *IDS, "--model", "replay:gold", "--quiet", "--run", "run")
+    assert job(*options, "--attempts", "2", "--no-verify", cwd=tmp_path).returncode == 0
+    assert outcomes(tmp_path / "runs/run") == Counter({(task, None): 2 for task in IDS})
+    assert job(*options, "--attempts", "5", cwd=tmp_path).returncode == 0
+    assert outcomes(tmp_path / "runs/run") == Counter({(task, Outcome.RESOLVED): 5 for task in IDS})
+    before = (tmp_path / "runs/run/run.sqlite").stat().st_size
+    assert job(*options, "--attempts", "3", cwd=tmp_path).returncode == 0, "fewer than there are is no mistake"
+    assert sum(outcomes(tmp_path / "runs/run").values()) == 10
+    assert (tmp_path / "runs/run/run.sqlite").stat().st_size == before
+
+
+ROW = {
+    "instance_id": "a__b-1",
+    "repo": "a/b",
+    "base_commit": "c",
+    "problem_statement": "p",
+    "patch": "",
+    "test_patch": "",
+    "FAIL_TO_PASS": "[\"test_it\"]",
+    "PASS_TO_PASS": "[]",
+}
+EMBEDDED = json.dumps({**ROW, "test_command": "true"})
+IMAGED = json.dumps(
+    {
+        **ROW,
+        "image": "an-image-that-is-not-there",
+        "log_parser": "parse_log_pytest",
+        "eval_type": "pass_and_fail",
+        "eval_script": ": '>>>>> Start Test Output'\npytest\n: '>>>>> End Test Output'\n",
+    }
+)
+FILES = {
+    "broken.jsonl": f"{EMBEDDED}\n{{nonsense\n",
+    "twice.jsonl": f"{EMBEDDED}\n{EMBEDDED}\n",
+    "missing.jsonl": json.dumps({key: ROW[key] for key in ("instance_id", "repo", "base_commit")}),
+    "old.jsonl": json.dumps(ROW),
+    "empty.jsonl": "",
+    "imaged.jsonl": IMAGED,
+    "a_file": "",
+}
+MISTAKES = {
+    "unknown model": (["--model", "gpt-99"], "there is no model 'gpt-99'"),
+    "unreachable server": (["--model", "m", "--base-url", "http://127.0.0.1:9/v1"], "cannot be reached"),
+    "missing file": (["--tasks", "nothing.jsonl"], "no file nothing.jsonl"),
+    "unknown set": (["--tasks", "nonsense"], "no task set 'nonsense'"),
+    "unknown id": (["--ids", "nonsense"], "no task nonsense"),
+    "broken line": (["--tasks", "broken.jsonl"], "broken.jsonl:2: not JSON"),
+    "missing field": (["--tasks", "missing.jsonl"], "missing.jsonl:1: field 'problem_statement' is missing"),
+    "old schema": (["--tasks", "old.jsonl"], "schema of swebench 5"),
+    "no instances": (["--tasks", "empty.jsonl"], "holds no instance"),
+    "duplicate ids": (["--tasks", "twice.jsonl"], "twice.jsonl:2: instance_id a__b-1 is there twice"),
+    "no attempts": (["--attempts", "0"], "must be at least 1, not 0"),
+    "half an attempt": (["--attempts", "2.5"], "not a whole number"),
+    "runs is a file": (["--runs", "a_file"], "cannot be written"),
+    "bad run name": (["--run", "a b"], "is no good"),
+    "unreadable script": (["--model", "scripted:nothing.json"], "cannot be read"),
+    "unreadable predictions": (["--model", "replay:nothing.jsonl"], "cannot be read"),
+    "docker for quick": (["--sandbox", "docker"], "use --sandbox local"),
+    "no local copy": (["--tasks", "imaged.jsonl", "--sandbox", "local"], "use --sandbox docker"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_line_with_the_remedy_and_changes_nothing(tmp_path: Path, name: str) -> None:
+    for path, text in FILES.items():
+        (tmp_path / path).write_text(text)
+    options, said = MISTAKES[name]
+    done = job("--quiet", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(("error: ", "python -m agent.swe: error: "))
+    assert done.stdout == ""
+    assert {path.name for path in tmp_path.iterdir()} - {"runs"} == set(FILES)
+
+
+def test_no_docker_engine_gets_one_line_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text(IMAGED)
+    done = job("--tasks", "one.jsonl", "--no-verify", cwd=tmp_path, DOCKER_HOST="unix:///nonexistent.sock")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no Docker engine answers at unix:///nonexistent.sock")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys; import agent.swe; print(sorted(m for m in sys.modules if m in "
+    code += "('numpy', 'scipy', 'openai', 'docker', 'swebench', 'rich', 'git', 'asyncio', 'sqlite3')))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    done = job("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "--attempts" in done.stdout
