@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from fractions import Fraction
 from math import comb, isnan
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,22 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monkeys.coverage import CoverageError, coverage_curve, default_ks, pass_at_k, pass_hat_k
+from tests.published import published_counts
 
 # GPT-4o on tau-bench's airline tasks: successes in 4 trials of each of 50 tasks (arXiv 2406.12045).
 TAU_BENCH_AIRLINE = [
     *(0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 4, 2, 0, 2, 1, 1, 4, 0, 4, 3, 0, 0, 4),
     *(0, 2, 2, 0, 1, 2, 2, 0, 0, 3, 4, 4, 3, 4, 1, 3, 2, 4, 1, 2, 2, 2, 1, 4, 4),
 ]
-
-
-def published_counts() -> dict[str, dict[str, Any]]:
-    """Counts behind the paper's figures; they are not part of the project, so the test that asks may be skipped."""
-    default = Path(__file__).parents[2] / "shared" / "data" / "outcomes.json"
-    path = Path(os.environ.get("MONKEYS_PUBLISHED_COUNTS", default))
-    if not path.is_file():
-        pytest.skip(f"no published counts at {path}; set MONKEYS_PUBLISHED_COUNTS to the file that has them")
-    counts: dict[str, dict[str, Any]] = json.loads(path.read_text())
-    return counts
 
 
 def exact_pass_at_k(n: int, c: int, k: int) -> Fraction:

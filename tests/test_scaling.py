@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +14,7 @@ from hypothesis import strategies as st
 
 from monkeys.coverage import CoverageError, pass_at_k
 from monkeys.scaling import FitError, PowerLaw, fit_coverage, fit_power_law, log_spaced_ks
-
-
-def published_counts() -> dict[str, dict[str, Any]]:
-    """Counts behind the paper's figures; they are not part of the project, so the test that asks may be skipped."""
-    default = Path(__file__).parents[2] / "shared" / "data" / "outcomes.json"
-    path = Path(os.environ.get("MONKEYS_PUBLISHED_COUNTS", default))
-    if not path.is_file():
-        pytest.skip(f"no published counts at {path}; set MONKEYS_PUBLISHED_COUNTS to the file that has them")
-    counts: dict[str, dict[str, Any]] = json.loads(path.read_text())
-    return counts
+from tests.published import published_counts
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""The counts behind the published figures: facts of others that the project does not ship."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+__all__ = ["published_counts"]
+
+
+def published_counts() -> dict[str, dict[str, Any]]:
+    """Correct samples per problem, {"MATH/Pythia 12B": {"n": 10000, "correct": [...]}}; skips the test without them."""
+    path = os.environ.get("MONKEYS_PUBLISHED_COUNTS")
+    if not path or not Path(path).is_file():
+        pytest.skip("set MONKEYS_PUBLISHED_COUNTS to a file with the paper's counts of correct samples per problem")
+    counts: dict[str, dict[str, Any]] = json.loads(Path(path).read_text())
+    return counts

@@ -1,0 +1,448 @@
+"""The client of served models, against a real server on loopback: what it sends, what it counts, what it survives."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from agent.actions.native import schemas
+from agent.models import Call, ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply, make_model
+from agent.models.chat import ChatModel
+from agent.tools import TOOLS
+from agent.trajectory import Message, Usage
+from tasks.task import TaskSet
+from tests.helpers import Answer, ChatServer, completion, said
+
+MESSAGES: list[Message] = [{"role": "user", "content": "naïve 🐒"}]
+SCHEMAS = schemas(TOOLS)
+CALL = Call("task", 3, 2**63 - 5)
+
+
+def error(status: int, message: Any = "no", **fields: Any) -> Answer:
+    return Answer(status, {"error": {"message": message, **fields}})
+
+
+def model_at(url: str, **how: Any) -> ChatModel:
+    quick = {"retry_seconds": 5.0, "request_seconds": 5.0, "backoff_seconds": 0.001}
+    return ChatModel("tiny", url, "secret-key", how.pop("sampling", {}), **{**quick, **how})
+
+
+def talk(server: ChatServer, play: Callable[[ChatModel], Awaitable[Any]], **how: Any) -> Any:
+    async def main() -> Any:
+        async with server:
+            model = model_at(server.url, **how)
+            try:
+                return await play(model)
+            finally:
+                await model.close()
+                await model.close()  # idempotent
+
+    return asyncio.run(main())
+
+
+async def ask(model: ChatModel) -> Reply:
+    return await model.reply(MESSAGES, SCHEMAS, call=CALL)
+
+
+def reply_to(*answers: Answer, **how: Any) -> tuple[Reply, ChatServer]:
+    server = ChatServer(*answers)
+    return talk(server, ask, **how), server
+
+
+def failure_of(*answers: Answer, **how: Any) -> tuple[ModelError, ChatServer]:
+    """The error that a server's answers end in; its message is one line that leaks no key."""
+    server = ChatServer(*answers)
+    with pytest.raises(ModelError) as caught:
+        talk(server, ask, **how)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 700
+    assert "secret-key" not in text
+    return caught.value, server
+
+
+# what is sent and what is counted
+
+
+def test_a_request_holds_model_messages_tools_seed_and_sampling_fields() -> None:
+    _, server = reply_to(sampling={"temperature": 0.7, "max_tokens": 100})
+    [request] = server.requests
+    assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+    assert request.body == {
+        "model": "tiny",
+        "messages": MESSAGES,
+        "tools": SCHEMAS,
+        "seed": (2**63 - 5) & 0x7FFFFFFF,
+        "temperature": 0.7,
+        "max_tokens": 100,
+    }
+
+
+def test_a_request_without_tools_names_none() -> None:
+    async def bare(model: ChatModel) -> Reply:
+        return await model.reply(MESSAGES, [], call=CALL)
+
+    server = ChatServer()
+    talk(server, bare)
+    assert "tools" not in server.requests[0].body
+
+
+def test_the_key_is_in_the_header_without_the_line_end_of_its_file() -> None:
+    async def main(key: str | None) -> str:
+        async with ChatServer() as server:
+            model = ChatModel("tiny", server.url, key, {})
+            await ask(model)
+            await model.close()
+            return server.requests[0].headers["authorization"]
+
+    assert asyncio.run(main("secret-key")) == "Bearer secret-key"
+    assert asyncio.run(main("secret-key\n")) == "Bearer secret-key"
+    assert asyncio.run(main(None)).startswith("Bearer ")
+
+
+def test_usage_is_read_with_cached_and_reasoning_tokens() -> None:
+    usage = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 200,
+        "prompt_tokens_details": {"cached_tokens": 900},
+        "completion_tokens_details": {"reasoning_tokens": 150},
+    }
+    reply, _ = reply_to(completion(usage=usage))
+    assert reply.usage == Usage(1000, 200, 900, 150)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        "12",
+        {"prompt_tokens": None, "completion_tokens": "many"},
+        {"prompt_tokens_details": 5, "completion_tokens_details": [1]},
+        {"prompt_tokens_details": None, "completion_tokens_details": {"reasoning_tokens": None}},
+    ],
+)
+def test_usage_that_is_missing_or_odd_counts_nothing(usage: Any) -> None:
+    reply, _ = reply_to(completion(usage=usage))
+    assert reply.usage == Usage()
+    assert reply.message["content"] == "hello"
+
+
+def test_a_reply_is_the_message_without_its_empty_fields() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "submit", "arguments": "{}"}}
+    message = {"role": None, "content": None, "tool_calls": [call], "audio": None, "refusal": None, "reasoning": "hm"}
+    reply, _ = reply_to(completion(choices=[{"message": message, "finish_reason": "tool_calls"}]))
+    assert reply.message == {"role": "assistant", "content": None, "tool_calls": [call], "reasoning": "hm"}
+    assert reply.finish_reason == "tool_calls"
+
+
+def test_null_content_is_a_reply() -> None:
+    reply, server = reply_to(Answer(body=said(None)))
+    assert reply.message == {"role": "assistant", "content": None}
+    assert len(server.requests) == 1
+
+
+def test_invalid_utf8_in_an_answer_is_shown_as_such_and_not_asked_for_again() -> None:
+    body = b'{"choices": [{"message": {"content": "caf\xe9"}}], "usage": {"prompt_tokens": 1}}'
+    reply, server = reply_to(Answer(body=body))
+    assert reply.message["content"] == "caf�"
+    assert reply.usage == Usage(1)
+    assert len(server.requests) == 1
+
+
+# faults that can heal
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+def test_a_status_that_can_heal_is_tried_again(status: int) -> None:
+    reply, server = reply_to(error(status), error(status), completion())
+    assert reply.message["content"] == "hello"
+    assert len(server.requests) == 3
+    assert server.requests[0].body == server.requests[2].body
+
+
+HTML = Answer(body=b"<html>\n<h1>Welcome</h1>\n</html>", headers={"content-type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HTML,
+        Answer(body=b""),
+        Answer(body=b"{"),
+        Answer(body=b"null"),
+        Answer(body=b"[" * 100_000),
+        Answer(body={"error": {"message": "upstream failed", "code": 502}}),
+        completion(choices=[]),
+        completion(choices=None),
+        completion(choices={"0": 1}),
+        completion(choices=[None]),
+        completion(choices=[{"message": None}]),
+        completion(choices=[{"message": "hello"}]),
+        completion(choices=[{"text": "hello"}]),
+        Answer(cut=0),
+        Answer(cut=20),
+    ],
+    ids=lambda answer: f"{answer.body!r:.50} cut {answer.cut}",
+)
+def test_an_answer_that_is_none_is_asked_for_again(answer: Answer) -> None:
+    reply, server = reply_to(answer, completion())
+    assert reply.message["content"] == "hello"
+    assert len(server.requests) == 2
+
+
+def test_tokens_of_an_unusable_answer_are_counted_with_the_usable_one() -> None:
+    reply, _ = reply_to(completion(choices=[]), completion(choices=[]), completion())
+    assert reply.usage == Usage(21, 9)
+
+
+def test_a_server_that_closes_idle_connections_is_no_failure() -> None:
+    async def twice(model: ChatModel) -> None:
+        await ask(model)
+        server.drop()
+        await asyncio.sleep(0.05)
+        await ask(model)
+
+    server = ChatServer()
+    talk(server, twice, retry_seconds=5.0)
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_never_answers_is_given_up_at_the_deadline() -> None:
+    fault, server = failure_of(Answer(wait=30), request_seconds=0.15, retry_seconds=0.4)
+    assert isinstance(fault, ModelUnavailable)
+    assert "keeps failing: ReadTimeout" in str(fault)
+    assert 2 <= len(server.requests) <= 5
+
+
+def test_a_server_that_keeps_failing_is_unavailable_once_the_deadline_has_passed() -> None:
+    began = time.monotonic()
+    fault, server = failure_of(error(503, "loading the model"), retry_seconds=0.3, backoff_seconds=0.05)
+    assert isinstance(fault, ModelUnavailable)
+    assert "HTTP 503: loading the model" in str(fault)
+    assert "check that it is running" in str(fault)
+    assert len(server.requests) >= 2
+    assert time.monotonic() - began < 2
+
+
+def test_one_cause_reads_the_same_each_time() -> None:
+    texts = set()
+    for _ in range(2):
+        fault, server = failure_of(error(500, "boom"), retry_seconds=0.0)
+        texts.add(str(fault).replace(server.url, "URL"))
+    assert len(texts) == 1
+
+
+def test_a_refused_connection_is_tried_until_the_deadline() -> None:
+    async def main() -> None:
+        model = model_at(closed_port(), retry_seconds=0.2)
+        with pytest.raises(ModelUnavailable, match=r"keeps failing: \w*Connect\w*: .*; check that it is running"):
+            await ask(model)
+        await model.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    async def main() -> Reply:
+        url = closed_port()
+        model = model_at(url, backoff_seconds=0.05)
+        asked = asyncio.create_task(ask(model))
+        await asyncio.sleep(0.2)
+        async with ChatServer(port=int(url.rpartition(":")[2].removesuffix("/v1"))):
+            reply = await asked
+        await model.close()
+        return reply
+
+    assert asyncio.run(main()).message["content"] == "hello"
+
+
+def closed_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+# Retry-After
+
+
+def test_the_server_says_how_long_to_wait() -> None:
+    began = time.monotonic()
+    _, server = reply_to(Answer(429, {}, {"retry-after": "0.4"}), completion())
+    assert 0.4 <= time.monotonic() - began < 3
+    assert len(server.requests) == 2
+
+
+def test_a_date_to_wait_for_is_understood() -> None:
+    began = time.monotonic()
+    reply_to(Answer(503, {}, {"retry-after": formatdate(time.time() + 1.9, usegmt=True)}), completion())
+    assert 0.5 <= time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("odd", ["soon", "-5", "", "nan", "Mon, 99 Foo 2024"])
+def test_a_wish_that_makes_no_sense_is_passed_over(odd: str) -> None:
+    _, server = reply_to(Answer(429, {}, {"retry-after": odd}), completion())
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("long", ["3600", "inf", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_wait_beyond_the_deadline_ends_with_one_last_try_at_the_deadline(long: str) -> None:
+    began = time.monotonic()
+    fault, server = failure_of(Answer(429, {}, {"retry-after": long}), retry_seconds=0.4)
+    assert isinstance(fault, ModelUnavailable)
+    assert 0.4 <= time.monotonic() - began < 3
+    assert len(server.requests) == 2
+
+
+# faults that cannot
+
+
+TOO_LONG = [
+    error(400, "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."),
+    error(400, "Please reduce the length of the messages.", code="context_length_exceeded"),
+    error(400, "the request exceeds the available context size, try increasing it", type="exceed_context_size_error"),
+    error(400, "The decoder prompt (length 9000) is longer than the maximum model length of 8192."),
+    error(400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    error(400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+    Answer(400, {"object": "error", "message": "This model's maximum context length is 8192 tokens.", "code": 400}),
+    Answer(422, {"error": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", "error_type": "validation"}),
+    Answer(400, {"detail": "The input is longer than the model's context length (8192 tokens)."}),
+    error(500, "Context size has been exceeded."),
+    Answer(413, b"<html><h1>413 Request Entity Too Large</h1></html>", {"content-type": "text/html"}),
+]
+
+
+@pytest.mark.parametrize("answer", TOO_LONG, ids=lambda answer: f"{answer.status} {answer.body!r:.60}")
+def test_a_conversation_that_is_too_long_is_told_apart_and_not_tried_again(answer: Answer) -> None:
+    fault, server = failure_of(answer)
+    assert isinstance(fault, ContextExceeded)
+    assert str(fault)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "texts"),
+    [
+        (error(400, "unknown parameter: top_q"), ["refuses the request with HTTP 400: unknown parameter: top_q"]),
+        (error(422, "seed must be small"), ["refuses the request with HTTP 422: seed must be small"]),
+        (Answer(422, {"detail": [{"msg": "bad"}]}), ["HTTP 422", "bad"]),
+        (error(401, "Incorrect API key"), ["refuses the key (HTTP 401: Incorrect API key)", "--api-key-env"]),
+        (error(403, "not yours"), ["refuses the key (HTTP 403: not yours)", "--api-key-env"]),
+        (error(404, "no such model"), ["does not know model 'tiny'", "no such model", "--model", "--base-url"]),
+        (error(402, "pay first"), ["HTTP 402: pay first"]),
+        (error(501), ["HTTP 501"]),
+        (Answer(400, b"<html>\n<b>Bad\nRequest</b></html>"), ["HTTP 400", "Bad Request"]),
+        (Answer(400, {"error": "a\n text"}), ["HTTP 400: a text"]),
+        (Answer(400, {"error": None}), ["HTTP 400"]),
+        (Answer(400, [{"error": {"message": "in a list"}}]), ["HTTP 400", "in a list"]),
+        (Answer(400, b"\xff\xfe"), ["HTTP 400"]),
+        (error(400, {"nested": ["text"]}), ["HTTP 400", "nested"]),
+        (error(400, "x" * 5000), ["HTTP 400"]),
+    ],
+    ids=lambda value: f"{value.status} {value.body!r:.40}" if isinstance(value, Answer) else "",
+)
+def test_a_request_that_can_never_succeed_is_refused_at_once_with_the_remedy(answer: Answer, texts: list[str]) -> None:
+    fault, server = failure_of(answer)
+    assert isinstance(fault, ModelRefused)
+    assert len(server.requests) == 1
+    assert server.url in str(fault)
+    for text in texts:
+        assert text in str(fault)
+
+
+# check
+
+
+async def checked(url: str, key: str | None = "key") -> str:
+    model = make_model("tiny", TaskSet("none", ()), base_url=url, api_key=key)
+    try:
+        await model.check()
+    except ModelRefused as refusal:
+        assert "\n" not in str(refusal)
+        return str(refusal)
+    finally:
+        await model.close()
+    return ""
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(body={"data": []}), error(404), error(500), HTML, Answer(body=b"{"), Answer(body=b"")]
+)
+def test_a_server_that_is_there_passes_the_check(answer: Answer) -> None:
+    async def main() -> None:
+        async with ChatServer(answer) as server:
+            assert await checked(server.url) == ""
+            assert [(request.method, request.path) for request in server.requests] == [("GET", "/v1/models")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_check_finds_a_wrong_key(status: int) -> None:
+    async def main() -> None:
+        async with ChatServer(error(status, "bad key")) as server:
+            text = await checked(server.url)
+            assert text.startswith(f"server {server.url} refuses the key (HTTP {status}: bad key)")
+            assert "--api-key-env" in text
+
+    asyncio.run(main())
+
+
+def test_the_check_finds_that_nobody_is_there() -> None:
+    text = asyncio.run(checked(closed_port()))
+    assert "cannot be reached" in text
+    assert text.endswith("check --base-url and that it is running")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000/v1", "127.0.0.1", "http://[::1/v1", "http://127.0.0.1:port/v1", "http://127.0.0.1:99999/v1", "http://", "ftp://x/v1", ""],
+)
+def test_the_check_refuses_what_is_no_address(url: str) -> None:
+    assert "--base-url" in asyncio.run(checked(url))
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown() -> None:
+    for key in ("sch€n", "two\nlines"):
+        text = asyncio.run(checked("http://127.0.0.1:9/v1", key))
+        assert "--api-key-env" in text
+        assert key not in text
+
+
+# many at once
+
+
+def test_fifty_requests_at_once_reuse_their_connections() -> None:
+    async def many(model: ChatModel) -> tuple[int, int]:
+        await asyncio.gather(*(ask(model) for _ in range(50)))
+        first = server.connections
+        for _ in range(3):
+            await asyncio.gather(*(ask(model) for _ in range(50)))
+        return first, server.connections
+
+    server = ChatServer(Answer(wait=0.02))
+    first, last = talk(server, many)
+    assert first <= 50
+    assert last == first
+    assert len(server.requests) == 200
+
+
+def test_a_cancelled_request_ends_at_once_also_between_two_tries() -> None:
+    async def cancelled(model: ChatModel) -> None:
+        asked = asyncio.create_task(ask(model))
+        await asyncio.sleep(0.3)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    began = time.monotonic()
+    talk(ChatServer(Answer(wait=30)), cancelled, request_seconds=60.0)
+    talk(ChatServer(Answer(429, {}, {"retry-after": "60"})), cancelled, retry_seconds=60.0)
+    assert time.monotonic() - began < 5
