@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent.trajectory import Trajectory, Usage
+from agent.trajectory import Exit, Trajectory, Usage
 from tasks.task import Outcome
 
 __all__ = ["Progress", "TaskProgress"]
@@ -47,7 +47,7 @@ class Progress:
     def attempt_over(self, task: str, trajectory: Trajectory) -> None:
         row = self.tasks[task]
         if trajectory.exit.infra:
-            row.infra += 1
+            row.infra += trajectory.exit is not Exit.CANCELLED  # that was the person at the keyboard
         else:
             row.sampled += 1
             self.sampled_here += 1

@@ -98,7 +98,7 @@ class Sampler:
         for row in self._store.attempts():
             counts = self._progress.tasks[row.task]
             if row.outcome is Outcome.INFRA_ERROR:
-                counts.infra += 1
+                counts.infra += row.exit is not Exit.CANCELLED
                 continue
             counts.sampled += 1
             if row.outcome:

@@ -166,16 +166,22 @@ class Store:
         """Open a run to look at. Raises `StoreError` if there is none."""
         if not (folder / "run.sqlite").is_file():
             raise StoreError(f"no run at {folder}; `monkeys runs` lists them, and --runs names the folder they are in")
-        db = _connect(folder / "run.sqlite")
+        path = folder / "run.sqlite"
+        try:
+            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{_immutable(path)}", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be opened ({error})") from None
         store = cls(folder, db, None)
         try:
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                db.close()
                 raise StoreError(f"run {folder} holds nothing yet: its command was ended at the start; give it again")
             store._check_schema()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             db.close()
-            raise StoreError(f"{folder / 'run.sqlite'} is not a run of this program ({error})") from None
+            raise StoreError(f"{path} is not a run of this program, or is damaged ({error})") from None
+        except StoreError:
+            db.close()
+            raise
         return store
 
     def _create(self, config: Mapping[str, Any], tasks: TaskSet) -> None:
@@ -389,8 +395,8 @@ class Store:
         ).fetchone()
         return (json.loads(row[0]), zlib.decompress(row[1]).decode("utf-8", "replace")) if row else ({}, "")
 
-    def attempts(self, task: str | None = None, *, limit: int | None = None) -> Iterable[AttemptRow]:
-        """Every try, in order of task and index. `limit` leaves out indices from there on."""
+    def attempts(self, task: str | None = None) -> Iterable[AttemptRow]:
+        """Every try, in order of task and index."""
         where, values = ("WHERE a.task = ?", [task]) if task else ("", [])
         rows = self._db.execute(
             "SELECT a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
@@ -400,27 +406,21 @@ class Store:
             f"{where} ORDER BY t.position, a.idx, a.try",
             values,
         )
-        for row in rows:
-            (key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch, outcome, reason) = row
-            if limit is not None and index >= limit:
-                continue
-            known = Outcome.INFRA_ERROR if infra else Outcome(outcome) if outcome else None
+        for key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch, outcome, reason in rows:
             yield AttemptRow(
-                *(
-                    key,
-                    name,
-                    index,
-                    tries,
-                    seed,
-                    Exit(exit),
-                    detail,
-                    known,
-                    reason or "",
-                    patch,
-                    turns,
-                    Usage(*tokens),
-                    seconds,
-                )
+                key=key,
+                task=name,
+                index=index,
+                tries=tries,
+                seed=seed,
+                exit=Exit(exit),
+                detail=detail,
+                outcome=Outcome.INFRA_ERROR if infra else Outcome(outcome) if outcome else None,
+                reason="" if infra else reason or "",
+                patch=patch,
+                turns=turns,
+                usage=Usage(*tokens),
+                seconds=seconds,
             )
 
     def tallies(self) -> list[Tally]:
@@ -430,7 +430,7 @@ class Store:
             "count(*) FILTER (WHERE NOT a.infra AND v.outcome = 'resolved'), "
             "count(*) FILTER (WHERE NOT a.infra AND v.outcome = 'unresolved'), "
             "count(*) FILTER (WHERE NOT a.infra AND v.outcome IS NULL), "
-            "count(*) FILTER (WHERE a.infra), "
+            f"count(*) FILTER (WHERE a.infra AND a.exit != '{Exit.CANCELLED}'), "
             "count(DISTINCT a.patch) FILTER (WHERE NOT a.infra AND a.patch != ?), "
             "coalesce(sum(a.turns), 0), total(a.seconds), "
             "coalesce(sum(a.prompt_tokens), 0), coalesce(sum(a.completion_tokens), 0), "
@@ -468,6 +468,12 @@ class Store:
             "SELECT body FROM path ORDER BY depth DESC"
         )
         return [json.loads(zlib.decompress(body)) for (body,) in self._db.execute(query, (row.key,))]
+
+
+def _immutable(path: Path) -> str:
+    """A run in a folder that cannot be written, an archive, is read as a file that nobody changes."""
+    writable = os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
+    return "" if writable else "&immutable=1"
 
 
 def _tokens(usage: Usage) -> dict[str, int]:

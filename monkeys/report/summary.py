@@ -1,0 +1,243 @@
+"""What a run has shown so far: counts per issue, coverage over k with its interval, the fitted law.
+
+`summarize` reads a store into a frozen `Summary`, plain data that a screen draws (`render`)
+and a machine reads (`to_json`). Guarantees: n of an issue counts its attempts that have a
+verdict; infra errors are counted apart and attempts without a verdict are said to be such.
+The curve ends at the smallest n. What the counts cannot carry is absent, and the reason
+stands in its place.
+
+Numpy, scipy and rich are imported when they are needed, for they take longer than `--help` may.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from agent.trajectory import Usage
+from monkeys.report.curve import Point
+from monkeys.report.text import several
+from monkeys.store import Store, Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from monkeys.scaling import PowerLaw
+
+__all__ = ["Coverage", "Issue", "Summary", "render", "summarize"]
+
+CURVE_POINTS = 100
+NAMED = 3  # issues named in a note before the rest is only counted
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One issue's attempts. `n` have a verdict, `resolved` of them a good one; `patches` are distinct and not empty."""
+
+    id: str
+    n: int
+    resolved: int
+    infra: int
+    unverified: int
+    patches: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share of attempts that resolve it: its pass@1."""
+        return self.resolved / self.n if self.n else None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The curve at `points`, `shown` of which are the k of the table. `issues` is how many it is the mean over."""
+
+    points: tuple[Point, ...]
+    shown: tuple[int, ...]
+    issues: int
+    level: float
+    interval: str
+    """What the interval is, in words."""
+    no_interval: str
+    """Why it is missing at some k; empty when it is there at all."""
+
+    @property
+    def rows(self) -> list[Point]:
+        """The points of the table."""
+        return [point for point in self.points if point.k in self.shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run as it stands. Of `coverage` and `no_coverage`, and of `law` and `no_law`, one is there."""
+
+    run: str
+    folder: str
+    tasks: str
+    model: str
+    issues: tuple[Issue, ...]
+    coverage: Coverage | None
+    no_coverage: str
+    law: PowerLaw | None
+    no_law: str
+    notes: tuple[str, ...]
+    """What a reader must know to read the curve right."""
+    exits: Mapping[str, int]
+    """How many tries ended in which way, infra errors included."""
+    turns: int
+    usage: Usage
+    seconds: float
+    """Time of all tries together."""
+
+    @property
+    def attempts(self) -> int:
+        return sum(issue.n + issue.unverified for issue in self.issues)
+
+    @property
+    def solved(self) -> int:
+        return sum(issue.resolved > 0 for issue in self.issues)
+
+    @property
+    def commands(self) -> tuple[str, str]:
+        """What to type to see more."""
+        folder = shlex.quote(self.folder)
+        return f"monkeys show {folder}", f"monkeys report {folder}"
+
+    def to_json(self) -> str:
+        """All of it as one JSON object; null where there is no number."""
+        coverage = self.coverage
+        rows = coverage.rows if coverage else []
+        return json.dumps(
+            {
+                "run": self.run,
+                "folder": self.folder,
+                "tasks": self.tasks,
+                "model": self.model,
+                "issues": [asdict(issue) for issue in self.issues],
+                "solved": self.solved,
+                "attempts": self.attempts,
+                "pass_at_k": [asdict(row) for row in rows],
+                "interval": {"what": coverage.interval, "level": coverage.level, "missing": coverage.no_interval}
+                if coverage
+                else None,
+                "coverage_missing": self.no_coverage,
+                "law": {**asdict(self.law), "form": "c = exp(a k^b)"} if self.law else None,
+                "law_missing": self.no_law,
+                "notes": self.notes,
+                "exits": dict(self.exits),
+                "turns": self.turns,
+                "tokens": asdict(self.usage),
+                "attempt_seconds": round(self.seconds, 3),
+            },
+            indent=2,
+            allow_nan=False,
+        )
+
+
+def summarize(store: Store) -> Summary:
+    """What the store holds now; it may still be written."""
+    config = store.config
+    tallies = store.tallies()
+    issues = tuple(_issue(tally) for tally in tallies)
+    counted = [issue for issue in issues if issue.n]
+    coverage, no_coverage = _coverage(counted)
+    law, no_law = _law(counted) if coverage else (None, no_coverage)
+    return Summary(
+        run=store.folder.name,
+        folder=str(store.folder),
+        tasks=str(config.get("tasks", "")),
+        model=str(config.get("model", "")),
+        issues=issues,
+        coverage=coverage,
+        no_coverage=no_coverage,
+        law=law,
+        no_law=no_law,
+        notes=tuple(_notes(issues)),
+        exits={str(exit): number for exit, number in store.exits().items()},
+        turns=sum(tally.turns for tally in tallies),
+        usage=sum((tally.usage for tally in tallies), Usage()),
+        seconds=sum(tally.seconds for tally in tallies),
+    )
+
+
+def render(summary: Summary, console: Console) -> None:
+    """Draw the final screen."""
+    from monkeys.report.closing import closing
+    from monkeys.report.text import put
+
+    put(console, closing(summary, console))
+
+
+def _issue(tally: Tally) -> Issue:
+    n = tally.resolved + tally.unresolved
+    return Issue(tally.task, n, tally.resolved, tally.infra, tally.unverified, tally.patches)
+
+
+def _coverage(counted: Sequence[Issue]) -> tuple[Coverage | None, str]:
+    if not counted:
+        return None, "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
+    from monkeys.coverage import CoverageError, coverage_curve, default_ks
+    from monkeys.scaling import log_spaced_ks
+
+    n, resolved = [issue.n for issue in counted], [issue.resolved for issue in counted]
+    try:
+        shown = default_ks(min(n))
+        ks = sorted({*shown, *log_spaced_ks(min(n), CURVE_POINTS).tolist()})
+        curve = coverage_curve(n, resolved, ks, names=[issue.id for issue in counted])
+    except CoverageError as error:
+        return None, str(error)
+    points = zip(curve.ks, curve.coverage, map(_known, curve.low), map(_known, curve.high), strict=True)
+    # The reason names every k of the fine curve; the table's reader knows only these.
+    some = [str(point) for point, low in zip(curve.ks, curve.low, strict=True) if point in shown and not isfinite(low)]
+    reason = curve.reason if len(counted) == 1 or not some else f"none at k = {', '.join(some)}: all issues alike there"
+    return (
+        Coverage(
+            points=tuple(Point(*point) for point in points),
+            shown=shown,
+            issues=len(counted),
+            level=curve.level,
+            interval=curve.interval.replace(f"{curve.level:.4g}", f"{100 * curve.level:.4g} %", 1),
+            no_interval=reason if some else "",
+        ),
+        "",
+    )
+
+
+def _law(counted: Sequence[Issue]) -> tuple[PowerLaw | None, str]:
+    from monkeys.coverage import CoverageError
+    from monkeys.scaling import FitError, fit_coverage
+
+    try:
+        return fit_coverage([issue.n for issue in counted], [issue.resolved for issue in counted]), ""
+    except (CoverageError, FitError) as error:
+        return None, str(error)
+
+
+def _notes(issues: Sequence[Issue]) -> list[str]:
+    notes = []
+    counted = [issue for issue in issues if issue.n]
+    if counted and len(counted) < len(issues):
+        missing = _named([issue.id for issue in issues if not issue.n])
+        notes.append(
+            f"the curve is over {len(counted)} of {len(issues)} issues; no attempt with a verdict on {missing}"
+        )
+    if counted and (least := min(issue.n for issue in counted)) < (most := max(issue.n for issue in counted)):
+        fewer = _named([f"{issue.id} ({issue.n})" for issue in counted if issue.n < most])
+        notes.append(f"the curve ends at k = {least}; fewer than {most} attempts with a verdict on {fewer}")
+    if unverified := sum(issue.unverified for issue in issues):
+        notes.append(
+            f"left out: {several(unverified, 'attempt')} without a verdict yet; the run's command again verifies them"
+        )
+    return notes
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _known(number: float) -> float | None:
+    return number if isfinite(number) else None
