@@ -68,12 +68,11 @@ async def run_attempt(
     try:
         async with asyncio.timeout(SALVAGE_SECONDS):
             patch = await workspace.sandbox.diff()
+    except asyncio.CancelledError:  # what was sampled is paid for, and kept
+        exit = Exit.CANCELLED
     except (SandboxError, TimeoutError) as error:
-        exit, detail = (
-            (exit, detail)
-            if exit.infra
-            else (Exit.SANDBOX_FAILED, str(error) or "the patch could not be taken in time")
-        )
+        if not exit.infra:
+            exit, detail = Exit.SANDBOX_FAILED, str(error) or "the patch could not be taken in time"
     return Trajectory(exit, tuple(attempt.messages), tuple(attempt.turns), patch, time.monotonic() - began, detail)
 
 

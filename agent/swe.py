@@ -105,7 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         "--sandbox", choices=("local", "docker"), help="default: docker for issues that name an image, else local"
     )
     how.add_argument(
-        "--workers", type=_at_least(1), default=8, metavar="N", help="attempts at once (default %(default)s)"
+        "--workers",
+        type=_at_least(1),
+        metavar="N",
+        help="attempts at once (default: 8 for a served model, processors + 1 for a built-in one)",
     )
     how.add_argument(
         "--retries",

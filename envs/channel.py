@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from envs.diff import patch_of
 from envs.sandbox import Command, Completed, FileProblem, Limits, SandboxLost
 
 __all__ = ["Channel"]
@@ -39,7 +40,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._lost: str = ""
         loop = asyncio.get_running_loop()
-        self._pending[0] = loop.create_future()
+        self._pending[0] = self._ready = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
 
     # asyncio.Protocol
@@ -82,10 +83,13 @@ class Channel(asyncio.Protocol):
         """Wait for the guest's first word."""
         try:
             async with asyncio.timeout(seconds):
-                await self._pending[0]
+                word, _ = await self._ready
         except TimeoutError:
             self.abandon(f"no word from it within {seconds:.0f} s of its start")
             raise SandboxLost(self._epitaph()) from None
+        if "error" in word:
+            self.abandon(f"it could not be started ({word['error']})")
+            raise SandboxLost(self._epitaph())
 
     async def call(
         self, header: dict[str, Any], body: bytes = b"", seconds: float | None = None
@@ -122,6 +126,14 @@ class Channel(asyncio.Protocol):
         }
         answer, output = await self.call(header, command.stdin, timeout)
         return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])
+
+    async def patch(self, command: Command) -> bytes:
+        """The patch that a `diff_command` gives. Raises `SandboxError` if it cannot be taken."""
+        done = await self.run(command)
+        if done.returncode:  # what runs in the sandbox may leave no process or memory for it
+            await self.call({"op": "quiet"})
+            done = await self.run(command)
+        return patch_of(done)
 
     async def read(self, path: str) -> bytes:
         return (await self.call({"op": "read", "path": path}))[1]

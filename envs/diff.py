@@ -1,9 +1,12 @@
 """The patch of a sandbox, taken by the runner: everything that differs from the base.
 
 One shell script, for it costs one round trip. It compares the working tree with the base
-commit itself through an index and an object store of its own: what the agent committed,
-staged, stashed or configured does not matter, untracked files are in, ignored ones are
-not, and the repository's own `.git` is left as it was. Bytes all the way.
+commit itself through a git folder of its own that only borrows the base's objects: what
+the agent committed, staged, stashed or configured does not matter, untracked files are
+in, those that a .gitignore names are not, and the repository's own `.git` is left as it
+was. Bytes all the way: the base's .gitattributes hold as they do in a checkout, but once they were changed,
+none do. What git cannot take in (a file that cannot be read, an empty repository within)
+is left out, and the rest is kept.
 """
 
 from __future__ import annotations
@@ -17,10 +20,17 @@ __all__ = ["diff_command", "patch_of"]
 PATCH_CAP = 64 << 20
 
 SCRIPT = """
-d=$(mktemp -d) && exec 2>"$d/err" && mkdir "$d/objects" && cp {git}/index "$d/index"
-export GIT_DIR={git} GIT_WORK_TREE="$PWD" GIT_INDEX_FILE="$d/index" GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
-export GIT_OBJECT_DIRECTORY="$d/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES={git}/objects
-git -c core.autocrlf=false -c core.fsmonitor=false add -A . &&
+d=$(mktemp -d {scratch}/patch.XXXXXX 2>&1) || {{ echo "$d"; exit 1; }}
+exec 2>"$d/err"
+mkdir "$d/objects" "$d/refs" "$d/info" && echo 'ref: refs/heads/none' > "$d/HEAD" || exit 1
+export GIT_DIR="$d" GIT_WORK_TREE="$PWD" GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+export GIT_ALTERNATE_OBJECT_DIRECTORIES={git}/objects
+take() {{
+    git read-tree {commit} && {{ git add -A --ignore-errors . || [ $? = 1 ]; }}
+}}
+if ! take || ! git diff --cached --quiet {commit} -- .gitattributes '**/.gitattributes'; then
+    echo '* -text -eol -ident -filter -working-tree-encoding' > "$d/info/attributes" && : > "$d/err" && take
+fi &&
 git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames \
     --src-prefix=a/ --dst-prefix=b/ {commit} --
 s=$?
@@ -30,9 +40,9 @@ exit $s
 """
 
 
-def diff_command(git: str, commit: str, timeout: float) -> Command:
-    """The command to run in the repository; `git` is the folder with the base's objects and index."""
-    script = SCRIPT.format(git=shlex.quote(git), commit=shlex.quote(commit))
+def diff_command(git: str, commit: str, timeout: float, scratch: str = "/tmp") -> Command:
+    """The command to run in the repository; `git` is the folder that holds the base's objects."""
+    script = SCRIPT.format(git=shlex.quote(git), commit=shlex.quote(commit), scratch=shlex.quote(scratch))
     return Command(script, timeout=timeout, output_cap=PATCH_CAP)
 
 

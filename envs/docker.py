@@ -1,7 +1,8 @@
 """The `docker` back end: one hardened container per sandbox, one attached stream to its guest.
 
 Guarantees: no network, no capabilities, no new privileges, limits on memory, swap, CPUs
-and processes, no log driver, an init as the first process, nothing of the host mounted.
+and processes, no log driver, nothing of the host mounted. The guest is the first process:
+it reaps orphans, and nothing inside can kill it.
 The stream is the container's life line: its standard input closes when the runner is
 gone, by SIGKILL too, the guest exits, and the engine removes the container. Any engine
 with a Docker-compatible API, found by DOCKER_HOST; images are pulled once if they are not
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envs.channel import Channel
-from envs.diff import diff_command, patch_of
+from envs.diff import diff_command
 from envs.sandbox import Command, Completed, Limits, Origin, SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ DIFF_SECONDS = 120.0
 # The engine is slow when many containers start at once; running ones are not limited here.
 STARTS_AT_ONCE = 4
 # Whatever Python 3 the image holds runs the guest, which is handed over as an argument.
-FIND_PYTHON = """
+NO_PYTHON = "no Python 3 found in this image"
+FIND_PYTHON = f"""
 for p in python3 /usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python3 python; do
     if command -v "$p" >/dev/null 2>&1; then exec "$p" -E -s -S -c "$0" "$1"; fi
 done
-echo 'no Python 3 found in this image' >&2; exit 127
+echo '{NO_PYTHON}' >&2; exit 127
 """
 
 
@@ -56,7 +58,7 @@ class DockerSandbox:
         return await self._channel.run(command)
 
     async def diff(self) -> bytes:
-        return patch_of(await self.run(diff_command(f"{self._origin.workdir}/.git", self._base, DIFF_SECONDS)))
+        return await self._channel.patch(diff_command(f"{self._origin.workdir}/.git", self._base, DIFF_SECONDS))
 
     async def close(self) -> None:
         self._channel.abandon("it was closed")
@@ -99,22 +101,38 @@ class DockerBackend:
     async def _thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
-    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> DockerSandbox:
-        await self.start()
+    def check(self, origin: Origin) -> None:
         if origin.image is None:
-            raise SandboxUnavailable(f"task {label} names no image, so Docker cannot hold it; use --sandbox local")
+            raise SandboxUnavailable("a Docker sandbox needs an image, and these tasks name none; use --sandbox local")
+
+    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> DockerSandbox:
+        self.check(origin)
+        await self.start()
+        assert origin.image is not None
         await self._have(origin.image)
         async with self._starting:
             raw = await self._thread(self._launch, origin, limits, label)
         raw.setblocking(False)
         loop = asyncio.get_running_loop()
-        _, channel = await loop.create_connection(lambda: Channel(label, limits, _demultiplexer()), sock=raw)
-        await channel.ready(START_SECONDS)
+        stream = _Demultiplexer()
+        _, channel = await loop.create_connection(lambda: Channel(label, limits, stream.unwrap), sock=raw)
+        try:
+            await channel.ready(START_SECONDS)
+        except SandboxLost as error:
+            if NO_PYTHON.encode() in stream.said:
+                raise SandboxUnavailable(
+                    f"image {origin.image} holds no Python 3, which the sandbox needs; install one in it"
+                ) from None
+            said = " ".join(stream.said.decode(errors="replace").split())
+            raise SandboxLost(f"{error} (it said: {said})" if said else str(error)) from None
+        except asyncio.CancelledError:
+            channel.abandon("nobody waited for it")
+            raise
         # The base is what the image has checked out: SWE-bench's own images commit on top of base_commit.
         head = await channel.run(Command("git rev-parse HEAD 2>&1", cwd=origin.workdir))
         if head.returncode:
             channel.abandon("no repository")
-            said = head.output.decode(errors="replace").strip()
+            said = " ".join(head.output.decode(errors="replace").split())
             raise SandboxUnavailable(f"image {origin.image} has no git repository at {origin.workdir}: {said}")
         return DockerSandbox(channel, origin, head.output.decode().strip())
 
@@ -142,20 +160,22 @@ class DockerBackend:
 
     def _launch(self, origin: Origin, limits: Limits, label: str) -> socket.socket:
         from docker.errors import DockerException
+        from requests import RequestException  # the SDK lets its transport's own errors through
 
         assert self._client is not None
         api = self._client.api
         owner = f"{socket.gethostname()}:{os.getpid()}"
+        container = None
         try:
             container = api.create_container(
                 origin.image,
                 ["/bin/sh", "-c", FIND_PYTHON, self._guest, repr((origin.workdir, dict(origin.env)))],
                 entrypoint=[],
                 stdin_open=True,
+                stop_signal="SIGKILL",  # what a first process cannot ignore
                 labels={f"{LABEL}.run": self._run, f"{LABEL}.owner": owner, f"{LABEL}.for": label},
                 host_config=api.create_host_config(
                     auto_remove=True,
-                    init=True,
                     network_mode="none",
                     cap_drop=["ALL"],
                     security_opt=["no-new-privileges"],
@@ -166,9 +186,11 @@ class DockerBackend:
                     log_config={"type": "none"},
                 ),
             )["Id"]
-            attached = api.attach_socket(container, {"stdin": 1, "stdout": 1, "stream": 1})
+            attached = api.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             api.start(container)
-        except DockerException as error:
+        except (DockerException, RequestException) as error:
+            if container is not None:
+                self._remove(container)
             raise SandboxLost(f"sandbox {label} could not be started: {_brief(error)}") from None
         # The SDK's response would close the socket with itself; a duplicate is ours alone.
         raw = socket.socket(fileno=os.dup(attached.fileno()))
@@ -188,17 +210,25 @@ class DockerBackend:
 
     def _remove_all(self) -> None:
         from docker.errors import DockerException
+        from requests import RequestException
 
         assert self._client is not None
         try:
             left = self._client.api.containers(all=True, filters={"label": f"{LABEL}.run={self._run}"})
-        except DockerException:
+        except (DockerException, RequestException):
             return  # the engine is gone; the life line takes care once it is back
         for container in left:
-            try:
-                self._client.api.remove_container(container["Id"], force=True)
-            except DockerException:
-                pass  # it was going by itself
+            self._remove(container["Id"])
+
+    def _remove(self, container: str) -> None:
+        from docker.errors import DockerException
+        from requests import RequestException
+
+        assert self._client is not None
+        try:
+            self._client.api.remove_container(container, force=True)
+        except (DockerException, RequestException):
+            pass  # it was going by itself, or the engine is gone
 
 
 def _guest_source() -> str:
@@ -206,12 +236,17 @@ def _guest_source() -> str:
     return f"{source}\nimport ast, sys\nmain(*ast.literal_eval(sys.argv[1]))\n"
 
 
-def _demultiplexer() -> Callable[[bytes], bytes]:
-    """Takes Docker's frames (stream type, three zeros, length, payload) apart and keeps the payload of stdout."""
-    buffer = bytearray()
+class _Demultiplexer:
+    """Takes Docker's frames (stream type, three zeros, length, payload) apart; `said` is the end of stderr."""
 
-    def unwrap(data: bytes) -> bytes:
-        buffer.extend(data)
+    def __init__(self) -> None:
+        self.said = b""
+        self._buffer = bytearray()
+
+    def unwrap(self, data: bytes) -> bytes:
+        """The payload of stdout in the frames that are now complete."""
+        buffer = self._buffer
+        buffer += data
         payload = bytearray()
         while len(buffer) >= 8:
             end = 8 + int.from_bytes(buffer[4:8], "big")
@@ -219,10 +254,10 @@ def _demultiplexer() -> Callable[[bytes], bytes]:
                 break
             if buffer[0] == 1:
                 payload += buffer[8:end]
+            else:
+                self.said = (self.said + buffer[8:end])[-1000:]
             del buffer[:end]
         return bytes(payload)
-
-    return unwrap
 
 
 def _brief(error: BaseException) -> str:

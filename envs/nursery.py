@@ -20,6 +20,7 @@ import fcntl
 import gc
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -49,6 +50,7 @@ PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/alternatives")
+FOLDERS = ("box", "dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "run/scratch", "testbed", "tmp")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 ETC = {
     "passwd": f"root:x:0:0:root:/tmp:/bin/sh\nagent:x:{INSIDE_ID}:{INSIDE_ID}:agent:/tmp:/bin/sh\n",
@@ -96,6 +98,15 @@ def map_user(inside: int, uid: int, gid: int) -> None:
             file.write(text)
 
 
+def escape(path: str) -> str:
+    """A path as it is written in the options of an overlay."""
+    return re.sub(r"([\\:,])", r"\\\1", path)
+
+
+def below(path: str, folders: "tuple[str, ...]") -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
+
+
 def write_text(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
@@ -104,12 +115,21 @@ def write_text(path: str, text: str) -> None:
 class Nursery:
     """Holds the prepared root and forks guests into views of it."""
 
-    def __init__(self, control: socket.socket, python: str, base_prefix: str, overlay: bool, guest_id: int) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        python: str,
+        base_prefix: str,
+        overlay: bool,
+        guest_id: int,
+        private: "list[str]",
+    ) -> None:
         self.control = control
         self.python = python
-        self.base_prefix = base_prefix
+        self.shown = SYSTEM if below(f"{base_prefix}/", SYSTEM) else (*SYSTEM, base_prefix)
         self.overlay = overlay
         self.root_user = os.geteuid() == 0
+        self.private = private
         self.guest_id = guest_id if self.root_user else 0  # as this namespace numbers users
         self.uid, self.gid = os.getuid(), os.getgid()
 
@@ -129,19 +149,18 @@ class Nursery:
         self.own_pids = os.open("/proc/thread-self/ns/pid_for_children", os.O_RDONLY)
         mount("none", "/", flags=MS_REC | MS_PRIVATE)
         mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID, "mode=755,size=16m")
-        for name in ("/tmp/old", "/tmp/new"):
-            os.mkdir(name)
+        for name in ("old", "new", "trial/.git"):  # /trial: an empty repository, to find out whether all this works
+            os.makedirs(f"/tmp/{name}")
         pivot("/tmp", "/old")
         self.furnish("/new")
 
     def furnish(self, new: str) -> None:
         """The root that every sandbox sees, built once and read-only from then on."""
-        for name in ("dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "testbed", "tmp", "box"):
+        for name in FOLDERS:
             os.makedirs(f"{new}/{name}")
-        prefix = self.base_prefix
-        for path in (*SYSTEM, prefix):
+        for path in self.shown:
             there = f"/old{path}"
-            if not os.path.lexists(there) or (path == prefix and prefix.startswith("/usr")):
+            if not os.path.lexists(there):
                 continue
             os.makedirs(os.path.dirname(new + path), exist_ok=True)
             if os.path.islink(there):
@@ -168,7 +187,14 @@ class Nursery:
         )
         for name in ("python", "python3"):
             os.symlink(self.python, f"{new}/opt/venv/bin/{name}")
+        self.hide(new)
         bind(new, new)
+
+    def hide(self, new: str) -> None:
+        """This package and all that is installed beside it: solutions and hidden tests may be among it."""
+        for path in self.private:
+            if below(path, self.shown):
+                mount("tmpfs", new + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4k")
 
     def serve(self) -> None:
         gc.disable()
@@ -180,6 +206,7 @@ class Nursery:
                 break
             reap(os.WNOHANG)
             self.fork(json.loads(data), fds[0])
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # a first process never dies of a default action
         signal.alarm(2)  # guests end with their streams; should one not, our own end takes it along
         reap(0)
 
@@ -220,24 +247,28 @@ class Nursery:
         for name in ("upper", "work", "tmp"):
             os.mkdir(f"/new/box/{name}")
             os.chown(f"/new/box/{name}", self.guest_id, self.guest_id)
-        upper = self.lay(f"/old{request['repository']}", "/new/box", "/new/testbed")
+        lower = f"/old{request['repository']}" if request["repository"] else "/trial"
+        upper = self.lay(lower, "/new/box", "/new/testbed")
+        mount("tmpfs", "/new/run/scratch", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={limits['disk_mb']}m")
+        os.chown("/new/run/scratch", self.guest_id, self.guest_id)
         mount("/new/box/tmp", "/new/tmp", flags=MS_BIND)
-        bind(f"/old{request['repository']}/.git", "/new/run/base.git")
+        bind(f"{lower}/.git", "/new/run/base.git")
         mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV)
         check(libc.umount2(b"/new/box", MNT_DETACH), "umount")
         pivot("/new", "/old")
+        if not self.overlay:
+            subprocess.run(["/bin/cp", "-a", f"/old{lower}/.", "/testbed"], check=True, stdin=subprocess.DEVNULL)
         check(libc.umount2(b"/old", MNT_DETACH), "umount")
         resign(self.guest_id, limits)
         return upper
 
     def lay(self, lower: str, box: str, target: str) -> int:
         if self.overlay:
-            options = f"lowerdir={lower},upperdir={box}/upper,workdir={box}/work"
+            options = f"lowerdir={escape(lower)},upperdir={box}/upper,workdir={box}/work"
             mount(
                 "overlay", target, "overlay", MS_NOSUID | MS_NODEV, options + ("" if self.root_user else ",userxattr")
             )
         else:
-            subprocess.run(["/old/bin/cp", "-a", f"{lower}/.", f"{box}/upper"], check=True)
             mount(f"{box}/upper", target, flags=MS_BIND)
         return os.open(f"{box}/upper", os.O_RDONLY)
 
@@ -257,6 +288,8 @@ def resign(uid: int, limits: "dict[str, Any]") -> None:
     # A user namespace of its own also makes the process limit count for this sandbox alone.
     unshare(CLONE_NEWUSER)
     map_user(INSIDE_ID, uid, uid)
+    # No further ones inside: in a namespace of its own a command could mount memory that counts nowhere.
+    write_text("/proc/sys/user/max_user_namespaces", "0")
     memory, disk = limits["memory_mb"] << 20, limits["disk_mb"] << 20
     for what, value in (
         (resource.RLIMIT_AS, memory),
@@ -287,10 +320,10 @@ def report(fd: int, error: BaseException) -> None:
 
 
 def main() -> None:
-    """`python -c '...main()' CONTROL_FD PYTHON BASE_PREFIX overlay|copy GUEST_ID`"""
-    fd, python, base_prefix, kind, guest_id = sys.argv[1:]
+    """`python -c '...main()' CONTROL_FD PYTHON BASE_PREFIX overlay|copy GUEST_ID PRIVATE...`"""
+    fd, python, base_prefix, kind, guest_id, *private = sys.argv[1:]
     control = socket.socket(fileno=int(fd))
-    nursery = Nursery(control, python, base_prefix, kind == "overlay", int(guest_id))
+    nursery = Nursery(control, python, base_prefix, kind == "overlay", int(guest_id), private)
     try:
         nursery.prepare()
     except OSError as error:

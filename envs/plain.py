@@ -1,17 +1,17 @@
 """The guest without isolation: where there are no namespaces, an ordinary process on a plain copy.
 
-It owns its copy: when the stream to the runner ends, it kills what it started and removes
-the copy, so that a runner killed with SIGKILL leaves nothing behind.
+It makes and owns its copy: when the stream to the runner ends, it kills what it started
+and removes the copy, so that a runner killed with SIGKILL leaves nothing behind.
 """
 
 import json
 import os
 import resource
 import shutil
-import signal
 import sys
+import tempfile
 
-from envs.guest import Guest
+from envs.guest import Guest, describe
 
 __all__ = ["main"]
 
@@ -19,20 +19,26 @@ __all__ = ["main"]
 def main() -> None:
     """`python -c '...main()' FD SETTINGS`"""
     fd, settings = int(sys.argv[1]), json.loads(sys.argv[2])
-    memory = settings["limits"]["memory_mb"] << 20
+    memory = settings["memory_mb"] << 20
     try:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     except (OSError, ValueError):
         pass  # macOS has the constant and refuses it
-    guest = Guest(fd, fd, settings["workdir"], settings["env"])
+    room = tempfile.mkdtemp(prefix="sandbox-")
+    guest = Guest(fd, fd, f"{room}/testbed", settings["env"])
     try:
-        guest.serve()
+        try:
+            shutil.copytree(settings["repository"], guest.workdir, symlinks=True)
+        except OSError as error:
+            guest.send({"id": 0, "error": f"copying {settings['repository']}: {describe(error)}"})
+        else:
+            guest.serve()
     except OSError:
         pass  # the host is gone
     finally:
-        for pid in guest.running:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                pass
-        shutil.rmtree(settings["room"], ignore_errors=True)
+        guest.end_all()
+        for folder, names, _ in os.walk(room):  # commands may have left folders that cannot be entered
+            for name in names:
+                if not os.path.islink(f"{folder}/{name}"):
+                    os.chmod(f"{folder}/{name}", 0o700)
+        shutil.rmtree(room, ignore_errors=True)

@@ -138,6 +138,10 @@ class Backend(Protocol):
         """Find out whether and how it works here. Raises `SandboxUnavailable`. Idempotent; `open` calls it too."""
         ...
 
+    def check(self, origin: Origin) -> None:
+        """Whether such an origin can be held at all. Raises `SandboxUnavailable`."""
+        ...
+
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         """A new sandbox at `origin`. Raises `SandboxUnavailable` or `SandboxLost`."""
         ...

@@ -50,7 +50,7 @@ class Settings:
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
     attempts: int = 250
-    workers: int = 8
+    workers: int | None = None  # None: 8 for a served model, processors + 1 for a built-in one
     retries: int = 3
     seed: int = 0
     attempt: AttemptLimits = field(default_factory=AttemptLimits)
@@ -87,6 +87,10 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @property
+    def workers(self) -> int:
+        return self.settings.workers or (8 if self.settings.base_url else (os.cpu_count() or 2) + 1)
 
     async def main(self) -> int:
         settings = self.settings
@@ -141,7 +145,7 @@ class _Job:
                     rooms, grader, settings.limits, seconds=settings.verify_seconds, workers=settings.verify_workers
                 )
             sampler = Sampler(
-                store, tasks, arm, rooms, verifier, progress, workers=settings.workers, retries=settings.retries
+                store, tasks, arm, rooms, verifier, progress, workers=self.workers, retries=settings.retries
             )
             with nullcontext() if settings.quiet else self.screen(progress, tasks, sandbox, rooms, store):
                 await sampler.run()
@@ -187,11 +191,11 @@ class _Job:
 
         settings, console = self.settings, Console(stderr=True)
         done = sum(len(indices) for indices in store.sampled().values())
-        other = "docker" if sandbox == "local" else "local"
+        why = "as told" if settings.sandbox else "what these tasks need"
         lines = [
             f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts, "
-            f"model {settings.model}, {settings.workers} at once",
-            f"sandbox {sandbox} ({rooms.describe()['isolation']}); --sandbox {other} for the other",
+            f"model {settings.model}, {self.workers} at once",
+            f"sandbox {sandbox} ({rooms.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
         ]
         for line in lines:

@@ -11,9 +11,10 @@ import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
+from tasks.patches import touched_files
 from tasks.task import Task
 
-__all__ = ["Grade", "Grader", "GraderFailed", "UnittestGrader", "test_files"]
+__all__ = ["Grade", "Grader", "GraderFailed", "UnittestGrader"]
 
 
 class GraderFailed(Exception):
@@ -41,34 +42,53 @@ class Grader(Protocol):
     async def close(self) -> None: ...
 
 
-def test_files(patch: str) -> list[str]:
-    """The files that a git patch touches, as paths in the repository."""
-    return re.findall(r"^diff --git a/(.+?) b/\1$", patch, re.MULTILINE)
-
-
 class UnittestGrader:
-    """Every expected test must be reported as ok by unittest's verbose runner, each time it is named."""
+    """Every expected test must be reported as ok, and as nothing else, by unittest's verbose runner.
 
-    LINE = re.compile(
-        rb"^\w+ \(([\w.]+)\) \.\.\. (?:.*\n)*?(ok|FAIL|ERROR|skipped .*|expected failure|unexpected success)$", re.M
-    )
+    What the code under test prints stands in the same log. So a test counts as failed if
+    anything says so, and a log with more results than tests were run resolves nothing.
+    """
+
+    START = re.compile(r"(?!setUp|tearDown)[\w.]+ \(([\w.]+)\)(?: \.\.\. (.*))?")
+    END = re.compile(r"(?:.* \.\.\. )?(ok|FAIL|ERROR|skipped .*|expected failure|unexpected success)")
+    RULE = re.compile(r"[=-]{70}")
+    LISTED = re.compile(r"^(?:FAIL|ERROR|UNEXPECTED SUCCESS): [\w.]+ \(([\w.]+)\)", re.M)
+    RAN = re.compile(r"^Ran (\d+) tests? in ", re.M)
 
     async def script(self, task: Task) -> str:
-        files = [shlex.quote(file) for file in test_files(task.test_patch)]
+        files = [shlex.quote(file) for file in touched_files(task.test_patch)]
         restore = "\n".join(
-            f"git checkout -q {task.origin.commit} -- {file} 2>/dev/null || rm -f {file}" for file in files
+            f"git checkout -q {task.origin.commit} -- {file} 2>/dev/null || rm -rf {file}" for file in files
         )
         return f"{restore}\ngit apply /tmp/tests.patch || exit 98\n{task.test_command}\n"
 
     async def grade(self, task: Task, log: bytes) -> Grade:
-        seen: dict[str, str] = {}
-        for name, word in self.LINE.findall(log):
-            test = name.decode()
-            if seen.get(test) != "failed":  # said twice, the worse counts
-                seen[test] = "passed" if word == b"ok" else "failed"
+        text = log.decode("utf-8", "replace")
+        said = [(name, words) for name, words in self._said(text) if words]
+        good = {name for name, _ in said}
+        bad = {name for name, words in said if set(words) != {"ok"}} | set(self.LISTED.findall(text))
         expected = (*task.fail_to_pass, *task.pass_to_pass)
-        tests = {name: seen.get(name, "missing") for name in expected}
-        return Grade(all(status == "passed" for status in tests.values()), tests)
+        tests = {name: "failed" if name in bad else "passed" if name in good else "missing" for name in expected}
+        ran = self.RAN.findall(text)
+        if not ran:
+            return Grade(False, tests, "the test run did not come to its end")
+        resolved = all(status == "passed" for status in tests.values())
+        if resolved and len(said) > int(ran[-1]):
+            return Grade(False, tests, f"the log tells of {len(said)} results where {ran[-1]} tests were run")
+        return Grade(resolved, tests)
+
+    def _said(self, text: str) -> list[tuple[str, list[str]]]:
+        """The results that stand between each test's own line and the next one's."""
+        said: list[tuple[str, list[str]]] = []
+        for line in text.split("\n"):
+            if start := self.START.fullmatch(line):
+                said.append((start[1], []))
+                line = start[2] or ""
+            elif self.RULE.fullmatch(line):
+                said.append(("", []))
+            if said and said[-1][0] and (end := self.END.fullmatch(line)):
+                said[-1][1].append(end[1])
+        return said
 
     async def close(self) -> None:
         pass

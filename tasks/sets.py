@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from envs import Origin
+from tasks.patches import added_files
 from tasks.task import Task, TaskError, TaskSet
 
 __all__ = ["HUB_SETS", "load_tasks"]
@@ -25,6 +25,7 @@ HUB_SETS = {
     "multilingual": "SWE-bench/SWE-bench_Multilingual",
 }
 TEXTS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch")
+GRADED_BY = ("image", "eval_script", "log_parser", "eval_type")  # since swebench 5
 # What activating the environment in SWE-bench's images comes down to, for commands of the agent.
 TESTBED = {
     "CONDA_DEFAULT_ENV": "testbed",
@@ -32,6 +33,8 @@ TESTBED = {
     "PATH": "/opt/miniconda3/envs/testbed/bin:/opt/miniconda3/bin:"
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+# An edit that makes a loop endless costs two processor seconds and half a gigabyte, not a time-out of minutes.
+QUOTA = "ulimit -t 2; ulimit -v 524288"
 START, END = ">>>>> Start Test Output", ">>>>> End Test Output"
 
 
@@ -45,6 +48,8 @@ def load_tasks(spec: str) -> TaskSet:
 
         return _task_set("quick", (("quick", row) for row in quick.instances()))
     path = Path(spec)
+    if path.is_dir():
+        raise TaskError(f"{path} is a folder; give a .jsonl file")
     if path.suffix in (".jsonl", ".json") or path.is_file():
         return _task_set(path.stem, _rows_of_file(path))
     if spec in HUB_SETS or spec.count("/") == 1:
@@ -55,26 +60,34 @@ def load_tasks(spec: str) -> TaskSet:
 
 
 def _rows_of_file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    data = b""
     try:
-        text = path.read_text("utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise TaskError(
             f"no file {path}: give the path of a .jsonl file with one SWE-bench instance per line"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise TaskError(f"{path}:{number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read ({error.strerror}); mend that or give another file") from None
     if path.suffix == ".json":
         try:
-            yield from ((f"{path}: item {number}", row) for number, row in enumerate(json.loads(text), 1))
-        except ValueError as error:
-            raise TaskError(f"{path}: not JSON ({error})") from None
+            rows = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TaskError(f"{path}: not JSON ({error}); for one instance per line name it .jsonl") from None
+        if not isinstance(rows, list):
+            raise TaskError(f"{path}: not a list of instances")
+        yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             where = f"{path}:{number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise TaskError(f"{where}: not JSON ({error}); mend or remove this line") from None
             yield where, row
 
@@ -106,31 +119,41 @@ def _task_set(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> TaskS
             )
         tasks[task.id], places[task.id] = task, where
     if not tasks:
-        raise TaskError(f"{name} holds no instance")
+        raise TaskError(f"{name} holds no instance; each line must be one SWE-bench instance")
     return TaskSet(name, tuple(tasks.values()))
 
 
 def _task(where: str, row: Mapping[str, Any]) -> Task:
     if not isinstance(row, Mapping):
         raise TaskError(f"{where}: not an object; each line must be one SWE-bench instance")
-    for key in TEXTS:
+    embedded = "test_command" in row
+    for key in (*TEXTS, "test_command") if embedded else TEXTS:
         if not isinstance(row.get(key), str):
-            raise TaskError(f"{where}: field {key!r} is {'missing' if key not in row else 'not a text'}")
-    image = row.get("image")
-    if "test_command" in row:  # the embedded format
-        command = str(row["test_command"])
+            raise TaskError(
+                f"{where}: field {key!r} is {'missing' if key not in row else 'not a text'}; "
+                f"an instance needs the texts {', '.join(TEXTS)}"
+            )
+        if not row[key].isascii() and row[key] != row[key].encode("utf-8", "replace").decode():
+            raise TaskError(f"{where}: field {key!r} holds half a character (a lone surrogate); mend it")
+    if embedded:
+        command = f"{QUOTA}; {row['test_command']}"
         origin = Origin(row["base_commit"])
     else:
-        for key in ("image", "eval_script", "log_parser"):
+        for key in GRADED_BY:
             if not isinstance(row.get(key), str):
                 raise TaskError(
-                    f"{where}: field {key!r} is missing: rows need the schema of swebench 5 "
-                    "(image, eval_script, log_parser); use a current copy of the data set"
+                    f"{where}: field {key!r} is {'missing' if key not in row else 'not a text'}: rows need the schema "
+                    f"of swebench 5 ({', '.join(GRADED_BY)}); use a current copy of the data set"
                 )
         command = _visible_tests(where, row)
         origin = Origin(
-            row["base_commit"], image=image, env=TESTBED if "conda activate testbed" in row["eval_script"] else {}
+            row["base_commit"],
+            image=row["image"],
+            env=TESTBED if "conda activate testbed" in row["eval_script"] else {},
         )
+    fail_to_pass, pass_to_pass = _names(where, row, "FAIL_TO_PASS"), _names(where, row, "PASS_TO_PASS")
+    if not fail_to_pass and not pass_to_pass:
+        raise TaskError(f"{where}: FAIL_TO_PASS and PASS_TO_PASS are empty, so any patch would resolve it; remove it")
     return Task(
         id=row["instance_id"],
         repo=row["repo"],
@@ -138,8 +161,8 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
         problem_statement=row["problem_statement"],
         patch=row["patch"],
         test_patch=row["test_patch"],
-        fail_to_pass=_names(where, row, "FAIL_TO_PASS"),
-        pass_to_pass=_names(where, row, "PASS_TO_PASS"),
+        fail_to_pass=fail_to_pass,
+        pass_to_pass=pass_to_pass,
         origin=origin,
         test_command=command,
         instance=row,
@@ -151,10 +174,10 @@ def _names(where: str, row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if isinstance(value, str):  # SWE-bench keeps these lists as JSON within JSON
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise TaskError(f"{where}: field {key!r} is not a list of test names")
+        raise TaskError(f"{where}: field {key!r} is not a list of test names, as JSON or as a text that holds it")
     return tuple(value)
 
 
@@ -162,9 +185,12 @@ def _visible_tests(where: str, row: Mapping[str, Any]) -> str:
     """The eval script's test command in its environment, without the files that only the test patch adds."""
     before, found, rest = row["eval_script"].partition(f": '{START}'")
     if not found:
-        raise TaskError(f"{where}: the eval_script has no marker {START!r}, so its test command cannot be told")
+        raise TaskError(
+            f"{where}: the eval_script has no marker {START!r}, so its test command cannot be told; "
+            "use a current copy of the data set"
+        )
     setting = [line for line in before.splitlines() if line.startswith(("source ", "conda activate", "export ", "cd "))]
-    hidden = _added_files(row["test_patch"])
+    hidden = _named(added_files(row["test_patch"]))
     tests = []
     for line in rest.partition(f": '{END}'")[0].strip().splitlines():
         try:
@@ -176,10 +202,7 @@ def _visible_tests(where: str, row: Mapping[str, Any]) -> str:
     return f"bash -c {shlex.quote(script)}"
 
 
-def _added_files(patch: str) -> set[str]:
-    lines = patch.splitlines()
-    return {
-        new.removeprefix("+++ b/")
-        for old, new in pairwise(lines)
-        if old == "--- /dev/null" and new.startswith("+++ b/")
-    }
+def _named(files: set[str]) -> set[str]:
+    """The files as a test command may name them: as paths, or as Django's runner does, as modules below tests/."""
+    modules = {file.removeprefix("tests/").removesuffix(".py").replace("/", ".") for file in files}
+    return files | modules | {module.removesuffix(".__init__") for module in modules}

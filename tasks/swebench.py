@@ -22,6 +22,7 @@ from tasks.task import Task, TaskError
 __all__ = ["SwebenchGrader"]
 
 LENGTH = struct.Struct(">I")
+GRADE_SECONDS = 300.0  # starting, on a busy machine, included; a log parser takes milliseconds
 ROOT = Path(__file__).resolve().parent.parent
 BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swebench import answer_all; answer_all()"
 
@@ -46,28 +47,45 @@ class SwebenchGrader:
         async with self._turn:
             if self._process is None or self._process.returncode is not None:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", BOOT, stdin=PIPE, stdout=PIPE
+                    sys.executable,
+                    "-c",
+                    BOOT,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    start_new_session=True,  # Ctrl-C is for the runner, which then closes this
                 )
             writer, reader = self._process.stdin, self._process.stdout
             assert writer is not None
             assert reader is not None
-            text = json.dumps(question).encode()
+            text = json.dumps(question, default=str).encode()
+            answer = None
             try:
-                writer.write(LENGTH.pack(len(text)) + text)
-                await writer.drain()
-                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-                answer = json.loads(await reader.readexactly(length))
+                async with asyncio.timeout(GRADE_SECONDS):
+                    writer.write(LENGTH.pack(len(text)) + text)
+                    await writer.drain()
+                    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                    answer = json.loads(await reader.readexactly(length))
+            except TimeoutError:
+                raise GraderFailed(f"SWE-bench's grader gave no answer within {GRADE_SECONDS:.0f} s") from None
             except (OSError, EOFError) as error:
                 raise GraderFailed(f"SWE-bench's grader died ({type(error).__name__}: {error})") from None
+            finally:
+                if answer is None:  # cut short: what it may still say would answer the next question
+                    await self._end(kill=True)
         if "error" in answer:
             raise GraderFailed(f"SWE-bench's grader failed on {question['instance']['instance_id']}: {answer['error']}")
         return answer["is"]
 
     async def close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            await self._process.wait()
-            self._process = None
+        await self._end(kill=False)
+
+    async def _end(self, *, kill: bool) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            if kill and process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 # From here on: inside the grading process.
@@ -81,7 +99,7 @@ def answer_all() -> None:
         try:
             answer = {"is": _answer(question)}
         except Exception as error:  # whatever a log or an instance does to the harness is told, not died of
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
         text = json.dumps(answer).encode()
         answers.write(LENGTH.pack(len(text)) + text)
         answers.flush()

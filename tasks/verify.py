@@ -21,11 +21,11 @@ __all__ = ["Verifier"]
 DOES_NOT_APPLY = 97
 LOG_CAP = 16 << 20
 APPLY_SECONDS = 120.0
-# SWE-bench's cascade. A failed try may leave parts behind, so the tree is reset between tries.
+# SWE-bench's cascade. A failed try may leave parts behind, a conflict in the index too, so all is reset between tries.
 APPLY = f"""
 for try in 'git apply' 'git apply --3way' 'git apply --reject' 'patch --batch --forward --fuzz=5 -p1 -i'; do
     $try /tmp/model.patch >/dev/null 2>&1 && exit 0
-    git checkout -q -- . ; git clean -qfd
+    git reset -q --hard; git clean -qfd
 done
 exit {DOES_NOT_APPLY}
 """
@@ -55,8 +55,13 @@ class Verifier:
         try:
             await sandbox.write("/tmp/model.patch", patch)
             applied = await sandbox.run(Command(APPLY, timeout=APPLY_SECONDS))
+            if applied.timed_out:
+                return Outcome.UNRESOLVED, f"applying the patch took longer than {APPLY_SECONDS:.0f} s", {}, b""
             if applied.returncode == DOES_NOT_APPLY:
                 return Outcome.UNRESOLVED, "the patch does not apply", {}, applied.output
+            if applied.returncode:
+                said = applied.output[-300:].decode("utf-8", "replace").strip()
+                raise GraderFailed(f"the patch could not be tried (exit status {applied.returncode}): {said}")
             await sandbox.write("/tmp/tests.patch", task.test_patch.encode())
             await sandbox.write("/tmp/eval.sh", (await self._grader.script(task)).encode())
             ran = await sandbox.run(Command(("bash", "/tmp/eval.sh"), timeout=self._seconds, output_cap=LOG_CAP))

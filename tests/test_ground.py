@@ -28,7 +28,9 @@ def test_a_checker_has_nothing_to_say(command: tuple[str, ...]) -> None:
 
 
 def test_every_module_opens_with_what_it_is() -> None:
-    modules = [path for room in ("agent", "envs", "monkeys", "tasks", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    modules = [
+        path for room in ("agent", "envs", "monkeys", "tasks", "benchmarks") for path in (ROOT / room).rglob("*.py")
+    ]
     ours = [path for path in modules if "repo" not in path.relative_to(ROOT).parts and path.read_text().strip()]
     silent = [str(path) for path in ours if not path.read_text().lstrip().startswith('"""')]
     assert silent == []

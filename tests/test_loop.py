@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from agent.loop import FAULTS_IN_A_ROW, NUDGE, AttemptLimits, run_attempt
 from agent.models import Call, ContextExceeded, Model, ModelRefused, ModelUnavailable, Reply
-from agent.models.scripted import Scripted, say
+from agent.models.scripted import Replay, Scripted, say
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
@@ -170,15 +171,15 @@ def test_a_sandbox_that_dies_is_an_infra_error_that_the_model_never_reads(origin
 def test_a_sandbox_that_dies_before_the_patch_is_taken_is_an_infra_error_too(origin: Origin) -> None:
     class Closing(Scripted):
         async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-            await room.sandbox.close()
+            await rooms[0].sandbox.close()
             return Reply({"role": "assistant", "content": "Hm."})
 
     async def main() -> Trajectory:
-        nonlocal room
         async with workspace(origin) as room:
+            rooms.append(room)
             return await play(room, Closing([]), turns=1)
 
-    room: Workspace
+    rooms: list[Workspace] = []
     trajectory = asyncio.run(main())
     assert trajectory.exit is Exit.SANDBOX_FAILED
     assert "is lost" in trajectory.detail
@@ -251,7 +252,7 @@ def test_messages_are_recorded_as_they_were_sent(origin: Origin) -> None:
     for messages in sent:
         assert messages == list(trajectory.messages[: len(messages)])
     assert [turn.end for turn in trajectory.turns] == [4, 6, 8, 10]
-    assert OPENING == sent[0]  # the caller's own list is left alone
+    assert sent[0] == OPENING  # the caller's own list is left alone
     for call, answer in zip(trajectory.messages[2::2], trajectory.messages[3::2], strict=True):
         assert [one["id"] for one in call["tool_calls"]] == [answer["tool_call_id"]]
 
@@ -287,11 +288,24 @@ def test_an_attempt_that_changes_nothing_has_an_empty_patch(origin: Origin) -> N
 
 
 def test_the_patch_is_taken_as_bytes(origin: Origin, tmp_path: Path) -> None:
-    write = say(("bash", {"command": r"printf 'caf\xe9\r\n' > old.txt; printf '\x00\xff' > image.bin; chmod +x old.txt"}))
+    write = say(
+        ("bash", {"command": r"printf 'caf\xe9\r\n' > old.txt; printf '\x00\xff' > image.bin; chmod +x old.txt"})
+    )
     patch = played(origin, Scripted([write])).patch
     assert b"+caf\xe9\r\n" in patch
     assert b"GIT binary patch" in patch
     assert b"new mode 100755" in patch
+
+
+def test_a_replayed_prediction_is_handed_in_to_the_byte(origin: Origin, tmp_path: Path) -> None:
+    write = say(("bash", {"command": r"printf '\x00\xff' > image.bin; echo END_OF_PATCH > old.txt; printf a > open"}))
+    patch = played(origin, Scripted([write])).patch
+    predictions = tmp_path / "predictions.jsonl"
+    rows = [{"instance_id": "other\u2028", "model_patch": None}, {"instance_id": "task", "model_patch": patch.decode()}]
+    predictions.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    trajectory = played(origin, Replay.from_predictions(predictions))
+    assert trajectory.exit is Exit.SUBMITTED
+    assert trajectory.patch == patch
 
 
 def test_a_limit_is_kept_to_within_a_moment(origin: Origin) -> None:

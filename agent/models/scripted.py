@@ -69,7 +69,7 @@ class Replay:
         try:
             text = path.read_text("utf-8")
             rows = (
-                [json.loads(line) for line in text.splitlines() if line.strip()]
+                [json.loads(line) for line in text.split("\n") if line.strip()]
                 if path.suffix == ".jsonl"
                 else json.loads(text)
             )
@@ -87,7 +87,8 @@ class Replay:
         end = "END_OF_PATCH"
         while end in patch:
             end += "_"
-        return Reply(say(("bash", {"command": f"git apply - <<'{end}'\n{patch.rstrip(chr(10))}\n{end}"})))
+        text = patch if patch.endswith("\n") else f"{patch}\n"  # an empty last line belongs to a binary patch
+        return Reply(say(("bash", {"command": f"git apply - <<'{end}'\n{text}{end}"})))
 
     async def check(self) -> None:
         pass

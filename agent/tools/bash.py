@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from agent.tools.tool import Workspace, render
+from envs import Command
 
 
 class Bash:
@@ -18,4 +19,5 @@ class Bash:
     }
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        return render(await workspace.shell(arguments["command"]))
+        command = ("bash", "-c", arguments["command"])  # sh may be a shell that knows less
+        return render(await workspace.sandbox.run(Command(command, timeout=workspace.command_seconds)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any, ClassVar
 
 from agent.tools.tool import Mistake, Workspace
@@ -49,9 +51,10 @@ def _replaced(before: bytes, path: str, old: str, new: str) -> bytes:
         raise Mistake("replace needs `old`, the text to be replaced; nothing was changed")
     sought, put = old.encode(), new.encode()
     # Models write \n; a file that keeps CRLF gets its own line ends back.
-    if sought not in before and b"\r\n" in before:
+    ends = before.count(b"\r\n")
+    if ends and (ends == before.count(b"\n") or sought not in before):
         sought, put = (text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for text in (sought, put))
-    found = before.count(sought)
+    found = len(re.findall(b"(?=" + re.escape(sought) + b")", before))  # those that overlap too
     if found != 1:
         why = "does not occur" if not found else f"occurs {found} times; add lines around it"
         raise Mistake(f"the text to be replaced {why} in {path}; nothing was changed")
@@ -59,11 +62,11 @@ def _replaced(before: bytes, path: str, old: str, new: str) -> bytes:
 
 
 def _inserted(before: bytes, path: str, line: int | None, new: str) -> bytes:
-    lines = before.splitlines(keepends=True)
+    lines = BytesIO(before).readlines()  # only a line feed ends a line
     if line is None or not 0 <= line <= len(lines):
         raise Mistake(f"insert needs `line` from 0 to {len(lines)} in {path}; nothing was changed")
     end = b"\r\n" if lines and lines[0].endswith(b"\r\n") else b"\n"
-    put = b"".join(text.encode() + end for text in new.splitlines())
+    put = b"".join(text.encode() + end for text in new.replace("\r\n", "\n").removesuffix("\n").split("\n"))
     if line and not lines[line - 1].endswith(b"\n"):
         put = end + put
     return b"".join([*lines[:line], put, *lines[line:]])

@@ -25,5 +25,8 @@ class Search:
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
         pattern, path = shlex.quote(arguments["pattern"]), shlex.quote(arguments.get("path") or ".")
-        done = await workspace.shell(f"grep -rnIE --exclude-dir=.git -e {pattern} -- {path} | head -{MATCHES}")
-        return render(done) if done.output else "[no match]"
+        done = await workspace.shell(f"grep -rHnIE --exclude-dir=.git -e {pattern} -- {path} | head -{MATCHES}")
+        if not done.output and not done.timed_out:
+            return "[no match]"
+        more = done.output.count(b"\n") >= MATCHES
+        return render(done) + (f"[the first {MATCHES} matches; look for something more special]" if more else "")

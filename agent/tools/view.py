@@ -11,6 +11,9 @@ from envs import FileProblem
 
 # A page that a model can read without losing the thread; it can ask for the next one.
 PAGE_LINES = 400
+PAGE_CHARACTERS = 64 * 1024
+LINE_CHARACTERS = 2000
+FILES = 500
 
 
 class View:
@@ -27,20 +30,37 @@ class View:
     }
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        path = arguments["path"]
+        path = arguments["path"] or "."
         try:
             data = await workspace.sandbox.read(path)
         except FileProblem as problem:
-            if "directory" not in str(problem):
+            if not str(problem).endswith("is a directory"):
                 raise Mistake(str(problem)) from None
-            quoted = shlex.quote(path)
-            return render(
-                await workspace.shell(f"find {quoted} -name .git -prune -o -type f -print | sort | head -500")
-            )
-        lines = data.decode("utf-8", "replace").splitlines()
+            return await _listing(workspace, path)
+        if b"\0" in data:
+            return f"[{path} is a binary file of {len(data)} bytes]"
+        # Lines as editors, tracebacks and `edit` count them: only a line feed ends one.
+        lines = data.decode("utf-8", "replace").removesuffix("\n").split("\n") if data else []
         start = max(1, arguments.get("start") or 1)
-        end = min(len(lines), arguments.get("end") or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
-        if start > len(lines):
+        end = min(len(lines), arguments.get("end") or len(lines))
+        if start > end:
             return f"[{path} has {len(lines)} lines]"
-        shown = "\n".join(f"{number:6}\t{lines[number - 1]}" for number in range(start, end + 1))
-        return shown if end == len(lines) else f"{shown}\n[lines {start}-{end} of {len(lines)}]"
+        shown, room = [], PAGE_CHARACTERS
+        for number in range(start, min(end, start + PAGE_LINES - 1) + 1):
+            text = lines[number - 1].removesuffix("\r")
+            if len(text) > LINE_CHARACTERS:
+                text = f"{text[:LINE_CHARACTERS]} [{len(text) - LINE_CHARACTERS} more characters]"
+            room -= len(text)
+            if room < 0:
+                break
+            shown.append(f"{number:6}\t{text}")
+        end = start + len(shown) - 1
+        return "\n".join(shown if end == len(lines) else [*shown, f"[lines {start}-{end} of {len(lines)}]"])
+
+
+async def _listing(workspace: Workspace, path: str) -> str:
+    folder = shlex.quote(f"./{path}" if path.startswith("-") else path)
+    hidden = r"\( -name .git -o -name __pycache__ \)"
+    done = await workspace.shell(f"find {folder} {hidden} -prune -o -type f -print | sort | head -{FILES}")
+    more = done.output.count(b"\n") >= FILES
+    return render(done) + (f"[the first {FILES} files]" if more else "")

@@ -12,7 +12,7 @@ Guaranteed, and held by tests/test_quick_tasks.py:
 - The repositories need nothing but Python 3.11 or newer, and their suites run in milliseconds.
 
 Levels: 1 one wrong token; 2 a small slip, such as swapped arguments or lines; 3 a missing statement or
-condition; 4 two edits in different files that help only together. In half of the tasks one visible test fails
+condition; 4 two edits in different files that help only together. In five of the tasks one visible test fails
 at the base already, as in a project whose last push broke the build; in the others only hidden tests do.
 
 Any change under a `repo/` changes its base commit: `python -m tasks.quick` brings the task files up to date.

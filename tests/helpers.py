@@ -1,0 +1,152 @@
+"""What several test files need: a quick task, a repository, a sandbox with a workspace, a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.tools import Workspace
+from envs import Limits, Origin
+from envs.local import LocalBackend, adopt
+from tasks import Task, load_tasks
+from tasks.repositories import with_repositories
+
+__all__ = ["Answer", "ChatServer", "completion", "git_repository", "quick_task", "said", "workspace"]
+
+COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "maintenance.auto=false", "commit", "-qm", "base")
+
+
+def quick_task(slug: str) -> Task:
+    """One embedded task with its repository on this machine."""
+    return with_repositories(load_tasks("quick").select([f"quick__{slug}-1"])).tasks[0]
+
+
+def git_repository(folder: Path, files: Mapping[str, bytes]) -> Origin:
+    """A repository of one commit that holds `files`, for local sandboxes."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-c", "core.autocrlf=false", *words], cwd=folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q", "--template=")
+    git("add", "-Af")
+    git(*COMMIT)
+    commit = git("rev-parse", "HEAD")
+    adopt(folder)
+    return Origin(commit, repository=folder)
+
+
+@asynccontextmanager
+async def workspace(
+    origin: Origin, test_command: str = "true", *, command_seconds: float = 20.0, limits: Limits | None = None
+) -> AsyncIterator[Workspace]:
+    """A local sandbox at `origin`, as an attempt has it."""
+    backend = LocalBackend()
+    try:
+        sandbox = await backend.open(origin, limits or Limits(), label="test")
+        yield Workspace(sandbox, test_command, command_seconds)
+    finally:
+        await backend.close()
+
+
+def said(content: str | None = "hello", **fields: Any) -> dict[str, Any]:
+    """The body of a chat completion whose one choice says `content`."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    message = {"role": "assistant", "content": content}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage, **fields}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server does with one request: waits, answers, or cuts the line after `cut` bytes of the body."""
+
+    status: int = 200
+    body: Any = field(default_factory=said)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait: float = 0.0
+    cut: int | None = None
+
+    def encoded(self) -> bytes:
+        body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        lines = [f"HTTP/1.1 {self.status} Reason", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + (body if self.cut is None else body[: self.cut])
+
+
+def completion(status: int = 200, **fields: Any) -> Answer:
+    """A proper chat completion with further fields in its body."""
+    return Answer(status, said(**fields))
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+class ChatServer:
+    """A real HTTP server on loopback that gives the answers it was told, the last one again and again."""
+
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
+        self._answers = list(answers) or [Answer()]
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.url = ""
+        self._port = port
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> ChatServer:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.drop()
+        while self._connections:  # every handler ends before the loop does
+            await asyncio.sleep(0.001)
+
+    def drop(self) -> None:
+        """Close every connection, as servers do with idle ones."""
+        for task in list(self._connections):
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or we are to go
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split()
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        data = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.requests.append(Request(method, path, headers, json.loads(data) if data else None))
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        await asyncio.sleep(answer.wait)
+        writer.write(answer.encoded())
+        await writer.drain()
+        return answer.cut is None
