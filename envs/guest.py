@@ -205,10 +205,14 @@ class Guest:
 
     def on_quiet(self, request: "dict[str, Any]", _: bytes) -> None:
         if os.getpid() == 1:
+            patience = time.monotonic() + 5.0
             try:
-                os.kill(-1, signal.SIGKILL)  # all but ourselves, in one step that no fork slips through
+                while time.monotonic() < patience:
+                    os.kill(-1, signal.SIGKILL)  # all but ourselves, in one step that no fork slips through
+                    self.reap()
+                    time.sleep(0.01)
             except OSError:
-                pass  # there were none
+                pass  # there are none left
         else:
             self.end_all()
         self.send({"id": request["id"], "ok": True})

@@ -99,9 +99,7 @@ def pack(files: dict[str, str], repository: Path | None) -> bytes:
 def made(client: docker.DockerClient, kind: str, programs: list[str], repository: Path | None) -> str:
     """The name of the image of this kind, made unless an earlier run did."""
     files = parts(programs, repository is not None)
-    recipe = repr(
-        (FILES, Path(__file__).stat().st_size, [(to, os.stat(of).st_size) for to, of in sorted(files.items())])
-    )
+    recipe = repr((FILES, [(to, os.stat(of).st_size) for to, of in sorted(files.items())]))
     name = f"{IMAGE}-{kind}:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     try:
         client.images.get(name)
@@ -514,4 +512,4 @@ def test_without_an_engine_it_says_where_it_looked(monkeypatch: pytest.MonkeyPat
 
     with careless():
         assert "no Docker engine answers at unix:///nonexistent" in said()
-    room.close()
+        room.close()

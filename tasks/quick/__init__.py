@@ -27,8 +27,9 @@ from typing import Any
 
 __all__ = ["TEST_COMMAND", "build_repository", "instances"]
 
-TEST_COMMAND = "python -m unittest discover -v -s tests -t ."
-"""Runs the whole suite of any of these repositories; visible tests and verification alike."""
+TEST_COMMAND = "python -S -m unittest discover -v -s tests -t ."
+"""Runs the whole suite of any of these repositories; visible tests and verification alike. They need
+nothing that `site` would bring, and without it a run takes a fifth less."""
 
 _HERE = Path(__file__).parent
 _STORED_AS = {".gitignore": "gitignore"}
