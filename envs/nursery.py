@@ -264,10 +264,10 @@ class Nursery:
 
     def lay(self, lower: str, box: str, target: str) -> int:
         if self.overlay:
-            options = f"lowerdir={escape(lower)},upperdir={box}/upper,workdir={box}/work"
-            mount(
-                "overlay", target, "overlay", MS_NOSUID | MS_NODEV, options + ("" if self.root_user else ",userxattr")
-            )
+            # Folders of the base can only be renamed with redirects, which the kernel grants to root alone.
+            kind = "redirect_dir=on" if self.root_user else "userxattr"
+            options = f"lowerdir={escape(lower)},upperdir={box}/upper,workdir={box}/work,{kind}"
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
         else:
             mount(f"{box}/upper", target, flags=MS_BIND)
         return os.open(f"{box}/upper", os.O_RDONLY)

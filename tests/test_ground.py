@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,20 @@ def test_every_module_opens_with_what_it_is() -> None:
     silent = [str(path) for path in ours if not path.read_text().lstrip().startswith('"""')]
     assert silent == []
     assert len(ours) > 30
+
+
+def test_what_the_readme_shows_can_be_done() -> None:
+    text = (ROOT / "README.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=ROOT, check=True, capture_output=True)
+    commands = ("agent.swe", "monkeys report", "monkeys show", "monkeys export", "monkeys runs", "monkeys")
+    known = "".join(
+        subprocess.run(
+            [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout
+        for command in commands
+    )
+    own = [line for line in text.splitlines() if "agent.swe" in line or "monkeys " in line]
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(own)))
+    assert len(options) >= 10
+    assert [option for option in options if option not in known] == []

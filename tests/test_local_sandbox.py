@@ -520,6 +520,7 @@ CHANGES = {
     "names": """echo x > 'two words'; echo x > 'grüße'; echo x > "it's \\"quoted\\""; echo x > 'tab\there'; echo x > -v
         echo x > "$(printf 'new\\nline')"; echo x > "$(printf 'bad\\377')"; echo x > ' lead'; echo x > 'back\\slash'""",
     "rename": "mv a.txt b.txt; echo more >> b.txt",
+    "renamed folder": "mv deep shallow",
     "committed": "echo x > a.txt; git add -A; git commit -qm work; echo y > y; git add y; git commit -qm more",
     "staged": "echo x > a.txt; echo new > new; git add -A; echo later > new; git rm -q --cached crlf.txt",
     "stashed": "echo x > a.txt; git stash -q; echo y > y",
@@ -1348,3 +1349,11 @@ def test_an_ordinary_user_has_the_same(isolation: str) -> None:
         if "cannot be made here" in done.stderr:
             pytest.skip(done.stderr.strip().splitlines()[-1])
         assert (done.stdout, done.stderr) == (f"fine {isolation}\n", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel grants redirects in an overlay to root alone")
+def test_a_folder_of_the_base_can_be_renamed_in_one_step(
+    room: Room, sandbox: Sandbox, sh: Callable[..., Completed]
+) -> None:
+    assert sh('python -c \'import os; os.rename("deep", "shallow")\' && ls shallow/er').output == b"module.py\n"
+    assert b"diff --git a/shallow/er/module.py b/shallow/er/module.py" in room(sandbox.diff())
