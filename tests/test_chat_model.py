@@ -359,6 +359,16 @@ def test_a_request_that_can_never_succeed_is_refused_at_once_with_the_remedy(ans
         assert text in str(fault)
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_history_that_the_server_refuses_costs_its_own_attempt_and_not_the_run(status: int) -> None:
+    """What the model itself wrote made the request bad: other attempts may well succeed."""
+    told: list[Message] = [*MESSAGES, {"role": "assistant", "content": "odd"}, {"role": "user", "content": "go on"}]
+    server = ChatServer(error(status, "bad tool call in the history"))
+    with pytest.raises(ModelUnavailable, match="bad tool call in the history"):
+        talk(server, lambda model: model.reply(told, SCHEMAS, call=CALL))
+    assert len(server.requests) == 1
+
+
 # check
 
 

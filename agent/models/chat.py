@@ -153,6 +153,10 @@ class ChatModel:
             raise ModelUnavailable(
                 f"server {self._server} keeps failing: {error}; check that it is running and what it logs"
             ) from None
+        except _RequestRefused as error:
+            if any(message["role"] == "assistant" for message in messages):
+                raise ModelUnavailable(str(error)) from None
+            raise
         return replace(reply, usage=reply.usage + spent) if spent.total else reply
 
     async def _request(self, body: dict[str, Any]) -> Reply:
@@ -172,6 +176,10 @@ class ChatModel:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+
+class _RequestRefused(ModelRefused):
+    """This request as it stands, whose history the model wrote itself: another attempt's may be taken."""
 
 
 class _Healable(ModelError):
@@ -203,7 +211,7 @@ def _status_fault(server: str, model: str, error: Any) -> ModelError:
         return ContextExceeded(text)
     if FAULTS.get(status, status >= 500):
         return _Healable(f"HTTP {status}: {text}", after=_retry_after(error.response.headers.get("retry-after", "")))
-    return ModelRefused(f"server {server} refuses the request with HTTP {status}: {text}")
+    return _RequestRefused(f"server {server} refuses the request with HTTP {status}: {text}")
 
 
 def _retry_after(text: str) -> float:
