@@ -71,7 +71,8 @@ def _complain(message: str, code: int) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from monkeys.report.summary import render, summarize
+    from monkeys.report.closing import render
+    from monkeys.report.summary import summarize
 
     with _Opened(arguments) as store:
         summary = summarize(store)

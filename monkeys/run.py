@@ -208,7 +208,8 @@ class _Job:
 def show_summary(store: Store) -> None:
     from rich.console import Console
 
-    from monkeys.report.summary import render, summarize
+    from monkeys.report.closing import render
+    from monkeys.report.summary import summarize
 
     render(summarize(store), Console())
 

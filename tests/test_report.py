@@ -23,9 +23,10 @@ from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from envs import Origin
 from monkeys.coverage import coverage_curve
 from monkeys.progress import Progress
+from monkeys.report.closing import render
 from monkeys.report.curve import Ink, Point, plot
 from monkeys.report.screen import Display, Lines, Screen, frame, make_screen, status
-from monkeys.report.summary import Summary, render, summarize
+from monkeys.report.summary import Summary, summarize
 from monkeys.report.tables import extent
 from monkeys.report.text import abridged, amount, duration, percent, plain
 from monkeys.scaling import fit_coverage

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from monkeys.report.curve import Ink, glyphs, plot
 from monkeys.report.summary import Coverage, Issue, Summary
-from monkeys.report.text import amount, count, duration, percent, plain, speaks_unicode
+from monkeys.report.text import amount, count, duration, percent, plain, put, speaks_unicode
 
-__all__ = ["closing", "columns", "issues", "name"]
+__all__ = ["closing", "columns", "issues", "name", "render"]
 
 INKS = {Ink.AXIS: "dim", Ink.BAND: "bright_black", Ink.CURVE: "bold cyan", Ink.LAW: "yellow"}
 HUES = {"n": "", "resolved": "green", "rate": "", "infra": "red", "unverified": "yellow", "patches": ""}
@@ -27,6 +27,11 @@ TABLE_WIDTH = 32  # of pass@k, with a gap
 PLOT_ROWS = 13
 WIDEST_PLOT = 72
 NARROWEST = 36
+
+
+def render(summary: Summary, console: Console) -> None:
+    """Draw the final screen."""
+    put(console, closing(summary, console))
 
 
 def closing(summary: Summary, console: Console) -> Iterator[RenderableType]:

@@ -24,11 +24,9 @@ from monkeys.report.text import several
 from monkeys.store import Store, Tally
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from monkeys.scaling import PowerLaw
 
-__all__ = ["Coverage", "Issue", "Summary", "render", "summarize"]
+__all__ = ["Coverage", "Issue", "Summary", "summarize"]
 
 CURVE_POINTS = 100
 NAMED = 3  # issues named in a note before the rest is only counted
@@ -161,14 +159,6 @@ def summarize(store: Store) -> Summary:
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
     )
-
-
-def render(summary: Summary, console: Console) -> None:
-    """Draw the final screen."""
-    from monkeys.report.closing import closing
-    from monkeys.report.text import put
-
-    put(console, closing(summary, console))
 
 
 def _issue(tally: Tally) -> Issue:
