@@ -11,6 +11,7 @@ from envs.sandbox import (
     SandboxError,
     SandboxLost,
     SandboxUnavailable,
+    Snapshot,
 )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SandboxError",
     "SandboxLost",
     "SandboxUnavailable",
+    "Snapshot",
     "backend",
 ]
 

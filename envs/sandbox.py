@@ -28,6 +28,7 @@ __all__ = [
     "SandboxError",
     "SandboxLost",
     "SandboxUnavailable",
+    "Snapshot",
 ]
 
 
@@ -57,14 +58,17 @@ class Limits:
     output_bytes: int = 64 * 1024  # of one command, head and tail kept
     command_seconds: float = 120.0
     cpus: float = 2.0  # Docker
+    lifetime_seconds: float = 6 * 3600.0  # after which the sandbox ends itself, whoever still holds it
+    network: str = "none"  # any other value lets commands out: "host" on the local back end, a network's name in Docker
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a sandbox starts from: a repository on this machine, or an image that holds one.
 
-    `commit` is the base that `Sandbox.diff` compares with; `workdir` is where the
-    repository stands inside.
+    `commit` is the base, from which no later commit may be readable inside; `workdir` is
+    where the repository stands. Without a commit it is a room without a repository, which
+    has no diff.
     """
 
     commit: str
@@ -79,6 +83,9 @@ class Command:
     """A command to run: a shell script (str) or an argument vector (tuple).
 
     `timeout` in seconds; `output_cap` in bytes, None for the sandbox's limit.
+    Scripts that name the same `session` follow one another as in one shell: each starts in
+    the folder and with the exported variables with which the last one ended. One that was
+    killed, or called exec, leaves the session as it was.
     """
 
     run: str | tuple[str, ...]
@@ -87,6 +94,7 @@ class Command:
     stdin: bytes = b""
     timeout: float | None = None
     output_cap: int | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ class Completed:
 
 
 class Sandbox(Protocol):
-    """A room of one's own for one attempt. Every method raises `SandboxLost` if it died."""
+    """A room of one's own for one attempt. Every method but `close` raises `SandboxLost` if it died."""
 
     async def run(self, command: Command) -> Completed:
         """Run a command to its end. A command ends when its first process does."""
@@ -120,11 +128,27 @@ class Sandbox(Protocol):
         ...
 
     async def diff(self) -> bytes:
-        """All that differs from the base, as a binary git patch: new, deleted, changed, modes."""
+        """All that differs from the start, as a binary git patch: new, deleted, changed, modes."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """The files as they are now, to fork from; processes are not in it. The sandbox goes on."""
         ...
 
     async def close(self) -> None:
         """End every process inside and free what it holds. Idempotent, never raises."""
+        ...
+
+
+class Snapshot(Protocol):
+    """The files of a sandbox at one moment. It belongs to the process that took it, as a sandbox does."""
+
+    async def fork(self, *, label: str = "") -> Sandbox:
+        """A new sandbox with these files, the same origin and limits, independent of all others."""
+        ...
+
+    async def close(self) -> None:
+        """Free it; what was forked from it lives on. Idempotent, never raises."""
         ...
 
 
