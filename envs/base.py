@@ -1,0 +1,344 @@
+"""The base: what an attempt starts from, and what its patch is compared with.
+
+Guarantees, each checked before an attempt may start: the repository stands at its base
+commit, and no object, ref, reflog or note of a later commit can be read in it. An object
+that the base does not reach is one too many, whether a ref, a pack or nothing at all
+points to it. The runner compares with a copy of the starting tree that commands inside
+cannot change.
+
+An image is seen to once per machine (`prepare_image`): one that holds more is scrubbed
+and kept under a name of its own; what to compare with lies in a volume that attempts
+mount read-only. A repository on this machine is only looked at (`assert_clean`), and
+`scrubbed_copy` makes one that passes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from envs.sandbox import Origin, SandboxUnavailable
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+__all__ = ["BASE_GIT", "NAME", "PreparedImage", "assert_clean", "prepare_image", "scrubbed_copy"]
+
+BASE_GIT = "/run/base.git"  # where sandboxes find what they are compared with
+NAME = "coding-monkeys-base"  # of prepared images and of their volumes
+IMAGE_LABEL = "coding-monkeys.image"  # on both: the id of the image that they were made from
+VERSION = 1  # of what is done here; another one prepares anew
+
+# What may tell of other commits beside objects and refs. Relative to the git folder.
+TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE"
+BORROWED = "objects/info/alternates objects/info/http-alternates"
+
+FIND_TRACES = f"""
+cd "$(git rev-parse --absolute-git-dir)" || exit 1
+for trace in {TRACES} {BORROWED}; do [ ! -e "$trace" ] || echo "$trace"; done
+[ ! -d logs ] || grep -rh . logs || :
+"""
+# Refs to be deleted are the arguments. What was borrowed is packed here before the lender is forgotten.
+SCRUB = f"""
+set -e
+for remote in $(git remote); do git remote remove "$remote"; done
+for ref; do git update-ref --no-deref -d "$ref"; done
+cd "$(git rev-parse --absolute-git-dir)"
+rm -rf logs {TRACES}
+rm -f objects/pack/*.keep objects/pack/*.promisor objects/pack/*.bitmap objects/pack/multi-pack-index
+rm -rf objects/info/commit-graph objects/info/commit-graphs
+git --work-tree="$OLDPWD" reset -q --mixed || :
+git -c repack.writeBitmaps=false -c pack.windowMemory=256m repack -a -d -q
+rm -f {BORROWED}
+git prune --expire=now
+rm -rf logs ORIG_HEAD
+"""
+# The tree as it is found, untracked files too: what a build left must not turn up in every patch. The index
+# remembers each file's inode and times, so that a patch need not read the files that nobody touched.
+KEEP_START = f"""
+set -e
+git init -q --bare {BASE_GIT}
+export GIT_ALTERNATE_OBJECT_DIRECTORIES="$(git rev-parse --absolute-git-dir)/objects"
+head=$(git rev-parse HEAD)
+export GIT_DIR={BASE_GIT} GIT_WORK_TREE="$PWD" GIT_INDEX_FILE={BASE_GIT}/start.index
+git read-tree "$head"
+git add -A --ignore-errors . || [ $? = 1 ]
+GIT_AUTHOR_DATE='@0 +0000' GIT_COMMITTER_DATE='@0 +0000' git -c user.name=base -c user.email=base \
+    commit-tree -m start "$(git write-tree)" > {BASE_GIT}/start
+git update-ref refs/heads/start "$(cat {BASE_GIT}/start)"
+git repack -a -d -q
+cat {BASE_GIT}/start
+"""
+
+ANY_OWNER = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image that may be handed to attempts.
+
+    `commit` is the start in the volume `volume`, which holds a git folder; both are empty
+    for an image without a repository.
+    """
+
+    image: str
+    commit: str
+    volume: str
+
+
+class Repository(Protocol):
+    """A git repository wherever it is. Both raise `SandboxUnavailable` when what they run fails."""
+
+    where: str
+
+    def git(self, *words: str) -> bytes: ...
+
+    def sh(self, script: str, *arguments: str) -> str: ...
+
+
+# What has to hold
+
+
+def surplus(repository: Repository) -> list[str]:
+    """What it holds beyond what its HEAD reaches: objects, refs, traces of other commits. Empty when it is clean."""
+    git = repository.git
+    there = set(git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").decode().split())
+    listed = git("rev-list", "--objects", "HEAD", *kept_tags(repository)).decode("utf-8", "replace")
+    reached = {line.split(" ", 1)[0] for line in listed.splitlines()}
+    found = foreign_refs(repository)
+    for line in repository.sh(FIND_TRACES).splitlines():
+        before, _, after = line.partition(" ")
+        if not (commit := re.match(r"[0-9a-f]{40,}\b", after)):
+            found.append(line)
+        elif not reached.issuperset({before, commit[0]} - {"0" * len(before)}):
+            found.append(f"reflog entry {commit[0]}")
+    return [*found, *(f"object {name}" for name in sorted(there - reached))]
+
+
+def kept_tags(repository: Repository) -> list[str]:
+    """Tags of the base and before: builds read their version from them."""
+    return repository.git("for-each-ref", "--merged=HEAD", "--format=%(refname)", "refs/tags").decode().split()
+
+
+def foreign_refs(repository: Repository) -> list[str]:
+    kept = {*kept_tags(repository), repository.git("rev-parse", "--symbolic-full-name", "HEAD").decode().strip()}
+    refs = repository.git("for-each-ref", "--format=%(refname)").decode().split()
+    return [ref for ref in refs if ref not in kept]
+
+
+def told(found: list[str]) -> str:
+    return f"{', '.join(found[:3])}{f' and {len(found) - 3} more' if len(found) > 3 else ''}"
+
+
+def assert_commit(repository: Repository, commit: str) -> None:
+    """HEAD is the base, or one commit on top of it, as SWE-bench's images have it for their set-up."""
+    try:
+        beyond = int(repository.git("rev-list", "--count", f"{commit}..HEAD"))
+        missing = int(repository.git("rev-list", "--count", f"HEAD..{commit}"))
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(f"{repository.where} does not hold the base commit {commit} ({error})") from None
+    if missing or beyond > 1:
+        raise SandboxUnavailable(
+            f"{repository.where} is not at the base commit {commit}: its HEAD is {beyond} commits ahead and {missing} "
+            "behind; check the base out there, or mend the task's base_commit"
+        )
+
+
+# Repositories on this machine
+
+
+class LocalRepository:
+    def __init__(self, path: Path) -> None:
+        self.path, self.where = path, f"repository {path}"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        self._environment = {**clean, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, **ANY_OWNER}
+
+    def git(self, *words: str) -> bytes:
+        return self._run("git", *words)
+
+    def sh(self, script: str, *arguments: str) -> str:
+        return self._run("/bin/sh", "-c", script, "sh", *arguments).decode("utf-8", "replace")
+
+    def _run(self, *command: str) -> bytes:
+        done = subprocess.run(command, cwd=self.path, env=self._environment, capture_output=True, check=False)
+        if done.returncode:
+            said = " ".join(done.stderr.decode("utf-8", "replace").split())
+            raise SandboxUnavailable(f"{self.where}: {said or f'{command[0]} gave exit status {done.returncode}'}")
+        return done.stdout
+
+
+def assert_clean(path: Path, commit: str) -> None:
+    """The repository is at `commit` and holds nothing later. Raises `SandboxUnavailable` with the remedy.
+
+    Takes as long as git takes to name all objects: milliseconds for a small repository,
+    seconds for a large one.
+    """
+    repository = LocalRepository(path)
+    assert_commit(repository, commit)
+    if found := surplus(repository):
+        raise SandboxUnavailable(
+            f"repository {path} holds more than its base commit reaches ({told(found)}), so an attempt "
+            "could read later work; give what envs.base.scrubbed_copy(repository, commit, folder) makes instead"
+        )
+
+
+def scrubbed_copy(source: Path, commit: str, folder: Path) -> str:
+    """Make `folder` a repository at `commit` with its history and nothing later. Gives the commit's full name.
+
+    `source` is left as it is. Raises `SandboxUnavailable` if it has no such commit,
+    `FileExistsError` if `folder` is there.
+    """
+    full = LocalRepository(source).git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
+    folder.mkdir(parents=True)
+    copy = LocalRepository(folder)
+    copy.git("init", "-q", "--template=")
+    copy.git("config", "core.logAllRefUpdates", "false")
+    # Through upload-pack, so that only what the commit reaches is sent.
+    allowed = ("-c", "protocol.file.allow=always", "-c", "fetch.writeCommitGraph=false")
+    copy.git(*allowed, "fetch", "-q", "--no-tags", "--upload-pack", UPLOAD_PACK, str(source.resolve()), full)
+    copy.git("update-ref", "refs/heads/base", full)
+    copy.git("symbolic-ref", "HEAD", "refs/heads/base")
+    copy.git("reset", "-q", "--hard")
+    for trace in ("FETCH_HEAD", "ORIG_HEAD"):
+        (folder / ".git" / trace).unlink(missing_ok=True)
+    assert_clean(folder, full)
+    return full
+
+
+UPLOAD_PACK = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
+
+
+# Images
+
+
+def prepare_image(client: DockerClient, image: str, origin: Origin, labels: Mapping[str, str]) -> PreparedImage:
+    """See to an image once per machine; later calls only look. Blocking: up to a minute for a large history.
+
+    `labels` mark the container at work, so that one that a killed runner leaves is swept.
+    Raises `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at
+    another commit, or cannot be scrubbed.
+    """
+    if not origin.commit:
+        return PreparedImage(image, "", "")
+    source = client.images.get(image)
+    text = f"{VERSION}/{source.id}/{origin.workdir}/{origin.commit}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    with _locked(key):
+        return _known(client, key) or _prepare(client, source.id, image, origin, labels, key)
+
+
+def _known(client: DockerClient, key: str) -> PreparedImage | None:
+    from docker.errors import NotFound
+
+    volume = f"{NAME}-{key}"
+    tags = [tag for image in client.images.list(name=NAME) for tag in image.tags]
+    # The tag is set last, so where it is all the rest is. It carries the start's commit.
+    tag = next((tag for tag in tags if f"{NAME}:{key}-" in tag), None)
+    try:
+        client.volumes.get(volume)
+    except NotFound:
+        return None
+    return PreparedImage(tag, tag.rpartition("-")[2], volume) if tag else None
+
+
+def _prepare(
+    client: DockerClient, identity: str, image: str, origin: Origin, labels: Mapping[str, str], key: str
+) -> PreparedImage:
+    from docker.errors import DockerException, NotFound
+
+    marks = {IMAGE_LABEL: identity, f"{NAME}.key": key}
+    volume = f"{NAME}-{key}"
+    try:
+        client.volumes.get(volume).remove()  # half-made, by one that was killed
+    except NotFound:
+        pass
+    container = None
+    try:
+        client.volumes.create(volume, labels=marks)
+        container = client.containers.run(
+            identity,
+            ["/bin/sh", "-c", "exec cat"],
+            entrypoint=[],
+            detach=True,
+            stdin_open=True,
+            user="0",  # the image is as it came, no attempt has been in it
+            network_mode="none",
+            log_config={"type": "none"},
+            volumes={volume: {"bind": BASE_GIT, "mode": "rw"}},
+            labels={**labels, **marks},
+        )
+        repository = ContainerRepository(container, image, origin.workdir)
+        assert_commit(repository, origin.commit)
+        scrubbed = _scrub(repository)
+        commit = repository.sh(KEEP_START).strip()
+        tag = f"{key}-{commit}"
+        if scrubbed:
+            user = client.images.get(identity).attrs["Config"].get("User") or "root"
+            changes = [f"USER {user}", *(f"LABEL {name}=" for name in labels)]
+            client.api.commit(container.id, repository=NAME, tag=tag, changes=changes)
+        else:
+            client.images.get(identity).tag(NAME, tag)
+        return PreparedImage(f"{NAME}:{tag}", commit, volume)
+    except DockerException as error:
+        raise SandboxUnavailable(f"image {image} could not be prepared: {' '.join(str(error).split())[:300]}") from None
+    finally:
+        if container is not None:
+            container.remove(force=True)
+
+
+def _scrub(repository: Repository) -> bool:
+    """Take out what is too much; whether there was anything. Raises `SandboxUnavailable` if some of it stays."""
+    if not surplus(repository):
+        return False
+    repository.sh(SCRUB, *foreign_refs(repository))
+    if left := surplus(repository):
+        raise SandboxUnavailable(
+            f"{repository.where} still holds {told(left)} after it was scrubbed, so an attempt could read later work; "
+            "build the image with nothing but the base's history"
+        )
+    return True
+
+
+class ContainerRepository:
+    def __init__(self, container: Container, image: str, workdir: str) -> None:
+        self._container, self._workdir, self.where = container, workdir, f"the repository at {workdir} in image {image}"
+
+    def git(self, *words: str) -> bytes:
+        return self._run("git", *words)
+
+    def sh(self, script: str, *arguments: str) -> str:
+        return self._run("/bin/sh", "-c", script, "sh", *arguments).decode("utf-8", "replace")
+
+    def _run(self, *command: str) -> bytes:
+        # The repository may belong to the user that the image names.
+        code, (out, err) = self._container.exec_run(
+            list(command), workdir=self._workdir, environment=ANY_OWNER, demux=True
+        )
+        if code:
+            said = " ".join((err or out or b"").decode("utf-8", "replace").split())[-300:]
+            raise SandboxUnavailable(f"{self.where}: {said or f'{command[0]} gave exit status {code}'}")
+        return out or b""
+
+
+@contextmanager
+def _locked(key: str) -> Iterator[None]:
+    """Only one process of this machine at a time does this."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coding-monkeys" / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / re.sub(r"\W", "-", key)).open("w")
+    except OSError:  # no such folder can be written: then this process has its own lock only
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
