@@ -23,7 +23,12 @@ class GraderFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """`tests` maps every expected test id to its status: passed, failed or missing."""
+    """What one log says.
+
+    `tests` maps every expected test id to its status: passed, failed, error, skipped,
+    xfail or missing. `resolved` is the harness's own conclusion; a `reason` says what
+    speaks against the log as a whole.
+    """
 
     resolved: bool
     tests: dict[str, str]
@@ -31,8 +36,11 @@ class Grade:
 
 
 class Grader(Protocol):
-    async def script(self, task: Task) -> str:
-        """What to run in a fresh sandbox once the patch is applied: restore, add and run the tests."""
+    async def script(self, task: Task, before: str = "") -> str:
+        """What to run in a fresh sandbox once the patch is applied: restore, add and run the tests.
+
+        `before` is a command to run when the tests are in place, just before they are run.
+        """
         ...
 
     async def grade(self, task: Task, log: bytes) -> Grade:
@@ -55,12 +63,12 @@ class UnittestGrader:
     LISTED = re.compile(r"^(?:FAIL|ERROR|UNEXPECTED SUCCESS): [\w.]+ \(([\w.]+)\)", re.M)
     RAN = re.compile(r"^Ran (\d+) tests? in ", re.M)
 
-    async def script(self, task: Task) -> str:
+    async def script(self, task: Task, before: str = "") -> str:
         files = [shlex.quote(file) for file in touched_files(task.test_patch)]
         restore = "\n".join(
             f"git checkout -q {task.origin.commit} -- {file} 2>/dev/null || rm -rf {file}" for file in files
         )
-        return f"{restore}\ngit apply /tmp/tests.patch || exit 98\n{task.test_command}\n"
+        return f"{restore}\ngit apply /tmp/tests.patch || exit 98\n{before}\n{task.test_command}\n"
 
     async def grade(self, task: Task, log: bytes) -> Grade:
         text = log.decode("utf-8", "replace")

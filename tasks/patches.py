@@ -1,4 +1,4 @@
-"""Which files a git patch touches, read from its headers alone."""
+"""A git patch, read from its headers alone: which files it touches, and the piece that is each one's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,46 @@ import codecs
 import re
 from collections.abc import Iterator
 
-__all__ = ["added_files", "touched_files"]
+__all__ = ["added_files", "is_canonical", "pieces", "touched_files"]
 
 # A name is quoted where it holds anything unusual.
 HEADER = re.compile(r'^diff --git (?:a/(?P<plain>.+) b/(?P=plain)|"a/(?P<quoted>.+)" "b/(?P=quoted)")$', re.M)
 MOVED = re.compile(r"^(rename from|rename to|copy from|copy to) (.+)$", re.M)
+SIDES = re.compile(r"^(?:---|\+\+\+) (.+?)(?:\t.*)?$", re.M)
+# A piece as git writes it without renames, up to its first hunk.
+CANONICAL = re.compile(
+    rb"diff --git (?P<names>.+)\n(?:(?:old mode|new mode|deleted file mode|new file mode) \d+\n)*"
+    rb"(?:index [0-9a-f]+\.\.[0-9a-f]+(?: \d+)?\n)?"
+    rb"(?:--- (?P<old>.+)\n\+\+\+ (?P<new>.+)\n@@ |GIT binary patch\n|\Z)"
+)
+
+
+def pieces(patch: bytes) -> list[bytes]:
+    """The patch cut at its file headers; what stands before the first one is left out."""
+    # Inside of a hunk every line starts with a sign or a blank, so these words are headers.
+    git = re.search(rb"^diff --git ", patch, re.M)
+    header = rb"^(?=diff --git )" if git else rb"^(?=--- [^\n]*\n\+\+\+ )"
+    first = rb"diff --git " if git else rb"--- "
+    return [piece for piece in re.split(header, patch, flags=re.M) if piece.startswith(first)]
+
+
+def is_canonical(patch: bytes) -> bool:
+    """Whether it is all as git writes it, so that each header names the file which every applier changes."""
+    parts = pieces(patch)
+    return b"".join(parts) == patch and all(_agrees(CANONICAL.match(part)) for part in parts)
+
+
+def _agrees(found: re.Match[bytes] | None) -> bool:
+    if found is None:
+        return False
+    old, new = found["old"], found["new"]
+    if old is None:
+        return True
+    if b"/dev/null" in (old, new):
+        name = new if old == b"/dev/null" else old
+        other = re.sub(rb'^("?)[ab]/', rb"\1b/" if name is old else rb"\1a/", name)
+        return found["names"] == (b" ".join([name, other]) if name is old else b" ".join([other, name]))
+    return bool(found["names"] == old.rstrip(b"\t") + b" " + new.rstrip(b"\t"))
 
 
 def touched_files(patch: str) -> list[str]:
@@ -24,18 +59,23 @@ def added_files(patch: str) -> set[str]:
 
 
 def _files(patch: str) -> Iterator[tuple[str, bool]]:
-    # Inside of a hunk every line starts with a sign or a blank, so these words are headers.
-    for part in re.split(r"^(?=diff --git )", patch, flags=re.M):
-        head = re.split(r"^(?:@@|GIT binary patch)", part, maxsplit=1, flags=re.M)[0]
+    for piece in pieces(patch.encode("utf-8", "surrogateescape")):
+        head = re.split(r"^(?:@@|GIT binary patch)", piece.decode("utf-8", "surrogateescape"), maxsplit=1, flags=re.M)[
+            0
+        ]
         moved = [(_unquoted(name), how.endswith("to")) for how, name in MOVED.findall(head)]
         if moved:
             yield from moved
         elif found := HEADER.search(head):
             name = _unquoted(f'"{found["quoted"]}"') if found["quoted"] else found["plain"]
             yield name, re.search(r"^new file mode ", head, re.M) is not None
+        else:
+            sides = [_unquoted(side) for side in SIDES.findall(head)]
+            for side in dict.fromkeys(re.sub("^[ab]/", "", side) for side in sides if side != "/dev/null"):
+                yield side, "/dev/null" in sides[:1]
 
 
 def _unquoted(name: str) -> str:
     if not name.startswith('"'):
         return name
-    return codecs.escape_decode(name[1:-1].encode())[0].decode("utf-8", "replace")
+    return codecs.escape_decode(name[1:-1].encode("utf-8", "surrogateescape"))[0].decode("utf-8", "replace")

@@ -24,6 +24,9 @@ __all__ = ["SwebenchGrader"]
 LENGTH = struct.Struct(">I")
 GRADE_SECONDS = 300.0  # starting, on a busy machine, included; a log parser takes milliseconds
 ROOT = Path(__file__).resolve().parent.parent
+START = ">>>>> Start Test Output"
+# Each stands once in an honest log.
+ONCE = (START, ">>>>> End Test Output", "\n>>>>> Test Exit Code:")
 BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swebench import answer_all; answer_all()"
 
 
@@ -36,8 +39,9 @@ class SwebenchGrader:
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
-    async def script(self, task: Task) -> str:
-        return str(await self._ask({"ask": "script", "instance": dict(task.instance)}))
+    async def script(self, task: Task, before: str = "") -> str:
+        script = str(await self._ask({"ask": "script", "instance": dict(task.instance)}))
+        return script.replace(f": '{START}'", f"{before}\n: '{START}'", 1) if before else script
 
     async def grade(self, task: Task, log: bytes) -> Grade:
         question = {"ask": "grade", "instance": dict(task.instance), "log": log.decode("utf-8", "replace")}
@@ -117,15 +121,19 @@ def _answer(question: dict[str, Any]) -> Any:
 def _grade(spec: Any, log: str) -> dict[str, Any]:
     import tempfile
 
-    from swebench.harness.grading import get_eval_report
+    from swebench.harness.grading import _resolve_case, get_eval_report, get_logs_eval
 
     prediction = {"instance_id": spec.instance_id, "model_name_or_path": "", "model_patch": "a patch"}
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(log)
         file.flush()
         report = get_eval_report(spec, prediction, file.name, include_tests_status=True)[spec.instance_id]
-    tests: dict[str, str] = {}
-    for lists in report.get("tests_status", {}).values():
-        tests |= dict.fromkeys(lists["success"], "passed") | dict.fromkeys(lists["failure"], "failed")
-    reason = report.get("infra_failure_reason") or ("" if tests else "the log holds no test results")
+        statuses, found = get_logs_eval(spec, file.name)
+    told = {name: _resolve_case(name, statuses) for name in (*spec.FAIL_TO_PASS, *spec.PASS_TO_PASS)}
+    tests = {name: statuses[key].lower() if key else "missing" for name, key in told.items()}
+    if spec.eval_type != "pass_and_fail":  # such a harness tells of failures only
+        tests = {name: "passed" if status == "missing" and found else status for name, status in tests.items()}
+    reason = report.get("infra_failure_reason") or ("" if found else "the log holds no test results")
+    if not reason and any(log.count(mark) > 1 for mark in ONCE):
+        reason = "the log has more than one beginning or end: something under test writes the harness's own words"
     return {"resolved": bool(report["resolved"]), "tests": tests, "reason": str(reason)}

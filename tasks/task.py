@@ -83,13 +83,22 @@ class TaskSet:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verifier says of one patch. `tests` are the expected ids with their status."""
+    """What the verifier says of one patch. `tests` are the expected ids with their status.
+
+    `official` is what the task's own harness says of it, None where it was not asked;
+    `flags` are oddities for a person to look at, which by themselves change nothing.
+    `cached` tells that it was found, not made; `flaky` that a second run said otherwise.
+    """
 
     outcome: Outcome
     reason: str
     tests: Mapping[str, str]
     seconds: float
     log: bytes = field(repr=False, default=b"")
+    official: bool | None = None
+    flags: tuple[str, ...] = ()
+    cached: bool = False
+    flaky: bool = False
 
     @property
     def resolved(self) -> bool:

@@ -1,34 +1,74 @@
 """The verifier: a patch in, a verdict out, from a fresh sandbox.
 
-Guarantees: nothing that ran in an attempt's sandbox takes part. The patch is applied to
-the task's base with the same cascade of appliers as SWE-bench's harness, the test files
-are restored, the hidden tests are added, and the log is read on this side. A sandbox that
-fails gives an infra error, never "unresolved"; a patch that does not apply or tests that
-outrun their time are the patch's own fault.
+Two scores. *Official* is what the task's own harness says of its own script and log.
+*Strict*, the one that counts, also holds against a patch that was made to pass rather than
+to solve:
+
+    screen     test files, runner hooks and settings that the patch brings are taken out first
+    explicit   every expected test is reported as passed, by one log with one beginning and end
+    falsified  run once more on the same tests made to fail, none of them passes
+
+Guarantees: nothing that ran in an attempt's sandbox takes part, and nothing that runs in
+the verifier's writes the verdict: logs are read on this side. The patch is applied with the
+same cascade of appliers as SWE-bench's harness. A sandbox that fails gives an infra error,
+never "unresolved"; a patch that does not apply or tests that outrun their time are the
+patch's own fault. A run that fails costs nothing beyond the official one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from envs import Backend, Command, Limits, SandboxError
-from tasks.grading import Grader, GraderFailed
+from envs import Backend, Command, FileProblem, Limits, Sandbox, SandboxError
+from tasks.falsify import falsify, function_of
+from tasks.grading import Grade, Grader, GraderFailed
+from tasks.patches import is_canonical, touched_files
+from tasks.screen import screen
 from tasks.task import Outcome, Task, Verdict
 
-__all__ = ["Verifier"]
+__all__ = ["VERSION", "Verifier"]
 
+T = TypeVar("T")
+
+VERSION = 2  # of these rules; verdicts of others are not taken for theirs
 DOES_NOT_APPLY = 97
 LOG_CAP = 16 << 20
+PATCH_CAP = 8 << 20  # SWE-bench's largest solution has 1 MB
 APPLY_SECONDS = 120.0
+FALSIFIED = "/tmp/falsified"
 # SWE-bench's cascade. A failed try may leave parts behind, a conflict in the index too, so all is reset between tries.
 APPLY = f"""
+n=0
 for try in 'git apply' 'git apply --3way' 'git apply --reject' 'patch --batch --forward --fuzz=5 -p1 -i'; do
-    $try /tmp/model.patch >/dev/null 2>&1 && exit 0
+    n=$((n + 1))
+    $try /tmp/model.patch >/dev/null 2>&1 && echo "$n" && exit 0
     git reset -q --hard; git clean -qfd
 done
 exit {DOES_NOT_APPLY}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One execution of the tests. `applied` is the patch as it came to lie in the repository, None if it did not."""
+
+    applied: bytes | None
+    grade: Grade
+    log: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """A task's falsified test files, and the expected tests that are known to fail in them."""
+
+    files: Mapping[str, str]
+    convicting: frozenset[str]
+    flags: tuple[str, ...] = ()
 
 
 class Verifier:
@@ -37,39 +77,173 @@ class Verifier:
     def __init__(self, backend: Backend, grader: Grader, limits: Limits, *, seconds: float, workers: int) -> None:
         self._backend, self._grader, self._limits, self._seconds = backend, grader, limits, seconds
         self._slots = asyncio.Semaphore(workers)
+        self._examinations: dict[str, asyncio.Task[_Examination]] = {}
+        self._known: dict[str, asyncio.Task[Mapping[str, str]]] = {}
+        self.runs = 0  # test executions so far
 
     async def verify(self, task: Task, patch: bytes) -> Verdict:
         """The verdict on `patch`. Never raises for what a patch or a sandbox does."""
         if not patch.strip():
-            return Verdict(Outcome.UNRESOLVED, "empty patch", {}, 0.0)
+            return Verdict(Outcome.UNRESOLVED, "empty patch", {}, 0.0, official=False)
+        if len(patch) > PATCH_CAP:
+            reason = f"the patch has {len(patch) / 2**20:.0f} MB, more than {PATCH_CAP >> 20}"
+            return Verdict(Outcome.UNRESOLVED, reason, {}, 0.0, official=False)
         async with self._slots:
             began = time.monotonic()
             try:
-                outcome, reason, tests, log = await self._run(task, patch)
+                verdict = await self._verdict(task, patch)
             except (SandboxError, GraderFailed) as error:
-                outcome, reason, tests, log = Outcome.INFRA_ERROR, str(error), {}, b""
-            return Verdict(outcome, reason, tests, time.monotonic() - began, log)
+                verdict = Verdict(Outcome.INFRA_ERROR, str(error), {}, 0.0)
+            return replace(verdict, seconds=time.monotonic() - began)
 
-    async def _run(self, task: Task, patch: bytes) -> tuple[Outcome, str, dict[str, str], bytes]:
-        sandbox = await self._backend.open(task.origin, self._limits, label=f"verify {task.id}")
+    async def _verdict(self, task: Task, patch: bytes) -> Verdict:
+        official = run = await self._run(task, patch)
+        if run.applied is None:
+            return Verdict(Outcome.UNRESOLVED, run.grade.reason, {}, 0.0, run.log, official=False)
+        screened = screen(task, run.applied)
+        flags = screened.flags
+        if screened.dropped:
+            if not screened.patch.strip():
+                reason = "nothing is left of the patch without its changes to tests and their runner"
+                return Verdict(Outcome.UNRESOLVED, reason, run.grade.tests, 0.0, run.log, run.grade.resolved, flags)
+            run = await self._run(task, screened.patch)
+        reason = await self._objection(task, run.grade)
+        if not reason and run.applied is not None:
+            examination = await self._once(self._examinations, task, self._prepare)
+            flags += examination.flags
+            reason = await self._conviction(task, screened.patch, examination)
+        outcome = Outcome.UNRESOLVED if reason else Outcome.RESOLVED
+        return Verdict(outcome, reason, run.grade.tests, 0.0, run.log, official.grade.resolved, flags)
+
+    async def _objection(self, task: Task, grade: Grade) -> str:
+        """Why this one run does not show that the patch resolves the task, if so."""
+        if grade.reason:
+            return grade.reason
+        bad = {name: status for name, status in grade.tests.items() if status != "passed"}
+        if grade.resolved and bad and not bad.keys() & set(task.fail_to_pass) and task.patch.strip():
+            # The harness lets a test be skipped that passed before; we do only if the known solution skips it too.
+            known = await self._once(self._known, task, self._solved)
+            bad = {name: status for name, status in bad.items() if known.get(name) != status}
+        if bad:
+            return f"{len(bad)} of {len(grade.tests)} expected tests do not pass"
+        return "" if grade.resolved else "the harness does not count it as resolved"
+
+    async def _solved(self, task: Task) -> Mapping[str, str]:
+        return (await self._run(task, task.patch.encode())).grade.tests
+
+    async def _conviction(self, task: Task, patch: bytes, examination: _Examination) -> str:
+        if not examination.convicting:
+            return ""
+        run = await self._run(task, patch, examination.files)
+        passed = sorted(name for name in examination.convicting if run.grade.tests.get(name) == "passed")
+        if not passed:
+            return ""
+        more = f" and {len(passed) - 1} more" if len(passed) > 1 else ""
+        return f"{passed[0]}{more} passes although it was made to fail"
+
+    async def _once(
+        self, made: dict[str, asyncio.Task[T]], task: Task, make: Callable[[Task], Coroutine[Any, Any, T]]
+    ) -> T:
+        """What `make` gives for a task, made by whoever needs it first; after a failure the next one tries again."""
+        if task.id not in made:
+            made[task.id] = asyncio.create_task(make(task))
         try:
-            await sandbox.write("/tmp/model.patch", patch)
-            applied = await sandbox.run(Command(APPLY, timeout=APPLY_SECONDS))
-            if applied.timed_out:
-                return Outcome.UNRESOLVED, f"applying the patch took longer than {APPLY_SECONDS:.0f} s", {}, b""
-            if applied.returncode == DOES_NOT_APPLY:
-                return Outcome.UNRESOLVED, "the patch does not apply", {}, applied.output
+            return await asyncio.shield(made[task.id])
+        except (SandboxError, GraderFailed):
+            made.pop(task.id, None)
+            raise
+
+    async def _prepare(self, task: Task) -> _Examination:
+        """Falsify the task's tests, and prove on the known solution that they then fail."""
+        sources = await self._test_sources(task)
+        expected = (*task.fail_to_pass, *task.pass_to_pass)
+        nonce = secrets.token_hex(4)
+        bluntly: set[str] = set() if task.patch.strip() else {name for test in expected for name in _names(test)}
+        convicting: set[str] = set()
+        for _ in range(2):
+            files, tests = _falsified(sources, nonce, bluntly)
+            covered = {test for test in expected if not tests.isdisjoint(_names(test))}
+            if not covered or not task.patch.strip():
+                convicting = covered
+                break
+            proof = (await self._run(task, task.patch.encode(), files)).grade.tests
+            convicting = {test for test in covered if proof.get(test) in ("failed", "error")}
+            if convicting == covered:
+                break
+            bluntly |= {name for test in covered - convicting for name in _names(test)}
+        bare = [test for test in task.fail_to_pass if test not in convicting]
+        flags = (f"{len(bare)} of {len(task.fail_to_pass)} tests could not be falsified",) if bare else ()
+        return _Examination(files, frozenset(convicting), flags)
+
+    async def _test_sources(self, task: Task) -> dict[str, str]:
+        """The hidden tests' Python files, as they are run."""
+        sandbox = await self._backend.open(task.origin, self._limits, label=f"examine {task.id}")
+        try:
+            await sandbox.write("/tmp/tests.patch", task.test_patch.encode())
+            applied = await sandbox.run(Command("git apply /tmp/tests.patch", timeout=APPLY_SECONDS))
             if applied.returncode:
                 said = applied.output[-300:].decode("utf-8", "replace").strip()
-                raise GraderFailed(f"the patch could not be tried (exit status {applied.returncode}): {said}")
+                raise GraderFailed(f"the hidden tests of {task.id} do not apply to its base: {said}")
+            sources = {}
+            for name in touched_files(task.test_patch):
+                if name.endswith(".py"):
+                    try:
+                        sources[name] = (await sandbox.read(name)).decode("utf-8", "replace")
+                    except FileProblem:
+                        continue  # the patch deletes it
+            return sources
+        finally:
+            await sandbox.close()
+
+    async def _run(self, task: Task, patch: bytes, files: Mapping[str, str] | None = None) -> _Run:
+        """Apply `patch` in a fresh sandbox and run the hidden tests, with `files` in their place if given."""
+        sandbox = await self._backend.open(task.origin, self._limits, label=f"verify {task.id}")
+        try:
+            applied, refusal = await self._apply(sandbox, patch)
+            if applied is None:
+                return _Run(None, Grade(False, {}, refusal), b"")
+            for name, source in (files or {}).items():
+                await sandbox.write(f"{FALSIFIED}/{name}", source.encode())
+            before = f"cp -R {FALSIFIED}/. {task.origin.workdir}/" if files else ""
             await sandbox.write("/tmp/tests.patch", task.test_patch.encode())
-            await sandbox.write("/tmp/eval.sh", (await self._grader.script(task)).encode())
+            await sandbox.write("/tmp/eval.sh", (await self._grader.script(task, before)).encode())
+            self.runs += 1
             ran = await sandbox.run(Command(("bash", "/tmp/eval.sh"), timeout=self._seconds, output_cap=LOG_CAP))
         finally:
             await sandbox.close()
         if ran.timed_out:
-            return Outcome.UNRESOLVED, f"the tests ran longer than {self._seconds:.0f} s", {}, ran.output
-        grade = await self._grader.grade(task, ran.output)
-        failed = [name for name, status in grade.tests.items() if status != "passed"]
-        reason = grade.reason or (f"{len(failed)} of {len(grade.tests)} expected tests do not pass" if failed else "")
-        return Outcome.RESOLVED if grade.resolved else Outcome.UNRESOLVED, reason, grade.tests, ran.output
+            return _Run(applied, Grade(False, {}, f"the tests ran longer than {self._seconds:.0f} s"), ran.output)
+        return _Run(applied, await self._grader.grade(task, ran.output), ran.output)
+
+    async def _apply(self, sandbox: Sandbox, patch: bytes) -> tuple[bytes | None, str]:
+        """The patch as it came to lie in the repository; or None, and why it did not."""
+        await sandbox.write("/tmp/model.patch", patch)
+        done = await sandbox.run(Command(APPLY, timeout=APPLY_SECONDS))
+        if done.timed_out:
+            return None, f"applying the patch took longer than {APPLY_SECONDS:.0f} s"
+        if done.returncode == DOES_NOT_APPLY:
+            return None, "the patch does not apply"
+        if done.returncode:
+            said = done.output[-300:].decode("utf-8", "replace").strip()
+            raise GraderFailed(f"the patch could not be tried (exit status {done.returncode}): {said}")
+        # What another applier makes of it, or of headers that git would not write, is told by the files themselves.
+        return (patch if done.output.strip() == b"1" and is_canonical(patch) else await sandbox.diff()), ""
+
+
+def _names(test: str) -> set[str]:
+    """By what a test file may know this test: the function's name, or the first line of what documents it."""
+    return {function_of(test), test.strip()}
+
+
+def _falsified(sources: Mapping[str, str], nonce: str, bluntly: set[str]) -> tuple[dict[str, str], set[str]]:
+    files: dict[str, str] = {}
+    tests: set[str] = set()
+    for name, source in sources.items():
+        try:
+            made = falsify(source, nonce, bluntly=bluntly)
+            compile(made.source, name, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError):
+            continue  # not this interpreter's Python; its tests are told as not falsified
+        files[name] = made.source
+        tests |= made.tests
+    return files, tests

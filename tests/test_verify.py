@@ -84,7 +84,7 @@ def test_the_gold_patch_of_every_embedded_task_is_resolved() -> None:
 @pytest.mark.parametrize("patch", [b"", b"\n", b" \r\n\t\n"])
 def test_an_empty_patch_is_unresolved_without_a_run(patch: bytes) -> None:
     found = verdict(patch)
-    assert found == Verdict(Outcome.UNRESOLVED, "empty patch", {}, 0.0)
+    assert found == Verdict(Outcome.UNRESOLVED, "empty patch", {}, 0.0, official=False)
 
 
 def test_a_patch_that_does_not_help_is_unresolved_with_a_status_for_each_test() -> None:
@@ -353,7 +353,8 @@ def test_swebench_s_own_rules_grade_a_log() -> None:
 
             good = await grader.grade(instance(), GOOD)
             assert good.resolved
-            assert good.tests == dict.fromkeys(["t.py::test_new", "t.py::test_old", "t.py::test_skipped"], "passed")
+            told = {"t.py::test_new": "passed", "t.py::test_old": "passed", "t.py::test_skipped": "skipped"}
+            assert good.tests == told
             assert good.reason == ""
 
             failed = log("FAILED t.py::test_new - no", "PASSED t.py::test_old", "SKIPPED t.py::test_skipped")
@@ -363,12 +364,12 @@ def test_swebench_s_own_rules_grade_a_log() -> None:
 
             gone = await grader.grade(instance(), log("PASSED t.py::test_new", "PASSED t.py::test_old"))
             assert not gone.resolved
-            assert gone.tests["t.py::test_skipped"] == "failed"
+            assert gone.tests["t.py::test_skipped"] == "missing"
 
             for broken in (b"", b"\xff\x00 garbage", log(), GOOD.replace(b"Start", b"start")):
                 nothing = await grader.grade(instance(), broken)
                 assert not nothing.resolved
-                assert nothing.tests == {}
+                assert set(nothing.tests.values()) == {"missing"}
                 assert nothing.reason
 
             for fields, why in [
