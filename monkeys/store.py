@@ -30,7 +30,7 @@ from tasks.task import Outcome, TaskSet, Verdict
 
 __all__ = ["AttemptRow", "Store", "StoreError", "Tally", "patch_digest"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions (
@@ -57,6 +57,7 @@ CREATE TABLE turns (
     completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, PRIMARY KEY (attempt, turn)) WITHOUT ROWID;
 CREATE TABLE verdicts (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, patch BLOB NOT NULL, outcome TEXT NOT NULL,
+    official INTEGER, flaky INTEGER NOT NULL, cached INTEGER NOT NULL, flags TEXT NOT NULL,
     reason TEXT NOT NULL, tests TEXT NOT NULL, seconds REAL NOT NULL, log BLOB NOT NULL, finished REAL NOT NULL);
 CREATE UNIQUE INDEX judged ON verdicts (task, patch) WHERE outcome != 'infra error';
 """
@@ -69,7 +70,10 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try of an attempt, without its conversation. `outcome` is None while it is not verified."""
+    """One try of an attempt, without its conversation. `outcome` is None while it is not verified.
+
+    `official` is what the task's own harness says, None where it was not asked.
+    """
 
     key: int
     task: str
@@ -84,13 +88,18 @@ class AttemptRow:
     turns: int
     usage: Usage
     seconds: float
+    official: bool | None = None
+    flaky: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """One task's attempts, counted without infra errors but for `infra`. `patches` are distinct and not empty.
 
-    `turns`, `usage` and `seconds` are those of every try, for they were all paid for.
+    `official` are those that the task's own harness calls resolved, `disputed` those of which it
+    says otherwise than the verdict that counts, `flaky` those whose verdict changed when it was
+    reached again. `turns`, `usage` and `seconds` are those of every try, for they were all paid for.
     """
 
     task: str
@@ -102,6 +111,9 @@ class Tally:
     turns: int
     usage: Usage
     seconds: float
+    official: int = 0
+    disputed: int = 0
+    flaky: int = 0
 
 
 def patch_digest(patch: bytes) -> bytes:
@@ -321,6 +333,10 @@ class Store:
                     "task": task,
                     "patch": patch_digest(patch),
                     "outcome": verdict.outcome,
+                    "official": verdict.official,
+                    "flaky": verdict.flaky,
+                    "cached": verdict.cached,
+                    "flags": json.dumps(verdict.flags),
                     "reason": verdict.reason,
                     "tests": json.dumps(dict(verdict.tests)),
                     "seconds": verdict.seconds,
@@ -401,12 +417,15 @@ class Store:
         rows = self._db.execute(
             "SELECT a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
             "a.prompt_tokens, a.completion_tokens, a.cached_tokens, a.reasoning_tokens, "
-            "a.seconds, a.patch, v.outcome, v.reason FROM attempts a JOIN tasks t ON t.id = a.task "
+            "a.seconds, a.patch, v.outcome, v.reason, v.official, v.flaky, v.flags "
+            "FROM attempts a JOIN tasks t ON t.id = a.task "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
             f"{where} ORDER BY t.position, a.idx, a.try",
             values,
         )
-        for key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch, outcome, reason in rows:
+        for row in rows:
+            key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch = row[:-5]
+            outcome, reason, official, flaky, flags = row[-5:]
             yield AttemptRow(
                 key=key,
                 task=name,
@@ -421,6 +440,9 @@ class Store:
                 turns=turns,
                 usage=Usage(*tokens),
                 seconds=seconds,
+                official=None if official is None else bool(official),
+                flaky=bool(flaky),
+                flags=tuple(json.loads(flags)) if flags else (),
             )
 
     def tallies(self) -> list[Tally]:
@@ -434,13 +456,16 @@ class Store:
             "count(DISTINCT a.patch) FILTER (WHERE NOT a.infra AND a.patch != ?), "
             "coalesce(sum(a.turns), 0), total(a.seconds), "
             "coalesce(sum(a.prompt_tokens), 0), coalesce(sum(a.completion_tokens), 0), "
-            "coalesce(sum(a.cached_tokens), 0), coalesce(sum(a.reasoning_tokens), 0) "
+            "coalesce(sum(a.cached_tokens), 0), coalesce(sum(a.reasoning_tokens), 0), "
+            "count(*) FILTER (WHERE NOT a.infra AND v.official), "
+            "count(*) FILTER (WHERE NOT a.infra AND v.official != (v.outcome = 'resolved')), "
+            "count(*) FILTER (WHERE NOT a.infra AND v.flaky) "
             "FROM tasks t LEFT JOIN attempts a ON a.task = t.id "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.patch = a.patch AND v.outcome != 'infra error' "
             "GROUP BY t.position ORDER BY t.position"
         )
         rows = self._db.execute(query, (patch_digest(b""),))
-        return [Tally(*(*row[:7], Usage(*row[8:]), row[7])) for row in rows]
+        return [Tally(*(*row[:7], Usage(*row[8:12]), row[7], *row[12:])) for row in rows]
 
     def exits(self) -> dict[Exit, int]:
         """How many tries ended in which way, the commonest first."""
