@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from agent.scan import scan
 from agent.trajectory import Usage
 from monkeys.report.curve import Point
 from monkeys.report.text import several
 from monkeys.store import Store, Tally
+from tasks.task import Outcome
 
 if TYPE_CHECKING:
     from monkeys.scaling import PowerLaw
@@ -29,12 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "Issue", "Summary", "summarize"]
 
 CURVE_POINTS = 100
+SCANNED = 1000  # resolved attempts that are searched for signs
 NAMED = 3  # issues named in a note before the rest is only counted
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue's attempts. `n` have a verdict, `resolved` of them a good one; `patches` are distinct and not empty."""
+    """One issue's attempts. `n` have a verdict, `resolved` of them a good one; `patches` are distinct and not empty.
+
+    `official` are those that the issue's own harness calls resolved, `disputed` those where
+    it disagrees with the verdict that counts, `flaky` those whose verdict did not repeat.
+    """
 
     id: str
     n: int
@@ -42,6 +49,9 @@ class Issue:
     infra: int
     unverified: int
     patches: int
+    official: int = 0
+    disputed: int = 0
+    flaky: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -153,7 +163,7 @@ def summarize(store: Store) -> Summary:
         no_coverage=no_coverage,
         law=law,
         no_law=no_law,
-        notes=tuple(_notes(issues)),
+        notes=(*_notes(issues), *_suspicions(store, issues)),
         exits={str(exit): number for exit, number in store.exits().items()},
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
@@ -163,7 +173,17 @@ def summarize(store: Store) -> Summary:
 
 def _issue(tally: Tally) -> Issue:
     n = tally.resolved + tally.unresolved
-    return Issue(tally.task, n, tally.resolved, tally.infra, tally.unverified, tally.patches)
+    return Issue(
+        tally.task,
+        n,
+        tally.resolved,
+        tally.infra,
+        tally.unverified,
+        tally.patches,
+        tally.official,
+        tally.disputed,
+        tally.flaky,
+    )
 
 
 def _coverage(counted: Sequence[Issue]) -> tuple[Coverage | None, str]:
@@ -222,6 +242,23 @@ def _notes(issues: Sequence[Issue]) -> list[str]:
             f"left out: {several(unverified, 'attempt')} without a verdict yet; the run's command again verifies them"
         )
     return notes
+
+
+def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
+    """Where the scores differ, and what of the good attempts a person should look at."""
+    if disputed := [issue for issue in issues if issue.disputed]:
+        official, strict = sum(issue.official for issue in issues), sum(issue.resolved for issue in issues)
+        where = _named([f"{issue.id} ({issue.disputed})" for issue in disputed])
+        yield f"the harness's own score counts {official} attempts as resolved, not {strict}; they differ on {where}"
+    if flaky := [issue for issue in issues if issue.flaky]:
+        where = _named([f"{issue.id} ({issue.flaky})" for issue in flaky])
+        yield f"flaky: verified twice with different verdicts, the third run counts, on {where}"
+    good = [row for row in store.attempts() if row.outcome is Outcome.RESOLVED][:SCANNED]
+    signs = [(row, sign) for row in good for sign in scan(store.conversation(row))]
+    if signs:
+        whats = _named(list(dict.fromkeys(sign.what for _, sign in signs)))
+        where = _named(list(dict.fromkeys(f"{row.task} {row.index}" for row, _ in signs)))
+        yield f"worth a look among the resolved: {where} ({whats}); `monkeys show` names the turns"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -17,10 +17,12 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from agent.scan import scan
 from agent.trajectory import Message, Turn
 from monkeys.report.tables import outcome
 from monkeys.report.text import abridged, amount, count, plain, span
 from monkeys.store import AttemptRow, Store
+from tasks.task import Outcome
 
 __all__ = ["transcript"]
 
@@ -122,6 +124,8 @@ def _head(store: Store, row: AttemptRow) -> RenderableType:
     others = sum(other.index == row.index for other in store.attempts(row.task)) - 1
     if others:
         table.add_row("try", f"{row.tries}, of {others + 1}; --try N shows another")
+    for sign in scan(store.conversation(row)):
+        table.add_row("sign", Text(plain(f"turn {sign.turn} {sign.what}: {sign.words}"), style="yellow"))
     return Padding(table, (1, 1, 0, 1))
 
 
@@ -199,6 +203,10 @@ def _verdict(store: Store, row: AttemptRow, patch: bytes, page: _Page, log: bool
     yield Padding(
         Text.assemble(("verdict: ", "bold"), shown, f"   {plain(row.reason)}" if row.reason else ""), (1, 0, 0, 1)
     )
+    if row.official is not None and row.outcome and row.official != (row.outcome is Outcome.RESOLVED):
+        yield page.label(f"by the harness's own score: {'resolved' if row.official else 'unresolved'}")
+    for flag in (*(("another run said otherwise",) if row.flaky else ()), *row.flags):
+        yield Padding(Text(plain(flag), style="yellow"), (0, 0, 0, INDENT))
     # Those that fail are why one looks; the others only fill the screen.
     order = sorted(tests.items(), key=lambda test: test[1].lower() == "passed")
     failing = sum(status.lower() != "passed" for status in tests.values())
