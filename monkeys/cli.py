@@ -1,4 +1,6 @@
-"""The front door of what is done with runs: `monkeys report`, `show`, `export`, `runs`. Argument parsing only.
+"""The front door of what is done with runs, and of the machine they run on. Argument parsing only.
+
+`monkeys report`, `show`, `export` and `runs` look at runs; `images` and `clean` keep the machine in order.
 
 A mistake is one line on standard error with its remedy, and exit code 2; no traceback.
 """
@@ -43,14 +45,18 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     import sqlite3
     import zlib
 
+    from envs.sandbox import SandboxError
     from monkeys.report.finding import NotFound
     from monkeys.store import StoreError
+    from tasks.task import TaskError
 
     try:
         code: int = arguments.command(arguments)
         sys.stdout.flush()
-    except (NotFound, StoreError) as error:
+    except (NotFound, StoreError, TaskError) as error:
         return _complain(str(error), 2)
+    except SandboxError as error:
+        return _complain(str(error), 1)
     except (sqlite3.Error, zlib.error) as error:
         what = f"run {arguments.run}" if "run" in arguments else "a run"
         return _complain(f"{what} cannot be read ({error}); `sqlite3 run.sqlite .recover` saves what is left of it", 1)
@@ -133,6 +139,37 @@ def _runs(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _images(arguments: argparse.Namespace) -> int:
+    from monkeys.housekeeping import Source, show_images
+
+    return show_images(Source(arguments.tasks, tuple(arguments.ids or ())), _console())
+
+
+def _prefetch(arguments: argparse.Namespace) -> int:
+    from monkeys.housekeeping import Source, prefetch
+
+    source = Source(
+        tasks=arguments.tasks,
+        ids=tuple(arguments.ids or ()),
+        mirror=arguments.image_mirror,
+        platform=arguments.platform,
+        quota_gb=arguments.image_quota,
+    )
+    return prefetch(source, arguments.parallel, _console())
+
+
+def _remove_images(arguments: argparse.Namespace) -> int:
+    from monkeys.housekeeping import remove_images
+
+    return remove_images(0.0 if arguments.all else arguments.quota, arguments.dry_run, _console())
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    from monkeys.housekeeping import clean
+
+    return clean(arguments.dry_run, _console())
+
+
 class _Opened:
     """The store that the arguments name, closed at the end."""
 
@@ -177,9 +214,26 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    if not _whole(text):
+        raise argparse.ArgumentTypeError("must be at least 1, not 0")
+    return int(text)
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of gigabytes") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of gigabytes from 0, not {text}")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="monkeys", description="Look at runs: how coverage grew, what an attempt did, files for others."
+        prog="monkeys",
+        description="Look at runs: how coverage grew, what an attempt did, files for others. Keep machines tidy.",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default %(default)s)"
@@ -218,7 +272,51 @@ def _parser() -> argparse.ArgumentParser:
 
     runs = commands.add_parser("runs", parents=[common], help="the runs there are")
     runs.set_defaults(command=_runs)
+
+    _add_images(commands)
+    clean = commands.add_parser(
+        "clean", parents=[_dry()], help="remove what dead runs left: containers, snapshots, folders"
+    )
+    clean.set_defaults(command=_clean)
     return parser
+
+
+def _add_images(commands: argparse._SubParsersAction[_Parser]) -> None:
+    chosen = _Parser(add_help=False)
+    chosen.add_argument("--ids", nargs="+", metavar="ID", help="only these instances")
+    images = commands.add_parser("images", parents=[chosen], help="the Docker images that were pulled for tasks")
+    images.add_argument("--tasks", metavar="SET", help="which of a task set's images are here, instead")
+    images.set_defaults(command=_images)
+    of_images = images.add_subparsers(metavar="COMMAND")
+    prefetch = of_images.add_parser("prefetch", parents=[chosen], help="pull all that a task set needs, before a run")
+    prefetch.add_argument("--tasks", required=True, metavar="SET", help="as for python -m agent.swe")
+    prefetch.add_argument(
+        "--image-mirror", default="", metavar="PREFIX", help="look for PREFIX/IMAGE first, then for IMAGE"
+    )
+    prefetch.add_argument("--platform", default="", metavar="P", help="such as linux/amd64 (default: the engine's own)")
+    prefetch.add_argument(
+        "--image-quota",
+        type=_gigabytes,
+        metavar="GB",
+        help="remove the least recently used images that were pulled this way to stay below (default: remove none)",
+    )
+    prefetch.add_argument(
+        "--parallel", type=_workers, default=3, metavar="N", help="pulls at once (default %(default)s)"
+    )
+    prefetch.set_defaults(command=_prefetch)
+    remove = of_images.add_parser(
+        "remove", parents=[_dry()], help="remove pulled images, the least recently used first; never one that is in use"
+    )
+    down_to = remove.add_mutually_exclusive_group(required=True)
+    down_to.add_argument("--quota", type=_gigabytes, metavar="GB", help="until what is left takes no more than this")
+    down_to.add_argument("--all", action="store_true", help="all of them")
+    remove.set_defaults(command=_remove_images)
+
+
+def _dry() -> _Parser:
+    dry = _Parser(add_help=False)
+    dry.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    return dry
 
 
 if __name__ == "__main__":

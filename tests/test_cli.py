@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from agent.models import Call
 from agent.models.scripted import Replay, say
 from agent.trajectory import Exit, Message
+from envs.orphans import marks, orphans
+from monkeys import housekeeping
 from monkeys.cli import main
 from monkeys.report.summary import summarize
 from monkeys.store import Store
+from tests.registry import MINE, Registry, engine, serving
 from tests.test_report import BAD, GOOD, Tries, make_run, outcomes
 
 PATCH = b"diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,3 @@\n-x = 1\n+x = 2\n+y = 3\n z = 4\n"
@@ -83,7 +89,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     script = f"import sys, monkeys.cli; monkeys.cli.main(['--help']); sys.exit(bool({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in ("report", "show", "export", "runs"))
+    assert all(command in done.stdout for command in ("report", "show", "export", "runs", "images", "clean"))
 
 
 def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
@@ -108,6 +114,13 @@ def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
         (["show", "first", "task-1", "1", "--try", "5"], "there are 2, counted from 0"),
         (["export", "first", "--out", "x", "--format", "parquet"], "choose from"),
         (["export", "first"], "--out"),
+        (["images", "--tasks", "nowhere.jsonl"], "no file nowhere.jsonl"),
+        (["images", "--tasks", "quick", "--ids", "x"], "no task x in quick"),
+        (["images", "prefetch"], "--tasks"),
+        (["images", "prefetch", "--tasks", "quick", "--image-quota", "much"], "not a number of gigabytes"),
+        (["images", "prefetch", "--tasks", "quick", "--parallel", "0"], "at least 1"),
+        (["images", "remove"], "--quota --all"),
+        (["clean", "everything"], "unrecognized"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_remedy_and_exit_code_2(monkeys: Any, words: list[str], remedy: str) -> None:
@@ -324,3 +337,188 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_1(monkeys: An
     said = monkeys("export", "first", "--out", str(tmp_path / "file" / "out"))
     assert said.code == 1
     assert re.fullmatch(r"error: .*\n", said.err)
+
+
+# images, clean: in processes of their own, on a real engine with a real registry
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[docker.DockerClient]:
+    with engine() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with serving(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+def task_file(path: Path, *images: str) -> str:
+    """A task set of one instance for each image."""
+    rows = [
+        {
+            "instance_id": f"owner__name-{number}",
+            "repo": "owner/name",
+            "base_commit": "abc",
+            "problem_statement": "It breaks.",
+            "patch": "",
+            "test_patch": "",
+            "FAIL_TO_PASS": ["test_a"],
+            "PASS_TO_PASS": [],
+            "image": image,
+            "eval_script": ": '>>>>> Start Test Output'\npytest\n: '>>>>> End Test Output'\n",
+            "log_parser": "parse_log_pytest",
+            "eval_type": "pass_and_fail",
+        }
+        for number, image in enumerate(images)
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    return str(path)
+
+
+class Machine:
+    """Calls `python -m monkeys` with a cache of its own."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+
+    def __call__(self, *words: str, **environment: str) -> Said:
+        done = subprocess.run(
+            [sys.executable, "-m", "monkeys", *words],
+            env={**os.environ, "XDG_CACHE_HOME": str(self.cache), "COLUMNS": "160", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "cache")
+
+
+def test_images_are_fetched_before_a_run_listed_and_removed(
+    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+) -> None:
+    images = [registry.push(f"cli-{number}") for number in range(2)]
+    tasks = task_file(tmp_path / "two.jsonl", *images)
+    said = machine("images", "--tasks", tasks)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.count("missing\n") == 2
+    assert "0 of 2 images are here" in said.out
+    assert re.search(r"the missing ones take about 5 MB at the most; .* may be used at /", said.out)
+
+    said = machine("images", "prefetch", "--tasks", tasks, "--parallel", "2")
+    assert (said.code, said.err) == (0, "")
+    assert all(f"pulling {image}: 1.0 of 1.0 MB" in said.out for image in images)
+    assert said.out.endswith("2 of 2 images are here\n")
+    again = machine("images", "prefetch", "--tasks", tasks, "--parallel", "1")  # in their order
+    assert (again.code, again.out) == (0, "2 of 2 images are here\n2 of 2 images are here\n")
+
+    listed = machine("images").out
+    assert all(re.search(rf"{image} +1 MB +20\d\d-\d\d-\d\d \d\d:\d\d +20\d\d-", listed) for image in images)
+    assert "2 images, 2 MB at the most" in listed
+    assert "would be removed" in machine("images", "remove", "--quota", "0.0015", "--dry-run").out
+    assert "1 image, 1 MB at the most" in machine("images", "remove", "--quota", "0.0015").out
+    container = client.api.create_container(images[1], labels={MINE: ""})["Id"]
+    said = machine("images", "remove", "--all")
+    assert said.code == 0
+    assert f"in use by containers or by other images:\n  {images[1]}" in said.out
+    client.api.remove_container(container)
+    assert re.search(rf"{images[1]} .* removed\n", machine("images", "remove", "--all").out)
+    assert "no image that this program pulled is here" in machine("images").out
+
+
+def test_images_that_cannot_be_had_are_exit_code_1_with_their_causes_and_the_others_come(
+    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+) -> None:
+    good, bad = registry.push("cli-good"), f"{registry.host}/{MINE}:cli-bad"
+    said = machine("images", "prefetch", "--tasks", task_file(tmp_path / "two.jsonl", bad, good))
+    assert said.code == 1
+    assert re.fullmatch(rf"error: image {bad} .*not found.*\n", said.err)
+    assert said.out.endswith("1 of 2 images are here\n")
+    assert client.images.get(good)
+
+
+def test_images_come_through_a_mirror_and_for_a_platform(
+    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+) -> None:
+    plain = f"{MINE}/cli-mirrored:v1"
+    registry.push("v1", path=f"hub/{MINE}/cli-mirrored", machine="both")
+    tasks = task_file(tmp_path / "one.jsonl", plain)
+    mirror = ("--image-mirror", f"{registry.host}/hub", "--platform", "linux/arm64")
+    assert machine("images", "prefetch", "--tasks", tasks, *mirror).code == 0
+    assert client.images.get(plain).attrs["Architecture"] == "arm64"
+    said = machine("images", "prefetch", "--tasks", tasks, "--platform", "linux/amd64")
+    assert said.code == 1
+    assert re.fullmatch(r"error: .* is here for linux/arm64, .*\n", said.err)
+
+
+def test_more_than_the_quota_lets_stay_is_refused_before_anything_is_pulled(
+    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+) -> None:
+    images = [registry.push(f"cli-much-{number}") for number in range(2)]
+    tasks = task_file(tmp_path / "two.jsonl", *images)
+    said = machine("images", "prefetch", "--tasks", tasks, "--image-quota", "0.004")
+    assert said.code == 1
+    assert re.fullmatch(r"error: the missing images take about 5 MB, more than --image-quota 0.004 .*\n", said.err)
+    assert "0 of 2" in machine("images", "--tasks", tasks).out
+
+
+def test_tasks_without_images_need_no_engine(machine: Machine) -> None:
+    nowhere = "unix:///nowhere.sock"
+    for words in (("images", "--tasks", "quick"), ("images", "prefetch", "--tasks", "quick")):
+        said = machine(*words, DOCKER_HOST=nowhere)
+        assert (said.code, said.out, said.err) == (0, "these tasks need no image\n", "")
+    said = machine("images", DOCKER_HOST=nowhere)
+    assert said.code == 1
+    assert re.fullmatch(rf"error: no Docker engine answers at {nowhere} .*\n", said.err)
+
+
+def test_clean_removes_half_built_folders_of_dead_processes_with_or_without_an_engine(machine: Machine) -> None:
+    old, young = (machine.cache / "coding-monkeys" / "repositories" / f".building-{age}" for age in ("old", "young"))
+    for folder in (old, young):
+        (folder / "repository").mkdir(parents=True)
+    os.utime(old, (1e9, 1e9))
+    said = machine("clean", "--dry-run", DOCKER_HOST="unix:///nowhere.sock")
+    assert (said.code, said.out) == (0, f"would be removed: half-built {old}\n")
+    assert re.fullmatch(r"warning: no containers were looked at: no Docker engine answers .*\n", said.err)
+    assert old.is_dir()
+    assert machine("clean", DOCKER_HOST="unix:///nowhere.sock").out == f"removed: half-built {old}\n"
+    assert not old.exists()
+    assert young.is_dir()
+
+
+MARK = "import json, sys; from envs.orphans import marks; print(json.dumps(marks('gone', sys.argv[1], 60)))"
+
+
+def test_clean_removes_what_dead_runs_left_and_tells_what_it_leaves_alone(
+    registry: Registry,
+    client: docker.DockerClient,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Only what this test made is looked at: other people's leftovers are theirs to clean.
+    monkeypatch.setattr(housekeeping, "orphans", lambda *at: [one for one in orphans(*at) if one.run == "gone"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(machine.cache))
+    monkeypatch.setenv("COLUMNS", "200")
+    image = registry.push("cli-clean")
+    client.api.pull(image)
+    dead = json.loads(subprocess.run([sys.executable, "-c", MARK, MINE], capture_output=True, check=True).stdout)
+    left = client.api.create_container(image, labels={MINE: "", **dead})["Id"]
+    kept = client.api.create_container(image, labels={MINE: "", **marks("going", f"{MINE}-task", 60)})["Id"]
+
+    assert main(["clean", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"container .* gone .* dead +would be removed\n", out)
+    assert re.search(rf"of a run that goes on(.|\n)*container +{MINE}-task +going", out)
+    assert main(["clean"]) == 0
+    assert re.search(r"container .* gone .* dead +removed\n", capsys.readouterr().out)
+    there = {container["Id"] for container in client.api.containers(all=True, filters={"label": MINE})}
+    assert (left in there, kept in there) == (False, True)
+    assert main(["clean"]) == 0
+    assert "no run that is dead left anything" in capsys.readouterr().out

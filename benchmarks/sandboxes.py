@@ -1,0 +1,234 @@
+"""What a sandbox costs: open, a command, output, fork, close, and how many live at once; beside the plain command line.
+
+    python benchmarks/sandboxes.py                          local, and docker if an engine answers
+    python benchmarks/sandboxes.py --image IMAGE            an image of your own, with or without a repository
+
+Each figure is a median, of wall time in milliseconds and of processor time in this
+process and its direct children (for the command line: the client it starts). Every row
+of one back end comes from one run on one machine; take the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from envs import Backend, Command, Limits, Origin, Sandbox, SandboxUnavailable, backend
+from envs.base import scrubbed_copy
+from envs.budget import Budget
+from envs.gate import Gate
+from envs.local import adopt
+from envs.pool import Pool
+
+TEN_MB = "head -c 10485760 /dev/zero | tr '\\0' 'x'"
+SMALL = Limits(memory_mb=64, output_bytes=64 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Medians in milliseconds: wall time, and processor time of the client."""
+
+    wall: float
+    cpu: float
+
+
+def cpu_seconds() -> float:
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+async def cost(times: int, work: Callable[[], Awaitable[Any]]) -> Cost:
+    walls, cpu = [], cpu_seconds()
+    for _ in range(times):
+        began = time.perf_counter()
+        await work()
+        walls.append(time.perf_counter() - began)
+    return Cost(1e3 * statistics.median(walls), 1e3 * (cpu_seconds() - cpu) / times)
+
+
+async def measure(rooms: Backend, origin: Origin, limits: Limits, times: int) -> dict[str, Cost]:
+    """The rows of one back end."""
+    found: dict[str, Cost] = {}
+    opened: list[Sandbox] = []
+
+    async def open_one() -> None:
+        opened.append(await rooms.open(origin, limits, label="benchmark"))
+
+    async def close_one() -> None:
+        await opened.pop().close()
+
+    await open_one()  # the first one finds out what there is, and prepares the base
+    found["open"] = await cost(times, open_one)
+    found["close"] = await cost(times, close_one)
+    sandbox = opened[0]
+    found["run true"] = await cost(20 * times, lambda: sandbox.run(Command(("true",))))
+    found["10 MB of output, capped at 64 KB"] = await cost(times, lambda: sandbox.run(Command(TEN_MB)))
+    found["10 MB of output, all of it"] = await cost(times, lambda: sandbox.run(Command(TEN_MB, output_cap=16 << 20)))
+    await sandbox.run(Command("echo changed > changed.txt"))
+    if origin.commit:
+        found["diff"] = await cost(times, sandbox.diff)
+    snapshots = []
+
+    async def snapshot() -> None:
+        snapshots.append(await sandbox.snapshot())
+
+    found["snapshot"] = await cost(times, snapshot)
+
+    async def fork() -> None:
+        opened.append(await snapshots[0].fork(label="benchmark"))
+
+    found["fork"] = await cost(times, fork)
+    for one in opened:
+        await one.close()
+    for one_snapshot in snapshots:
+        await one_snapshot.close()
+    return found
+
+
+async def warm(rooms: Backend, origin: Origin, limits: Limits, times: int) -> Cost:
+    """Opening from a pool that has had the time to fill."""
+    budget = Budget(1 << 20, key="benchmark", overcommit=True)
+    pool = Pool(rooms, budget=budget, gate=Gate(8), warm=2)
+    walls, cpu = [], 0.0
+    try:
+        await (await pool.open(origin, limits, label="first")).close()
+        for _ in range(times):
+            while pool.ready < 2:
+                await asyncio.sleep(0.005)
+            began, before = time.perf_counter(), cpu_seconds()
+            sandbox = await pool.open(origin, limits, label="benchmark")
+            walls.append(time.perf_counter() - began)
+            cpu += cpu_seconds() - before
+            await sandbox.close()
+    finally:
+        await pool.close()
+        budget.close()
+    return Cost(1e3 * statistics.median(walls), 1e3 * cpu / times)
+
+
+async def many(rooms: Backend, origin: Origin, limits: Limits, count: int) -> tuple[float, float]:
+    """Seconds until `count` sandboxes are alive at once, and until each has run a command."""
+    began = time.perf_counter()
+    gate = asyncio.Semaphore(8 if rooms.name == "docker" else count)
+
+    async def one() -> Sandbox:
+        async with gate:
+            return await rooms.open(origin, limits, label="benchmark")
+
+    sandboxes = await asyncio.gather(*(one() for _ in range(count)))
+    alive = time.perf_counter() - began
+    done = await asyncio.gather(*(sandbox.run(Command("echo alive")) for sandbox in sandboxes))
+    assert all(one.output == b"alive\n" for one in done)
+    total = time.perf_counter() - began
+    await asyncio.gather(*(sandbox.close() for sandbox in sandboxes))
+    return alive, total
+
+
+def command_line(image: str, times: int) -> dict[str, Cost]:
+    """The same by Docker's own client."""
+
+    def call(*words: str) -> str:
+        return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def timed(work: Callable[[], Any]) -> Cost:
+        async def once() -> None:
+            work()
+
+        return asyncio.run(cost(times, once))
+
+    names: list[str] = []
+    run = ("run", "-d", "-i", "--init", "--network", "none", "--label", "coding-monkeys-benchmark", image, "cat")
+    found = {"open": timed(lambda: names.append(call(*run)))}
+    found["run true"] = timed(lambda: call("exec", names[0], "true"))
+    ten = ("exec", names[0], "sh", "-c", TEN_MB)
+    found["10 MB of output, all of it"] = timed(lambda: call(*ten))
+    images: list[str] = []
+    found["snapshot"] = timed(lambda: images.append(call("commit", names[0])))
+    forks: list[str] = []
+    fork = (*run[:-2], images[0], "cat")
+    found["fork"] = timed(lambda: forks.append(call(*fork)))
+    found["close"] = timed(lambda: call("rm", "-f", names.pop()))
+    for left in (*names, *forks):
+        call("rm", "-f", left)
+    for name in dict.fromkeys(images):
+        call("rmi", "-f", name)
+    return found
+
+
+def show(console: Console, title: str, ours: dict[str, Cost], plain: dict[str, Cost], called: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "ms", "CPU ms", *((f"{called} ms", "CPU ms", "times", "CPU times") if plain else ())):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for name, mine in ours.items():
+        row = [name, f"{mine.wall:.2f}", f"{mine.cpu:.2f}"]
+        if theirs := plain.get(name):
+            ratios = (theirs.wall / mine.wall, theirs.cpu / max(mine.cpu, 1e-3))
+            row += [f"{theirs.wall:.1f}", f"{theirs.cpu:.1f}", *(f"{ratio:.1f}" for ratio in ratios)]
+        table.add_row(*row)
+    console.print(table)
+
+
+async def whole(name: str, origin: Origin, arguments: argparse.Namespace, count: int) -> tuple[dict[str, Cost], str]:
+    rooms = backend(name)
+    try:
+        await rooms.start()
+        found = await measure(rooms, origin, SMALL, arguments.times)
+        found = {
+            "open": found["open"],
+            "open, from the warm pool": await warm(rooms, origin, SMALL, arguments.times),
+            **found,
+        }
+        alive, total = await many(rooms, origin, SMALL, count)
+        return found, f"{count} sandboxes alive at once in {alive:.1f} s, each having run a command in {total:.1f} s"
+    finally:
+        await rooms.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=20, metavar="N", help="repetitions of each (default %(default)s)")
+    parser.add_argument("--alive", type=int, default=250, metavar="N", help="sandboxes at once (default %(default)s)")
+    parser.add_argument("--image", default="python:3.11-slim", help="for docker (default %(default)s)")
+    parser.add_argument(
+        "--commit", default="", help="the image's base commit, HEAD for what it has; none: no repository"
+    )
+    parser.add_argument("--only", choices=("local", "docker"))
+    arguments = parser.parse_args()
+    console = Console(width=110)
+    if arguments.only != "docker":
+        with tempfile.TemporaryDirectory() as folder:
+            repository = Path(folder) / "repository"
+            commit = scrubbed_copy(Path(__file__).resolve().parent.parent, "HEAD", repository)
+            Path(folder).chmod(0o755)
+            adopt(repository)
+            found, said = asyncio.run(whole("local", Origin(commit, repository=repository), arguments, arguments.alive))
+        plain = {"run true": asyncio.run(cost(100, lambda: asyncio.to_thread(subprocess.run, ["true"], check=True)))}
+        show(console, "local, beside a plain subprocess without a sandbox", found, plain, "plain")
+        console.print(said, "\n")
+    if arguments.only != "local":
+        try:
+            origin = Origin(arguments.commit, image=arguments.image)
+            found, said = asyncio.run(whole("docker", origin, arguments, arguments.alive))
+        except SandboxUnavailable as error:
+            console.print(f"docker skipped: {error}")
+            return
+        plain = command_line(arguments.image, max(5, arguments.times // 2)) if shutil.which("docker") else {}
+        show(console, f"docker, {arguments.image}, beside its command line", found, plain, "docker")
+        console.print(said)
+
+
+if __name__ == "__main__":
+    main()
