@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["main"]
 
@@ -15,28 +16,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
-    from envs import Limits
     from monkeys.run import Settings, sample_run
 
-    sampling = {
-        name: value
-        for name in ("temperature", "top_p", "max_tokens")
-        if (value := getattr(arguments, name)) is not None
-    }
+    def chosen(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
     settings = Settings(
         tasks=arguments.tasks,
         ids=tuple(arguments.ids or ()),
         model=arguments.model,
         base_url=arguments.base_url,
         api_key_env=arguments.api_key_env,
-        sampling=sampling,
+        sampling=chosen("temperature", "top_p", "max_tokens"),
         attempts=arguments.attempts,
         workers=arguments.workers,
         retries=arguments.retries,
         seed=arguments.seed,
         attempt=AttemptLimits(arguments.max_turns, arguments.max_attempt_tokens, arguments.max_attempt_seconds),
         sandbox=arguments.sandbox,
-        limits=Limits(memory_mb=arguments.memory_mb, command_seconds=arguments.command_seconds),
+        limits=chosen("memory_mb", "processes", "disk_mb", "cpus", "command_seconds", "network"),
+        overcommit=arguments.overcommit,
+        warm=arguments.warm,
+        starts=arguments.starts,
         verify=not arguments.no_verify,
         verify_seconds=arguments.verify_seconds,
         verify_workers=arguments.verify_workers,
@@ -94,12 +95,29 @@ def _parser() -> argparse.ArgumentParser:
         help="prompt and completion, all turns (default %(default)s)",
     )
     attempt.add_argument(
-        "--max-attempt-seconds", type=_seconds, default=3600.0, metavar="S", help="default %(default)s"
+        "--max-attempt-seconds", type=_positive, default=3600.0, metavar="S", help="default %(default)s"
     )
     attempt.add_argument(
-        "--command-seconds", type=_seconds, default=120.0, metavar="S", help="one command (default %(default)s)"
+        "--command-seconds", type=_positive, default=120.0, metavar="S", help="one command (default %(default)s)"
     )
-    attempt.add_argument("--memory-mb", type=_at_least(16), default=2048, metavar="MB", help="default %(default)s")
+    sandbox = parser.add_argument_group("limits of a sandbox")
+    sandbox.add_argument(
+        "--memory-mb",
+        type=_at_least(16),
+        metavar="MB",
+        help="of a container in docker (default 2048), of a process in local (default 512)",
+    )
+    sandbox.add_argument("--cpus", type=_positive, default=2.0, metavar="N", help="docker (default %(default)s)")
+    sandbox.add_argument("--processes", type=_at_least(8), default=256, metavar="N", help="default %(default)s")
+    sandbox.add_argument(
+        "--disk-mb", type=_at_least(1), default=1024, metavar="MB", help="written files (default %(default)s)"
+    )
+    sandbox.add_argument(
+        "--network",
+        default="none",
+        metavar="NAME",
+        help="let commands out: host for local, a network's name for docker (default %(default)s)",
+    )
     how = parser.add_argument_group("how it runs")
     how.add_argument(
         "--sandbox", choices=("local", "docker"), help="default: docker for issues that name an image, else local"
@@ -109,6 +127,24 @@ def _parser() -> argparse.ArgumentParser:
         type=_at_least(1),
         metavar="N",
         help="attempts at once (default: 8 for a served model, processors + 1 for a built-in one)",
+    )
+    how.add_argument(
+        "--starts",
+        type=_at_least(1),
+        default=8,
+        metavar="N",
+        help="sandboxes that may be starting at once; begins with 2 and adapts (default %(default)s)",
+    )
+    how.add_argument(
+        "--warm",
+        type=_at_least(0),
+        metavar="N",
+        help="sandboxes started ahead (default: as many as workers, at most 4, for docker; none for local)",
+    )
+    how.add_argument(
+        "--overcommit",
+        action="store_true",
+        help="let the memory limits of all sandboxes add up to more than the machine has",
     )
     how.add_argument(
         "--retries",
@@ -127,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--verify-seconds",
-        type=_seconds,
+        type=_positive,
         default=1800.0,
         metavar="S",
         help="one run of the hidden tests (default %(default)s)",
@@ -153,13 +189,13 @@ def _at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
-def _seconds(text: str) -> float:
+def _positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
     return value
 
 

@@ -14,17 +14,21 @@ import os
 import platform
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
 from agent.prompts import opening, prompt_texts
 from agent.tools import TOOLS
 from envs import Backend, Limits, SandboxUnavailable, backend
+from envs.budget import Budget, Placed, this_machine
+from envs.gate import Gate
+from envs.pool import WARM_SECONDS, Pool
 from monkeys.progress import Progress
 from monkeys.sampling import Arm, RunStopped, Sampler
 from monkeys.store import Store, StoreError
@@ -37,6 +41,17 @@ from tasks.verify import Verifier
 __all__ = ["Settings", "sample_run"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
+MEMORY_MB = {"local": 512, "docker": 2048}  # of a process, and of a container
+WARM_AT_MOST = 4
+# What a sandbox lives on top of an attempt or a verification: its wait in the pool, and patches applied and taken.
+MARGIN_SECONDS = WARM_SECONDS + 900.0
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A back end that tells in one line what it is at, such as an image being pulled; nothing once that is over."""
+
+    progress: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,10 @@ class Settings:
     seed: int = 0
     attempt: AttemptLimits = field(default_factory=AttemptLimits)
     sandbox: str | None = None  # None: what the tasks need
-    limits: Limits = field(default_factory=Limits)
+    limits: dict[str, Any] = field(default_factory=dict)  # those of `Limits` that are to be other than usual
+    overcommit: bool = False
+    warm: int | None = None  # None: as many as workers, at most WARM_AT_MOST, for Docker; none for local
+    starts: int = 8
     verify: bool = True
     verify_seconds: float = 1800.0
     verify_workers: int = 2
@@ -109,14 +127,13 @@ class _Job:
         rooms = backend(sandbox)
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
         try:
-            return await self.sample(tasks, sandbox, model, rooms, grader)
+            return await self.sample(tasks, model, rooms, grader)
         finally:
             await rooms.close()
             await grader.close()
             await model.close()
 
-    async def sample(self, tasks: TaskSet, sandbox: str, model: Model, rooms: Backend, grader: Grader) -> int:
-        settings = self.settings
+    async def sample(self, tasks: TaskSet, model: Model, rooms: Backend, grader: Grader) -> int:
         # Each of these takes a moment and needs none of the others.
         async with together() as group:
             ready = group.create_task(self.prepared(tasks))
@@ -125,30 +142,54 @@ class _Job:
         tasks = ready.result()
         for task in tasks.tasks:
             rooms.check(task.origin)
-        config = self.config(tasks, sandbox, model)
+        async with self.pooled(rooms) as pool:
+            return await self.carry_out(tasks, model, pool, grader)
+
+    @asynccontextmanager
+    async def pooled(self, rooms: Backend) -> AsyncIterator[Pool]:
+        """The sandboxes of attempts and verifications alike, within one budget of the machine that they run on."""
+        settings = self.settings
+        machine = rooms.machine if isinstance(rooms, Placed) else this_machine()
+        budget = Budget(machine.usable_mb, key=machine.key, overcommit=settings.overcommit)
+        budget.check(sandbox_limits(settings, rooms.name).memory_mb)
+        usual = min(self.workers, WARM_AT_MOST) if rooms.name == "docker" else 0
+        warm = usual if settings.warm is None else settings.warm
+        pool = Pool(rooms, budget=budget, gate=Gate(settings.starts), warm=warm)
+        try:
+            yield pool
+        finally:
+            await pool.close()
+            budget.close()
+
+    async def carry_out(self, tasks: TaskSet, model: Model, pool: Pool, grader: Grader) -> int:
+        settings, limits = self.settings, sandbox_limits(self.settings, pool.name)
+        config = self.config(tasks, pool.name, model)
         name = settings.run or default_name(config)
-        store = Store.write(settings.runs / name, config, tasks, environment(rooms))
+        store = Store.write(settings.runs / name, config, tasks, environment(pool))
         note = "stopped"
         try:
             progress = Progress.start(store.task_ids(), settings.attempts)
+            if isinstance(pool.backend, Reports):
+                pool.backend.progress = lambda text: setattr(progress, "note", text)
             arm = Arm(
                 name=model.name,
                 model=model,
                 openings={task.id: opening(task) for task in tasks.tasks},
                 attempt_limits=settings.attempt,
-                sandbox_limits=settings.limits,
+                sandbox_limits=limits,
                 seed=settings.seed,
             )
             verifier = None
             if settings.verify:
                 verifier = Verifier(
-                    rooms, grader, settings.limits, seconds=settings.verify_seconds, workers=settings.verify_workers
+                    pool, grader, limits, seconds=settings.verify_seconds, workers=settings.verify_workers
                 )
             sampler = Sampler(
-                store, tasks, arm, rooms, verifier, progress, workers=self.workers, retries=settings.retries
+                store, tasks, arm, pool, verifier, progress, workers=self.workers, retries=settings.retries
             )
-            with nullcontext() if settings.quiet else self.screen(progress, tasks, sandbox, rooms, store):
+            with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
                 await sampler.run()
+                progress.note = ""  # nothing is under way any more
             note = "done"
             if not settings.quiet:
                 show_summary(store)
@@ -175,15 +216,13 @@ class _Job:
             "seed": settings.seed,
             "attempt_limits": asdict(settings.attempt),
             "sandbox": sandbox,
-            "sandbox_limits": asdict(settings.limits),
+            "sandbox_limits": asdict(sandbox_limits(settings, sandbox)),
             "verify_seconds": settings.verify_seconds,
             "prompts": prompt_texts(),
             "tools": [tool.name for tool in TOOLS],
         }
 
-    def screen(
-        self, progress: Progress, tasks: TaskSet, sandbox: str, rooms: Backend, store: Store
-    ) -> AbstractContextManager[object]:
+    def screen(self, progress: Progress, tasks: TaskSet, pool: Pool, store: Store) -> AbstractContextManager[object]:
         """The first lines, which say what was chosen and how to choose otherwise; then the live display."""
         from rich.console import Console
 
@@ -195,14 +234,41 @@ class _Job:
         lines = [
             f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts, "
             f"model {settings.model}, {self.workers} at once",
-            f"sandbox {sandbox} ({rooms.describe()['isolation']}), {why}; --sandbox local or docker to choose",
+            f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
         ]
+        limits = sandbox_limits(settings, pool.name)
+        fit = pool.budget.total // limits.memory_mb
+        if fit < self.workers and not settings.overcommit:
+            lines.append(
+                f"memory for {fit} sandboxes of {limits.memory_mb} MB at once; --memory-mb or --overcommit for more"
+            )
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-        if warning := getattr(rooms, "warning", ""):
-            console.print(warning, style="bold red", markup=False, soft_wrap=True)
+        for warning in (pool.warning, *relaxations(settings)):
+            if warning:
+                console.print(warning, style="bold red", markup=False, soft_wrap=True)
         return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
+
+
+def sandbox_limits(settings: Settings, sandbox: str) -> Limits:
+    """What each sandbox of a run may use, as told, or else as suits the sandbox and the longest use of it."""
+    longest = max(settings.attempt.seconds, settings.verify_seconds)
+    usual = {"memory_mb": MEMORY_MB[sandbox], "lifetime_seconds": longest + MARGIN_SECONDS}
+    return Limits(**{**usual, **settings.limits})
+
+
+def relaxations(settings: Settings) -> list[str]:
+    """What was given up of the usual protection, a line for each."""
+    lines, network = [], settings.limits.get("network", "none")
+    if network != "none":
+        lines.append(
+            f"NETWORK: commands in the sandboxes reach {network!r}, where a fix may be found too; "
+            "it is recorded with the run. --network none shuts them in."
+        )
+    if settings.overcommit:
+        lines.append("OVERCOMMIT: memory limits may add up to more than the machine has, so sandboxes may be lost.")
+    return lines
 
 
 def show_summary(store: Store) -> None:
@@ -221,7 +287,7 @@ def default_name(config: dict[str, Any]) -> str:
     return f"{parts[:80].strip('-.')}-{digest}"
 
 
-def environment(rooms: Backend) -> dict[str, Any]:
+def environment(pool: Pool) -> dict[str, Any]:
     """What may differ between two sessions of one run, kept with each."""
     found = {}
     for name in PACKAGES:
@@ -233,7 +299,8 @@ def environment(rooms: Backend) -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **rooms.describe(),
+        **pool.describe(),
+        "memory_budget_mb": None if pool.budget.overcommit else pool.budget.total,
         **found,
     }
 

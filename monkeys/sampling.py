@@ -2,10 +2,10 @@
 
 Attempts go task by task, so that one issue's prompt stays in the server's prefix cache
 and its image on the machine. Sampling and verifying overlap. An attempt that our side
-failed is kept as evidence and its slot is filled again, up to a cap; when attempts fail
-one after the other for one cause, the run stops and says so rather than burn on. Whatever
-ends a run (done, Ctrl-C, a full disk, SIGKILL), all that was recorded stays, and the same
-command goes on from there.
+failed is kept as evidence and its slot is filled again, up to a cap; when incidents of one
+kind (see `Incidents`) follow one another with nothing that works between them, the run
+stops and says so rather than burn on. Whatever ends a run (done, Ctrl-C, a full disk,
+SIGKILL), all that was recorded stays, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.loop import AttemptLimits, run_attempt
@@ -28,7 +28,13 @@ from monkeys.together import together
 from tasks.task import Outcome, Task, TaskSet
 from tasks.verify import Verifier
 
-__all__ = ["Arm", "RunStopped", "Sampler", "attempt_seed"]
+__all__ = ["Arm", "Incidents", "RunStopped", "Sampler", "attempt_seed"]
+
+# An engine that is restarted may be away for half a minute: this many incidents take at least that long, unless
+# attempts fail faster than one after the other.
+INCIDENTS_IN_A_ROW = 8
+INCIDENT_SECONDS = 5.0
+UNVERIFIABLE = "verification failed"
 
 
 class RunStopped(Exception):
@@ -53,6 +59,54 @@ def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
+@dataclass(slots=True)
+class _Row:
+    """Failures of one kind with nothing that worked between them."""
+
+    failures: int = 0
+    incidents: int = 0
+    number: int = 0  # of the last incident in it
+    began: float = 0.0  # when that did
+    size: int = 0
+
+
+class Incidents:
+    """Counts our own failures, not one by one but by what may have been one cause: an incident.
+
+    The failures of one kind within `INCIDENT_SECONDS` of the first of them are one incident, though no more of
+    them than a crew, which is what is under way at once. So all that is lost in one moment is one incident, and
+    both those who fail at once again and again and those who fail slowly soon make many. What the failures say
+    does not matter, for it may hold names and numbers of their own. Whatever works ends every row of them.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rows: dict[str, _Row] = {}
+        self._count = 0
+
+    def worked(self) -> None:
+        self._rows.clear()
+
+    def failed(self, kind: str, cause: str, crew: int) -> tuple[int, int]:
+        """Note a failure. Returns the number of its incident in the run, and of the failure in its row, both from 1.
+
+        Raises `RunStopped`, with this cause, when its row comes to `INCIDENTS_IN_A_ROW`.
+        """
+        now, row = self._clock(), self._rows.setdefault(kind, _Row())
+        if not row.incidents or row.size >= crew or now - row.began >= INCIDENT_SECONDS:
+            self._count += 1
+            row.number, row.began, row.size = self._count, now, 0
+            row.incidents += 1
+        row.size += 1
+        row.failures += 1
+        if row.incidents >= INCIDENTS_IN_A_ROW:
+            raise RunStopped(
+                f"{kind} {row.failures} times with nothing that worked between them; the last time: {cause}. "
+                "Nothing recorded is lost; mend the cause and give the same command again"
+            )
+        return row.number, row.failures
+
+
 class Sampler:
     """Brings a run to `attempts` attempts per task, each with a verdict if there is a verifier."""
 
@@ -73,7 +127,7 @@ class Sampler:
         self._progress, self._workers, self._retries = progress, workers, retries
         self._slots: deque[tuple[Task, int]] = deque()
         self._tries: Counter[tuple[str, int]] = Counter()
-        self._failed_in_a_row: list[str] = []
+        self._incidents = Incidents()
         self._outcomes: dict[tuple[str, bytes], Outcome] = {}
         self._verifying: dict[tuple[str, bytes], int] = {}  # how many attempts wait for this verdict
 
@@ -119,9 +173,9 @@ class Sampler:
             if trajectory.exit is Exit.CANCELLED:
                 return
             if trajectory.exit.infra:
-                self._refill(task, index, trajectory.detail)
+                self._refill(task, index, trajectory)
                 continue
-            self._failed_in_a_row.clear()
+            self._incidents.worked()
             if self._verifier:
                 self._verify(group, task, trajectory.patch)
 
@@ -142,17 +196,15 @@ class Sampler:
         finally:
             await sandbox.close()
 
-    def _refill(self, task: Task, index: int, cause: str) -> None:
-        """Put a slot back after an infra error, unless it failed too often or everything fails for one cause."""
-        # The cause without the attempt's own name, so that like is counted with like.
-        self._failed_in_a_row.append(cause.replace(f"{task.id} #{index}", "").strip())
-        limit = max(8, 2 * self._workers)
-        if len(self._failed_in_a_row) >= limit and len(set(self._failed_in_a_row[-limit:])) == 1:
-            raise RunStopped(
-                f"the last {limit} attempts all failed for one cause: {cause}. "
-                "Nothing recorded is lost; mend the cause and give the same command again"
-            )
-        self._tries[task.id, index] += 1
+    def _refill(self, task: Task, index: int, trajectory: Trajectory) -> None:
+        """Put a slot back after an infra error, unless it failed too often.
+
+        A try that came to no turn while nothing else worked either is not the slot's own failure and does not count:
+        an outage must not use up the tries of the few slots that are left.
+        """
+        _, in_a_row = self._incidents.failed(trajectory.exit, trajectory.detail, self._workers)
+        if trajectory.turns or in_a_row == 1:
+            self._tries[task.id, index] += 1
         if self._tries[task.id, index] <= self._retries:
             self._slots.append((task, index))
 
@@ -170,14 +222,18 @@ class Sampler:
     async def _judge(self, task: Task, patch: bytes) -> None:
         assert self._verifier is not None
         key = task.id, patch_digest(patch)
-        for _ in range(self._retries + 1):
+        failures: set[int] = set()  # the incidents that hit it; several tries in one of them count once
+        while len(failures) <= self._retries:
             verdict = await self._verifier.verify(task, patch)
             self._store.record_verdict(task.id, patch, verdict)
             if verdict.outcome is not Outcome.INFRA_ERROR:
+                self._incidents.worked()
                 self._outcomes[key] = verdict.outcome
                 self._progress.verified(task.id, verdict.outcome, self._verifying.pop(key))
                 return
+            crew = max(self._workers, len(self._verifying))
+            failures.add(self._incidents.failed(UNVERIFIABLE, verdict.reason, crew)[0])
         raise RunStopped(
-            f"a patch of {task.id} could not be verified in {self._retries + 1} tries: {verdict.reason}. "
+            f"a patch of {task.id} could not be verified, time and again: {verdict.reason}. "
             "Nothing recorded is lost; mend the cause and give the same command again"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import signal
@@ -9,13 +11,29 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.models.scripted import say
+from agent.loop import AttemptLimits
+from agent.models import Model
+from agent.models.model import Call, ModelUnavailable, Reply
+from agent.models.scripted import Scripted, say
+from agent.prompts import opening
+from agent.trajectory import Message
+from envs import Limits
+from envs.budget import Budget
+from envs.gate import Gate
+from envs.local import LocalBackend
+from envs.pool import Pool
+from monkeys.progress import Progress
+from monkeys.sampling import INCIDENT_SECONDS, INCIDENTS_IN_A_ROW, Arm, Incidents, RunStopped, Sampler
 from monkeys.store import Store, StoreError
-from tasks import Outcome
+from tasks import Outcome, TaskSet
+from tests.helpers import quick_task
 
 ROOT = Path(__file__).parent.parent
 IDS = ("quick__ledger-1", "quick__spans-1")
@@ -182,6 +200,191 @@ def test_a_larger_number_of_attempts_tops_a_run_up_and_verifying_can_come_later(
     assert (tmp_path / "runs/run/run.sqlite").stat().st_size == before
 
 
+def test_what_is_given_up_of_the_protection_is_said_first_and_recorded(tmp_path: Path) -> None:
+    options = ("--attempts", "1", "--ids", IDS[0], "--model", "replay:empty", "--no-verify")
+    usual = job(*options, "--run", "usual", cwd=tmp_path)
+    assert "NETWORK" not in usual.stderr
+    assert "OVERCOMMIT" not in usual.stderr
+    loose = job(*options, "--run", "loose", "--network", "host", "--overcommit", cwd=tmp_path)
+    assert "NETWORK: commands in the sandboxes reach 'host'" in loose.stderr
+    assert "OVERCOMMIT: memory limits may add up to more than the machine has" in loose.stderr
+    configs, sessions = [], []
+    for run in ("usual", "loose"):
+        store = Store.read(tmp_path / "runs" / run)
+        configs.append(store.config["sandbox_limits"])
+        sessions.append(json.loads(store.sessions()[0]["environment"]))
+        store.close()
+    assert [config["network"] for config in configs] == ["none", "host"]
+    assert sessions[0]["memory_budget_mb"] > 0
+    assert sessions[1]["memory_budget_mb"] is None
+
+
+def test_the_limits_of_a_sandbox_are_as_told_and_its_lifetime_covers_its_longest_use(tmp_path: Path) -> None:
+    def limits(run: str, *options: str) -> dict[str, Any]:
+        what = ("--attempts", "1", "--ids", IDS[0], "--model", "replay:empty", "--no-verify", "--quiet", "--run", run)
+        assert job(*what, *options, cwd=tmp_path).returncode == 0
+        store = Store.read(tmp_path / "runs" / run)
+        found: dict[str, Any] = store.config["sandbox_limits"]
+        store.close()
+        return found
+
+    usual = limits("usual")
+    assert (usual["memory_mb"], usual["processes"], usual["disk_mb"], usual["cpus"]) == (512, 256, 1024, 2.0)
+    assert 3600 < usual["lifetime_seconds"] < 2 * 3600
+    told = limits("told", "--memory-mb", "700", "--processes", "99", "--disk-mb", "50", "--cpus", "1.5")
+    assert (told["memory_mb"], told["processes"], told["disk_mb"], told["cpus"]) == (700, 99, 50, 1.5)
+    assert limits("long", "--max-attempt-seconds", "90000")["lifetime_seconds"] > 90000
+    assert limits("slow", "--verify-seconds", "90000")["lifetime_seconds"] > 90000
+
+
+def test_warm_sandboxes_do_for_attempts_what_others_do(tmp_path: Path) -> None:
+    options = ("--model", "replay:gold", "--attempts", "3", "--ids", *IDS, "--quiet", "--run", "run")
+    assert job(*options, "--warm", "2", "--starts", "1", cwd=tmp_path).returncode == 0
+    assert outcomes(tmp_path / "runs/run") == Counter({(task, Outcome.RESOLVED): 3 for task in IDS})
+
+
+# what fails on our side
+
+
+@asynccontextmanager
+async def sampling(
+    folder: Path, model: Model, *, attempts: int, workers: int, retries: int = 3
+) -> AsyncIterator[tuple[Sampler, Progress]]:
+    """A sampler of one embedded task in local sandboxes, with what it needs."""
+    task = quick_task("tally")
+    tasks = TaskSet("one", (task,))
+    store = Store.write(folder, {}, tasks, {})
+    budget = Budget(10_000, key="test", folder=folder / "budget")
+    pool = Pool(LocalBackend(), budget=budget, gate=Gate(8))
+    progress = Progress.start(store.task_ids(), attempts)
+    limits = Limits(memory_mb=512)
+    arm = Arm("test", model, {task.id: opening(task)}, AttemptLimits(), limits, seed=0)
+    try:
+        yield Sampler(store, tasks, arm, pool, None, progress, workers=workers, retries=retries), progress
+    finally:
+        await pool.close()
+        budget.close()
+        store.close()
+
+
+class Failing:
+    """Fails where told to, with an identifier of its own each time; else submits."""
+
+    name = "failing"
+
+    def __init__(self, fails: Callable[[Call, int], bool]) -> None:
+        self._fails, self._ids = fails, itertools.count()
+
+    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        turn = sum(message["role"] == "assistant" for message in messages)
+        if self._fails(call, turn):
+            raise ModelUnavailable(f"server error (request id req-{next(self._ids)})")
+        return Reply(say(("bash", {"command": "true"})) if turn == 0 else say(("submit", {})))
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_a_run_survives_the_loss_of_all_its_sandboxes_at_once_and_more_than_once(tmp_path: Path) -> None:
+    async def story() -> Progress:
+        model = Scripted([say(("bash", {"command": "sleep 0.3; echo $RANDOM > a.txt"}))])
+        before = descendants(os.getpid())
+        async with sampling(tmp_path / "run", model, attempts=24, workers=8) as (sampler, progress):
+            run = asyncio.create_task(sampler.run())
+            for kills in range(1, 4):
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline and not run.done():
+                    sleeping = [pid for pid in descendants(os.getpid()) - before if is_running(pid, "sleep")]
+                    if len(sleeping) >= 8 - 2 * kills:
+                        break
+                    await asyncio.sleep(0.005)
+                assert not run.done()
+                for pid in descendants(os.getpid()) - before:
+                    if parent(pid) == os.getpid():
+                        os.kill(pid, signal.SIGKILL)
+            await run
+            return progress
+
+    (counts,) = asyncio.run(story()).tasks.values()
+    assert counts.sampled == 24
+    assert counts.infra >= 12
+
+
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def is_running(pid: int, program: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == program
+    except OSError:
+        return False
+
+
+def test_when_nothing_works_any_more_the_run_stops_whatever_identifiers_the_failures_hold(tmp_path: Path) -> None:
+    async def story() -> Progress:
+        async with sampling(tmp_path / "run", Failing(lambda *_: True), attempts=100, workers=4) as (sampler, progress):
+            with pytest.raises(RunStopped, match=r"model failed \d+ times .* server error \(request id req-\d+\)"):
+                await sampler.run()
+            return progress
+
+    (counts,) = asyncio.run(story()).tasks.values()
+    assert counts.sampled == 0
+    assert 4 * (INCIDENTS_IN_A_ROW - 1) < counts.infra <= 4 * INCIDENTS_IN_A_ROW
+
+
+def test_an_outage_does_not_use_up_the_tries_of_the_slots_that_are_left(tmp_path: Path) -> None:
+    failures = itertools.count()
+
+    async def story() -> Progress:
+        away = Failing(lambda call, turn: turn == 0 and next(failures) < 10)
+        async with sampling(tmp_path / "run", away, attempts=2, workers=2, retries=1) as (sampler, progress):
+            await sampler.run()
+            return progress
+
+    (counts,) = asyncio.run(story()).tasks.values()
+    assert (counts.sampled, counts.infra) == (2, 10)
+
+
+def test_an_attempt_that_fails_each_time_is_given_up_and_the_others_are_not(tmp_path: Path) -> None:
+    async def story() -> Progress:
+        model = Failing(lambda call, turn: call.attempt == 3 and turn == 1)
+        async with sampling(tmp_path / "run", model, attempts=10, workers=3, retries=2) as (sampler, progress):
+            await sampler.run()
+            return progress
+
+    (counts,) = asyncio.run(story()).tasks.values()
+    assert (counts.sampled, counts.infra) == (9, 3)
+
+
+def test_what_is_lost_in_one_moment_is_one_incident() -> None:
+    now = 0.0
+    incidents = Incidents(clock=lambda: now)
+    assert [incidents.failed("sandbox failed", "c", 8) for _ in range(8)] == [(1, i) for i in range(1, 9)]
+    assert incidents.failed("sandbox failed", "c", 8) == (2, 9), "no more than were under way"
+    now = INCIDENT_SECONDS
+    assert incidents.failed("sandbox failed", "c", 8) == (3, 10), "later"
+    assert incidents.failed("model failed", "c", 8) == (4, 1), "of another kind"
+    assert incidents.failed("sandbox failed", "c", 8) == (3, 11)
+    incidents.worked()
+    assert incidents.failed("sandbox failed", "c", 8) == (5, 1)
+
+
+def test_failures_that_come_slowly_one_by_one_stop_a_run_too() -> None:
+    now = 0.0
+    incidents = Incidents(clock=lambda: now)
+    for _ in range(INCIDENTS_IN_A_ROW - 1):
+        incidents.failed("sandbox failed", "away", 100)
+        now += 600
+    with pytest.raises(RunStopped, match="away"):
+        incidents.failed("sandbox failed", "away", 100)
+
+
 ROW = {
     "instance_id": "a__b-1",
     "repo": "a/b",
@@ -228,6 +431,8 @@ MISTAKES = {
     "bad run name": (["--run", "a b"], "is no good"),
     "unreadable script": (["--model", "scripted:nothing.json"], "cannot be read"),
     "unreadable predictions": (["--model", "replay:nothing.jsonl"], "cannot be read"),
+    "no amount of memory": (["--memory-mb", "99999999"], "give less with --memory-mb"),
+    "no processor": (["--cpus", "0"], "must be a positive number"),
     "docker for quick": (["--sandbox", "docker"], "use --sandbox local"),
     "no local copy": (["--tasks", "imaged.jsonl", "--sandbox", "local"], "use --sandbox docker"),
 }
