@@ -39,12 +39,14 @@ IMAGE_LABEL = "coding-monkeys.image"  # on both: the id of the image that they w
 VERSION = 1  # of what is done here; another one prepares anew
 
 # What may tell of other commits beside objects and refs. Relative to the git folder.
-TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE"
+TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE "
+TRACES += "MERGE_MSG SQUASH_MSG rebase-merge rebase-apply sequencer"
 BORROWED = "objects/info/alternates objects/info/http-alternates"
 
 FIND_TRACES = f"""
 cd "$(git rev-parse --absolute-git-dir)" || exit 1
 for trace in {TRACES} {BORROWED}; do [ ! -e "$trace" ] || echo "$trace"; done
+[ ! -e COMMIT_EDITMSG ] || [ "$(cat COMMIT_EDITMSG)" = "$(git log -1 --format=%B)" ] || echo COMMIT_EDITMSG
 [ ! -d logs ] || grep -rh . logs || :
 """
 # Refs to be deleted are the arguments. What was borrowed is packed here before the lender is forgotten.
@@ -53,7 +55,7 @@ set -e
 for remote in $(git remote); do git remote remove "$remote"; done
 for ref; do git update-ref --no-deref -d "$ref"; done
 cd "$(git rev-parse --absolute-git-dir)"
-rm -rf logs {TRACES}
+rm -rf logs COMMIT_EDITMSG {TRACES}
 rm -f objects/pack/*.keep objects/pack/*.promisor objects/pack/*.bitmap objects/pack/multi-pack-index
 rm -rf objects/info/commit-graph objects/info/commit-graphs
 git --work-tree="$OLDPWD" reset -q --mixed || :

@@ -27,13 +27,14 @@ DIRT = {
     "a packed ref": f"{COMMIT_LATER} && git tag v3 && git pack-refs --all && {BACK}",
     "a stash": "echo fixed > a.txt && git stash -q && rm -rf .git/logs/HEAD",
     "a note": "git notes add -m 'the fix is to write fixed' && rm -rf .git/logs",
-    "a reflog": f"{COMMIT_LATER} && git reset -q --hard v2 && cp -r .git/logs logs && rm -rf .git/logs .git/ORIG_HEAD && "
-    "git prune --expire=now && mv logs .git/logs",
+    "a reflog": f"{COMMIT_LATER} && git reset -q --hard v2 && cp -r .git/logs logs && "
+    "rm -rf .git/logs .git/ORIG_HEAD && git prune --expire=now && mv logs .git/logs",
     "a dangling commit": f"{COMMIT_LATER} && {BACK}",
     "a dangling commit in a pack": f"{COMMIT_LATER} && git tag x && git repack -adq && git tag -d x && {BACK}",
     "a dangling file": "echo fixed | git hash-object -w --stdin",
     "a staged file": "echo fixed > b.txt && git add b.txt && rm b.txt",
     "ORIG_HEAD": "git rev-parse HEAD > .git/ORIG_HEAD",
+    "the message of a commit": "echo 'the fix' > .git/COMMIT_EDITMSG",
     "FETCH_HEAD": "echo later > .git/FETCH_HEAD",
     "a kept pack": f"{COMMIT_LATER} && git repack -adq && {BACK} && "
     "for p in .git/objects/pack/*.pack; do : > ${p%.pack}.keep; done",

@@ -1,0 +1,159 @@
+"""In a container too nothing later than the base can be read, nor what a patch is compared with be changed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import docker
+import pytest
+
+from envs import Command, Limits, Origin, SandboxError, SandboxUnavailable
+from envs.base import IMAGE_LABEL, NAME
+from tests.docker_image import Room, engine, full_image
+
+# Each kind of later work that a clone may hold, all in one repository.
+DIRT = """
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b HOME=/tmp
+cd /testbed && git remote add origin https://example.org/r.git && git tag v1
+printf secret-fix > a.txt && git commit -qam 'later: the secret-fix' && git tag v2
+git update-ref refs/remotes/origin/main HEAD && git repack -adq
+printf secret-stash > a.txt && git stash -q && git reset -q --hard v1
+printf secret-blob > /tmp/blob && git hash-object -w /tmp/blob && rm /tmp/blob
+git rev-parse v2 > .git/FETCH_HEAD && printf 'built\\n' > built.log
+"""
+READ_ALL = (
+    "git cat-file --batch-all-objects --batch --buffer 2>&1; grep -r secret .git 2>&1; git log --all --format=%s%n%D"
+)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[docker.DockerClient]:
+    yield from engine()
+
+
+@pytest.fixture
+def made(client: docker.DockerClient) -> Iterator[Any]:
+    """Makes an image by running a script in a container of the test image; the image goes afterwards."""
+    names: list[str] = []
+
+    def make(script: str, **config: str) -> Origin:
+        origin = full_image(client)
+        container = client.containers.run(
+            origin.image, ["/bin/sh", "-ec", script], detach=True, network_mode="none", entrypoint=[]
+        )
+        assert container.wait()["StatusCode"] == 0, container.logs()
+        names.append(f"coding-monkeys-test-dirty-{uuid.uuid4().hex[:8]}")
+        container.commit(names[-1], changes=[f"{key} {value}" for key, value in config.items()])
+        container.remove()
+        return replace(origin, image=names[-1])
+
+    yield make
+    for name in names:
+        identity = client.images.get(name).id
+        for image in client.images.list(name=NAME):
+            source = image.labels.get(IMAGE_LABEL) if image.labels else None
+            if source == identity or image.id == identity:
+                for tag in [tag for tag in image.tags if tag.startswith(f"{NAME}:")]:
+                    client.images.remove(tag, force=True)
+        for volume in client.volumes.list(filters={"label": f"{IMAGE_LABEL}={identity}"}):
+            volume.remove(force=True)
+        client.images.remove(name, force=True)
+
+
+@pytest.fixture
+def room(client: docker.DockerClient) -> Iterator[Room]:
+    found = Room(full_image(client))
+    yield found
+    found.close()
+
+
+def test_an_image_that_holds_later_work_is_scrubbed_of_it(made: Any, room: Room) -> None:
+    origin = made(DIRT, USER="0", LABEL="mine=kept")
+
+    async def story() -> None:
+        sandbox = await room.open(image=origin.image)
+        read = await sandbox.run(Command(READ_ALL, output_cap=8 << 20))
+        assert b"secret" not in read.output
+        assert b"base" in read.output
+        status = await sandbox.run(Command("git status --short; git remote; git tag; cat a.txt"))
+        assert status.output == b"?? built.log\nv1\none\ntwo\nthree\n"
+        assert await sandbox.diff() == b""  # what the image's build left is none of the attempt's
+        await sandbox.run(Command("printf more >> built.log"))
+        assert b"+more" in await sandbox.diff()
+        await sandbox.close()
+
+    room(story())
+
+
+def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, room: Room) -> None:
+    async def story() -> None:
+        sandbox = await room.open()
+        await sandbox.run(Command("printf changed > a.txt"))
+        patch = await sandbox.diff()
+        assert b"+changed" in patch
+        for harm in (
+            "git add -A && git -c user.name=a -c user.email=a@b commit -qm mine",
+            "git update-ref refs/replace/$(git rev-parse HEAD^) HEAD; printf 'a.txt binary\\n' > .git/info/attributes",
+            "git config core.fileMode false; git config core.worktree /tmp; printf a.txt > .git/info/exclude",
+            "for f in .git/objects/*/*; do chmod 644 $f; printf broken > $f; done",
+            "rm -rf .git",
+            "printf nothing > .git",
+            "git init -q /tmp/x && rm .git && mkdir .git",
+        ):
+            await sandbox.run(Command(harm))
+            assert (await sandbox.diff()).startswith(patch[: patch.index(b"@@")]), harm
+        refused = await sandbox.run(Command("printf x > /run/base.git/HEAD || rm -rf /run/base.git/objects"))
+        assert refused.returncode != 0
+        assert await sandbox.diff() == patch
+        await sandbox.close()
+
+    room(story())
+
+
+def test_a_later_sandbox_finds_the_image_seen_to(made: Any, room: Room, client: docker.DockerClient) -> None:
+    origin = made("cd /testbed && printf more > later.txt")
+
+    async def story() -> None:
+        await (await room.open(image=origin.image)).close()
+
+    room(story())
+    tags = {tag for image in client.images.list(name=NAME) for tag in image.tags}
+    again = Room(origin)
+    again(again.open())
+    again.close()
+    assert {tag for image in client.images.list(name=NAME) for tag in image.tags} == tags
+
+
+@pytest.mark.parametrize(
+    ("script", "changed", "why"),
+    [
+        ("rm -rf /testbed/.git", {}, "not a git repository"),
+        ("cd /testbed", {"commit": "1" * 40}, "does not hold the base commit 1111"),
+        (
+            "cd /testbed; for i in 1 2; do git -c user.name=a -c user.email=a@b commit -q --allow-empty -m $i; done",
+            {},
+            "its HEAD is 2 commits ahead",
+        ),
+        ("cd /testbed", {"workdir": "/empty"}, "not a git repository"),
+    ],
+)
+def test_an_image_at_another_base_is_refused(
+    script: str, changed: dict[str, str], why: str, made: Any, room: Room
+) -> None:
+    origin = replace(made(script), **changed)
+    with pytest.raises(SandboxUnavailable, match=why):
+        room(room.backend.open(origin, Limits(), label="refused"))
+
+
+def test_a_room_without_a_base_has_no_patch(room: Room) -> None:
+    async def story() -> None:
+        sandbox = await room.open(commit="", workdir="/tmp")
+        assert (await sandbox.run(Command("pwd"))).output == b"/tmp\n"
+        with pytest.raises(SandboxError, match="without a base commit"):
+            await sandbox.diff()
+        await sandbox.close()
+
+    room(story())
