@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         overcommit=arguments.overcommit,
         warm=arguments.warm,
         starts=arguments.starts,
+        image_mirror=arguments.image_mirror,
+        platform=arguments.platform,
+        image_quota_gb=arguments.image_quota,
         verify=not arguments.no_verify,
         verify_seconds=arguments.verify_seconds,
         verify_workers=arguments.verify_workers,
@@ -118,9 +121,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="let commands out: host for local, a network's name for docker (default %(default)s)",
     )
+    images = parser.add_argument_group("images (docker)")
+    images.add_argument(
+        "--image-mirror", default="", metavar="PREFIX", help="look for PREFIX/IMAGE first, then for IMAGE"
+    )
+    images.add_argument(
+        "--platform", default="", metavar="P", help="of images, such as linux/amd64 (default: the engine's own)"
+    )
+    images.add_argument(
+        "--image-quota",
+        type=_positive,
+        metavar="GB",
+        help="remove the least recently used images that this program pulled to stay below (default: remove none)",
+    )
     how = parser.add_argument_group("how it runs")
     how.add_argument(
-        "--sandbox", choices=("local", "docker"), help="default: docker for issues that name an image, else local"
+        "--sandbox",
+        metavar="NAME",
+        help="local, docker, or one that an installed package offers (default: docker for issues that name an image, "
+        "else local)",
     )
     how.add_argument(
         "--workers",

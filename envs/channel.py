@@ -57,25 +57,30 @@ class Channel(asyncio.Protocol):
             end = HEAD.size + header + body
             if len(buffer) < end:
                 return
-            answer = json.loads(buffer[HEAD.size : HEAD.size + header])
+            answer = json.loads(buffer[HEAD.size : HEAD.size + header].decode())
             content = bytes(buffer[HEAD.size + header : end])
             del buffer[:end]
             waiting = self._pending.pop(answer["id"], None)
             if waiting and not waiting.done():
                 waiting.set_result((answer, content))
+            elif "bye" in answer:
+                self.abandon(answer["bye"])
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._lost or (f"its stream ended ({exc})" if exc else "its process ended")
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(SandboxLost(self._epitaph()))
+                waiting.set_exception(self.loss())
                 waiting.exception()  # seen: nobody may be waiting for this one any more
         self._pending.clear()
         if not self.closed.done():
             self.closed.set_result(None)
 
-    def _epitaph(self) -> str:
-        return f"sandbox {self.name} is lost: {self._lost}; its files are gone, the attempt is sampled again"
+    def loss(self) -> SandboxLost:
+        """What every call raises once the stream has ended."""
+        return SandboxLost(
+            f"sandbox {self.name} is lost: {self._lost}; its files are gone, the attempt is sampled again"
+        )
 
     # calls
 
@@ -86,29 +91,29 @@ class Channel(asyncio.Protocol):
                 word, _ = await self._ready
         except TimeoutError:
             self.abandon(f"no word from it within {seconds:.0f} s of its start")
-            raise SandboxLost(self._epitaph()) from None
+            raise self.loss() from None
         if "error" in word:
             self.abandon(f"it could not be started ({word['error']})")
-            raise SandboxLost(self._epitaph())
+            raise self.loss()
 
     async def call(
         self, header: dict[str, Any], body: bytes = b"", seconds: float | None = None
     ) -> tuple[dict[str, Any], bytes]:
         """Send one request and wait for its answer. Raises `SandboxLost` or `FileProblem`."""
         if self._lost or self._transport is None:
-            raise SandboxLost(self._epitaph())
+            raise self.loss()
         header["id"] = number = next(self._ids)
-        waiting = asyncio.get_running_loop().create_future()
-        self._pending[number] = waiting
         text = json.dumps(header).encode()
+        loop = asyncio.get_running_loop()
+        self._pending[number] = waiting = loop.create_future()
+        # A bare timer, which ends all calls: a guest that fails one stopped answering. It costs a tenth of a Timeout.
+        patience = (seconds or self._limits.command_seconds) + GRACE_SECONDS
+        watch = loop.call_later(patience, self.abandon, "it stopped answering")
         self._transport.write(HEAD.pack(len(text), len(body)) + text + body)
         try:
-            async with asyncio.timeout((seconds or self._limits.command_seconds) + GRACE_SECONDS):
-                answer, content = await waiting
-        except TimeoutError:
-            self.abandon("it stopped answering")
-            raise SandboxLost(self._epitaph()) from None
+            answer, content = await waiting
         finally:
+            watch.cancel()
             self._pending.pop(number, None)
         if "error" in answer:
             raise FileProblem(answer["error"])
@@ -123,6 +128,7 @@ class Channel(asyncio.Protocol):
             "env": dict(command.env),
             "timeout": timeout,
             "cap": self._limits.output_bytes if command.output_cap is None else command.output_cap,
+            "session": command.session,
         }
         answer, output = await self.call(header, command.stdin, timeout)
         return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])

@@ -1,266 +1,231 @@
 """The `docker` back end: one hardened container per sandbox, one attached stream to its guest.
 
-Guarantees: no network, no capabilities, no new privileges, limits on memory, swap, CPUs
-and processes, no log driver, nothing of the host mounted. The guest is the first process:
-it reaps orphans, and nothing inside can kill it.
+Guarantees: no network unless one is asked for, no capabilities, no new privileges, limits
+on memory, swap, CPUs, processes, the size of a file and, where the engine's storage can,
+of all that is written; no log driver; nothing of the host mounted, only the base that the
+runner compares with, read-only. The guest is the first process: it reaps orphans, and
+nothing inside can kill it.
 The stream is the container's life line: its standard input closes when the runner is
-gone, by SIGKILL too, the guest exits, and the engine removes the container. Any engine
-with a Docker-compatible API, found by DOCKER_HOST; images are pulled once if they are not
-here.
+gone, by SIGKILL too, the guest exits, and the engine removes the container. What a runner
+killed in between leaves is an orphan (`envs.orphans`), which the next run sweeps. Any
+engine with a Docker-compatible API, found by DOCKER_HOST.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import uuid
+import time
+from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from envs.channel import Channel
+from envs.base import BASE_GIT, PreparedImage, prepare_image
 from envs.diff import diff_command
-from envs.sandbox import Command, Completed, Limits, Origin, SandboxLost, SandboxUnavailable
+from envs.docker_containers import Containers, Plan, Started
+from envs.docker_engine import Engine, EngineRefused
+from envs.orphans import marks, orphans, remove
+from envs.sandbox import Command, Completed, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
     import docker
 
+    from envs.bare import BareSandbox
+    from envs.images import Images
+
 __all__ = ["DockerBackend"]
 
-T = TypeVar("T")
-
-LABEL = "coding-monkeys"  # containers of ours carry LABEL.run, .owner and .for
-START_SECONDS = 120.0
 DIFF_SECONDS = 120.0
-# The engine is slow when many containers start at once; running ones are not limited here.
-STARTS_AT_ONCE = 4
-# Whatever Python 3 the image holds runs the guest, which is handed over as an argument.
-NO_PYTHON = "no Python 3 found in this image"
-FIND_PYTHON = f"""
-for p in python3 /usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python3 python; do
-    if command -v "$p" >/dev/null 2>&1; then exec "$p" -E -s -S -c "$0" "$1"; fi
-done
-echo '{NO_PYTHON}' >&2; exit 127
-"""
+PREPARE_SECONDS = 3600.0  # after which a container that prepares an image is an orphan
+NO_BASE = Command("echo it was opened without a base commit; exit 1")
+
+
+def patch_command(base: PreparedImage) -> Command:
+    return diff_command(BASE_GIT, base.commit, DIFF_SECONDS)
 
 
 class DockerSandbox:
     """A container. Made by `DockerBackend.open`."""
 
-    def __init__(self, channel: Channel, origin: Origin, base: str) -> None:
-        self._channel, self._origin, self._base = channel, origin, base
-        self.read = channel.read
-        self.write = channel.write
+    def __init__(self, backend: DockerBackend, started: Started) -> None:
+        self._backend, self._started = backend, started
+        self._channel = started.channel
+        self.read = self._channel.read
+        self.write = self._channel.write
 
     async def run(self, command: Command) -> Completed:
         return await self._channel.run(command)
 
     async def diff(self) -> bytes:
-        return await self._channel.patch(diff_command(f"{self._origin.workdir}/.git", self._base, DIFF_SECONDS))
+        base = self._started.plan.base
+        if not base.commit:
+            raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
+        return await self._channel.patch(patch_command(base))
+
+    async def snapshot(self) -> DockerSnapshot:
+        return await self._backend.commit(self._started)
 
     async def close(self) -> None:
         self._channel.abandon("it was closed")
 
 
+class DockerSnapshot:
+    """An image of one container. Made by `DockerSandbox.snapshot`."""
+
+    def __init__(self, backend: DockerBackend, plan: Plan) -> None:
+        self._backend, self._plan = backend, plan
+
+    async def fork(self, *, label: str = "") -> Sandbox:
+        return await self._backend.fork(self._plan, label)
+
+    async def close(self) -> None:
+        await self._backend.discard(self._plan.base.image)
+
+
 class DockerBackend:
-    """Opens containers on one engine. Every container carries this object's own run label."""
+    """Opens containers on one engine.
+
+    `images` makes what brings their images; `swept` is how many orphans of earlier runs
+    were removed so far; `warning` is what people should know, if anything.
+    """
 
     name = "docker"
 
-    def __init__(self) -> None:
-        self._client: docker.DockerClient | None = None
-        self._version = ""
-        self._threads = ThreadPoolExecutor(STARTS_AT_ONCE * 2, thread_name_prefix="docker")
-        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
-        self._pulling: dict[str, asyncio.Lock] = {}
-        self._images: set[str] = set()
-        self._run = uuid.uuid4().hex[:12]
-        self._guest = _guest_source()
+    def __init__(
+        self, images: Callable[[docker.DockerClient], Images] | None = None, engine: Engine | None = None
+    ) -> None:
+        self._engine = engine or Engine()
+        self._containers = Containers(self._engine)
+        self._make_images = images
+        self._images: Images | None = None
+        self._bases: dict[tuple[str, str, str], PreparedImage] = {}
+        self._locks: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._connecting = asyncio.Lock()
+        self.warning = ""
+        self.swept = 0
+
+    @property
+    def run(self) -> str:
+        """What the label LABEL.run of all that it makes says."""
+        return self._containers.run
 
     async def start(self) -> None:
-        """Find the engine. Raises `SandboxUnavailable`."""
-        if self._client is None:
-            await self._thread(self._connect)
+        """Find the engine; orphans are swept meanwhile. Raises `SandboxUnavailable`."""
+        await self._found()
 
-    def _connect(self) -> None:
-        import docker
-        from docker.errors import DockerException
+    async def _found(self) -> Images:
+        async with self._connecting:
+            if self._images is None:
+                from envs.images import Images
 
-        try:
-            self._client = docker.from_env(timeout=120)
-            self._version = self._client.version()["Version"]
-        except DockerException as error:
-            where = os.environ.get("DOCKER_HOST", "the default socket")
-            raise SandboxUnavailable(
-                f"no Docker engine answers at {where} ({_brief(error)}); start it, or set DOCKER_HOST, "
-                "or use --sandbox local where the tasks allow it"
-            ) from None
+                client = await self._engine.connect()
+                self._images = await self._engine.call(self._make_images or Images, client)
+                self._engine.later(self._sweep)
+            return self._images
 
-    async def _thread(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+    def _sweep(self) -> None:
+        client = self._engine.client
+        for orphan in orphans(client, time.time()):
+            try:
+                remove(client, orphan)
+                self.swept += 1
+            except Exception:  # in use, or somebody else is at it: the next run sees to it
+                pass
 
     def check(self, origin: Origin) -> None:
         if origin.image is None:
             raise SandboxUnavailable("a Docker sandbox needs an image, and these tasks name none; use --sandbox local")
 
-    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> DockerSandbox:
+    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         self.check(origin)
-        await self.start()
+        images = await self._found()
+
+        async def work() -> Sandbox:
+            return await self._room(Plan(await self._base(images, origin), origin, limits), label)
+
+        return await self._engine.patiently(work)
+
+    async def _base(self, images: Images, origin: Origin) -> PreparedImage:
+        """The image that attempts start from: pulled, and seen to once."""
         assert origin.image is not None
-        await self._have(origin.image)
-        async with self._starting:
-            raw = await self._thread(self._launch, origin, limits, label)
-        raw.setblocking(False)
-        loop = asyncio.get_running_loop()
-        stream = _Demultiplexer()
-        _, channel = await loop.create_connection(lambda: Channel(label, limits, stream.unwrap), sock=raw)
+        await self._engine.call(images.have, origin.image)
+        key = (origin.image, origin.commit, origin.workdir)
+        async with self._locks[key]:
+            if key not in self._bases:
+                labels = marks(self._containers.run, "base", PREPARE_SECONDS)
+                self._bases[key] = await self._engine.call(
+                    prepare_image, self._engine.client, origin.image, origin, labels
+                )
+        return self._bases[key]
+
+    async def _room(self, plan: Plan, label: str) -> Sandbox:
         try:
-            await channel.ready(START_SECONDS)
-        except SandboxLost as error:
-            if NO_PYTHON.encode() in stream.said:
-                raise SandboxUnavailable(
-                    f"image {origin.image} holds no Python 3, which the sandbox needs; install one in it"
-                ) from None
-            said = " ".join(stream.said.decode(errors="replace").split())
-            raise SandboxLost(f"{error} (it said: {said})" if said else str(error)) from None
-        except asyncio.CancelledError:
-            channel.abandon("nobody waited for it")
+            started = await self._containers.start(plan, label)
+        except EngineRefused as error:
+            self._forget(plan.origin)  # somebody may have removed the image
+            raise SandboxLost(f"sandbox {label} could not be started: {error}") from None
+        return DockerSandbox(self, started) if not started.bare else await self._bare(started)
+
+    async def _bare(self, started: Started) -> BareSandbox:
+        from envs.bare import WARNING, BareSandbox
+
+        plan = started.plan
+        self.warning = f"Image {plan.origin.image}: {WARNING}"
+        try:
+            return await BareSandbox.open(
+                started.channel,
+                self._engine,
+                started.name,
+                workdir=plan.origin.workdir,
+                limits=plan.limits,
+                patch=patch_command(plan.base) if plan.base.commit else NO_BASE,
+                snapshot=lambda: self.commit(started),
+                env=plan.origin.env,
+            )
+        except BaseException:
+            started.channel.abandon("it could not be used")
             raise
-        # The base is what the image has checked out: SWE-bench's own images commit on top of base_commit.
-        head = await channel.run(Command("git rev-parse HEAD 2>&1", cwd=origin.workdir))
-        if head.returncode:
-            channel.abandon("no repository")
-            said = " ".join(head.output.decode(errors="replace").split())
-            raise SandboxUnavailable(f"image {origin.image} has no git repository at {origin.workdir}: {said}")
-        return DockerSandbox(channel, origin, head.output.decode().strip())
 
-    async def _have(self, image: str) -> None:
-        """The image is on this machine, pulled once if need be. Raises `SandboxUnavailable`."""
-        async with self._pulling.setdefault(image, asyncio.Lock()):
-            if image not in self._images:
-                await self._thread(self._pull, image)
-                self._images.add(image)
+    def _forget(self, origin: Origin) -> None:
+        if self._images is not None and origin.image is not None:
+            self._images.forget(origin.image)
+            self._bases.pop((origin.image, origin.commit, origin.workdir), None)
 
-    def _pull(self, image: str) -> None:
-        from docker.errors import DockerException, ImageNotFound
+    # for snapshots
 
-        assert self._client is not None
+    async def commit(self, started: Started) -> DockerSnapshot:
+        """Raises `SandboxLost`, as `fork` does."""
         try:
-            self._client.images.get(image)
-        except ImageNotFound:
-            try:
-                self._client.images.pull(image)
-            except DockerException as error:
-                raise SandboxUnavailable(
-                    f"image {image} is not on this machine and cannot be pulled ({_brief(error)}); "
-                    "build or load it under this name, or leave its task out with --ids"
-                ) from None
+            image = await self._containers.commit(started)
+        except EngineRefused as error:
+            if started.channel.closed.done():
+                raise started.channel.loss() from None
+            raise SandboxLost(f"no snapshot of sandbox {started.channel.name} could be taken: {error}") from None
+        if started.channel.closed.done():  # meanwhile: who knows what is in it
+            await self.discard(image)
+            raise started.channel.loss()
+        return DockerSnapshot(self, replace(started.plan, base=replace(started.plan.base, image=image)))
 
-    def _launch(self, origin: Origin, limits: Limits, label: str) -> socket.socket:
-        from docker.errors import DockerException
-        from requests import RequestException  # the SDK lets its transport's own errors through
+    async def fork(self, plan: Plan, label: str) -> Sandbox:
+        return await self._engine.patiently(lambda: self._room(plan, label))
 
-        assert self._client is not None
-        api = self._client.api
-        owner = f"{socket.gethostname()}:{os.getpid()}"
-        container = None
-        try:
-            container = api.create_container(
-                origin.image,
-                ["/bin/sh", "-c", FIND_PYTHON, self._guest, repr((origin.workdir, dict(origin.env)))],
-                entrypoint=[],
-                stdin_open=True,
-                stop_signal="SIGKILL",  # what a first process cannot ignore
-                labels={f"{LABEL}.run": self._run, f"{LABEL}.owner": owner, f"{LABEL}.for": label},
-                host_config=api.create_host_config(
-                    auto_remove=True,
-                    network_mode="none",
-                    cap_drop=["ALL"],
-                    security_opt=["no-new-privileges"],
-                    mem_limit=f"{limits.memory_mb}m",
-                    memswap_limit=f"{limits.memory_mb}m",
-                    pids_limit=limits.processes,
-                    nano_cpus=int(limits.cpus * 1e9),
-                    log_config={"type": "none"},
-                ),
-            )["Id"]
-            attached = api.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            api.start(container)
-        except (DockerException, RequestException) as error:
-            if container is not None:
-                self._remove(container)
-            raise SandboxLost(f"sandbox {label} could not be started: {_brief(error)}") from None
-        # The SDK's response would close the socket with itself; a duplicate is ours alone.
-        raw = socket.socket(fileno=os.dup(attached.fileno()))
-        attached._response.close()
-        return raw
+    async def discard(self, image: str) -> None:
+        await self._containers.discard(image)
+
+    # the end
 
     def describe(self) -> dict[str, str]:
-        return {"sandbox": self.name, "isolation": "container, no network, no capabilities", "engine": self._version}
+        return {
+            "sandbox": self.name,
+            "isolation": "container, no capabilities",
+            "engine": self._engine.version,
+            "disk": "limited" if self._containers.limits_disk else "each file limited",
+        }
 
     async def close(self) -> None:
-        """Remove what is left of this run's containers; those of others are not touched."""
-        if self._client is not None:
-            await self._thread(self._remove_all)
-            self._client.close()
-            self._client = None
-        self._threads.shutdown()
-
-    def _remove_all(self) -> None:
-        from docker.errors import DockerException
-        from requests import RequestException
-
-        assert self._client is not None
-        try:
-            left = self._client.api.containers(all=True, filters={"label": f"{LABEL}.run={self._run}"})
-        except (DockerException, RequestException):
-            return  # the engine is gone; the life line takes care once it is back
-        for container in left:
-            self._remove(container["Id"])
-
-    def _remove(self, container: str) -> None:
-        from docker.errors import DockerException
-        from requests import RequestException
-
-        assert self._client is not None
-        try:
-            self._client.api.remove_container(container, force=True)
-        except (DockerException, RequestException):
-            pass  # it was going by itself, or the engine is gone
-
-
-def _guest_source() -> str:
-    source = (Path(__file__).parent / "guest.py").read_text("utf-8")
-    return f"{source}\nimport ast, sys\nmain(*ast.literal_eval(sys.argv[1]))\n"
-
-
-class _Demultiplexer:
-    """Takes Docker's frames (stream type, three zeros, length, payload) apart; `said` is the end of stderr."""
-
-    def __init__(self) -> None:
-        self.said = b""
-        self._buffer = bytearray()
-
-    def unwrap(self, data: bytes) -> bytes:
-        """The payload of stdout in the frames that are now complete."""
-        buffer = self._buffer
-        buffer += data
-        payload = bytearray()
-        while len(buffer) >= 8:
-            end = 8 + int.from_bytes(buffer[4:8], "big")
-            if len(buffer) < end:
-                break
-            if buffer[0] == 1:
-                payload += buffer[8:end]
-            else:
-                self.said = (self.said + buffer[8:end])[-1000:]
-            del buffer[:end]
-        return bytes(payload)
-
-
-def _brief(error: BaseException) -> str:
-    """One line of what the engine said."""
-    text = str(getattr(error, "explanation", None) or error)
-    return " ".join(text.split())[:300]
+        """Remove what is left of this run's containers and snapshots; those of others are not touched."""
+        if self._images is not None:
+            self._images.stop()
+            self._images = None
+            await self._containers.remove_all()
+        await self._engine.close()

@@ -4,23 +4,34 @@ Standard library only, Python 3.6 or newer, one file: it is handed as text to wh
 Python the image holds. The host speaks to it over one stream of frames:
 
     frame  := header length (4 bytes), body length (4 bytes), header (JSON), body (bytes)
-    host   -> {"id", "op": "run",   "run": [argv] | "script", "cwd", "env", "timeout", "cap"}  body: stdin
+    host   -> {"id", "op": "run",   "run": [argv] | "script", "cwd", "env", "timeout", "cap", "session"}  body: stdin
               {"id", "op": "read",  "path"}
               {"id", "op": "write", "path"}                                                   body: the data
               {"id", "op": "changed"}        is anything different from the base? (overlay only)
               {"id", "op": "quiet"}          end all that runs
     guest  -> {"id", "ok": true, ...} body: output or data;  {"id", "error": "why"}
+              {"id": 0, "ok": true}          its first word;  {"id": -1, "bye": "why"}  its last, of its own accord
 
 Guarantees: several commands run at a time; a command ends when its first process does,
 so a daemon that keeps stdout open holds up nothing; on a time-out everything that the
 command started is killed, also what called setsid; output is capped here, before it
 leaves; whatever is asked, or found in the files, gets an answer and ends nothing. The
 stream is the life line: when it ends, in the middle of a command too, the guest exits,
-and a sandbox whose first process it is goes with it. As the first process it cannot be
-killed or stopped from inside.
+and a sandbox whose first process it is goes with it. So it does when its lifetime is
+over, whoever still holds the stream. As the first process it cannot be killed or stopped
+from inside.
+
+Scripts of one session follow each other as in one shell, without a shell that stays: as
+it ends, each tells its folder and exported variables, and the next starts with them.
+Shell options, functions, unexported variables and the umask are not carried over. A
+script that is killed, calls exec or sets a trap on EXIT of its own leaves its session as
+it was; so does an argument vector, which only starts where the session is. Of two at the
+same time the last one to end decides. Where the session's folder is gone, scripts answer
+127 and say so; one with a `cwd` that exists leads out.
 """
 
 import errno
+import fcntl
 import json
 import os
 import select
@@ -38,9 +49,20 @@ HEAD = struct.Struct(">II")
 CHUNK = 1 << 16
 READ_CAP = 64 << 20  # of one file; a larger one would be held several times over, here and by the host
 LONGEST_POLL = 3600.0
-# What a request can run into that is no fault of this file: the system says no, a NUL byte, no words, no memory.
-FAULTS = (OSError, ValueError, LookupError, MemoryError)
+DISK_SECONDS = 0.5  # between two looks at the disk
+BYE_SECONDS = 1.0  # how long the last word may take to be sent
+SESSION_CAP = 8 << 20  # of what a script may tell of itself; more than an environment can be
 MARK = "SANDBOX_COMMAND"  # in the environment of all that a command starts; how its strays are found
+NEARLY_FULL = b"\n[killed: the disk of this machine is nearly full; what is not needed must be removed]\n"
+HIGHEST_FD = 256  # above all that a guest is given
+PR_SET_DUMPABLE = 4
+# For dash, bash and busybox. The exit status stays, for the trap does not call exit. By its path a descriptor is
+# reached whatever its number; appending, for the script may have forbidden to overwrite files.
+ON_EXIT = (
+    'trap \'{ set +ex; } 2>/dev/null; { { pwd || echo "$PWD"; } && printf "\\0" && '
+    "{ command -p cat /proc/self/environ || cat /proc/self/environ || env -0; } && echo .; } "
+    ">>%s 2>/dev/null' EXIT\n"
+)
 
 
 class Capture:
@@ -73,30 +95,96 @@ class Capture:
         return bytes(self.head) + notice + bytes(tail), dropped
 
 
+class Testament:
+    """Where a script tells, as it ends, how it leaves its session: in a file without a name."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("session")
+        else:  # before Python 3.8
+            with spool(b" ") as file:
+                fd = os.dup(file.fileno())
+            os.ftruncate(fd, 0)
+        self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)  # scripts take low numbers for themselves
+        os.close(fd)
+
+    def open(self) -> "tuple[bytes, dict[bytes, bytes]] | None":
+        return heir(os.pread(self.fd, min(os.fstat(self.fd).st_size, SESSION_CAP), 0))
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def heir(told: bytes) -> "tuple[bytes, dict[bytes, bytes]] | None":
+    """The folder and the exported variables that a script told; None of nothing, or of only a part."""
+    cwd, *entries = told.split(b"\0")
+    if not cwd.startswith(b"/") or not entries or entries.pop() != b".\n":
+        return None
+    pairs = (entry.partition(b"=") for entry in entries)
+    # Not of the script: what finds its strays, and what shells count and note for themselves.
+    own = (encode(MARK), b"SHLVL", b"_")
+    return cwd[:-1], {name: value for name, equals, value in pairs if name and equals and name not in own}
+
+
 class Running:
     """A command under way."""
 
-    def __init__(self, request: "dict[str, Any]", process: "subprocess.Popen[bytes]") -> None:
-        self.id = request["id"]
+    def __init__(
+        self,
+        number: int,
+        process: "subprocess.Popen[bytes]",
+        capture: Capture,
+        timeout: float,
+        testament: "Testament | None",
+    ) -> None:
+        self.id = number
         self.process = process
         self.pipe = process.stdout.fileno() if process.stdout else -1
-        self.capture = Capture(request["cap"])
+        self.capture = capture
         self.began = time.monotonic()
-        self.deadline = self.began + request["timeout"]
+        self.deadline = self.began + timeout
+        self.testament = testament
         self.timed_out = False
+        self.last_words = b""
 
 
 class Guest:
-    """Serves one host over a pair of file descriptors until the stream ends."""
+    """Serves one host over a pair of file descriptors until the stream ends, or `lifetime` seconds are over.
 
-    def __init__(self, source: int, sink: int, workdir: str, env: "dict[str, str]", upper: int = -1) -> None:
-        self.source, self.sink, self.workdir, self.env, self.upper = source, sink, workdir, env, upper
+    With `floor_bytes` it keeps an eye on the disk that the files are on, for nothing else may bound what is
+    written: while there is less room than that, and less than half of what there was at the start, whatever
+    runs longer than half a second is killed. It counts the machine's room, so another sandbox may have taken it.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        workdir: str,
+        env: "dict[str, str]",
+        upper: int = -1,
+        lifetime: "float | None" = None,
+        floor_bytes: float = 0,
+    ) -> None:
+        self.source, self.sink, self.workdir, self.upper = source, sink, workdir, upper
+        self.lifetime = float("inf") if lifetime is None else lifetime
+        self.ends = time.monotonic() + self.lifetime
+        self.floor = floor_bytes
+        self.look = 0.0  # when to look at the disk again
+        self.start = (encode(workdir), {encode(name): encode(value) for name, value in env.items()})
+        self.sessions: "dict[str | None, tuple[bytes, dict[bytes, bytes]]]" = {}  # folder and exported variables
         self.name = os.urandom(8).hex()  # without isolation, guests see each other's processes
         self.running: "dict[int, Running]" = {}  # by pid
         self.buffer = bytearray()
         self.wake, waker = os.pipe()
-        for end in (self.wake, waker):
+        for end in (self.wake, waker, sink):
             os.set_blocking(end, False)
+        for fd in range(3, HIGHEST_FD):  # whoever opened it: commands inherit nothing
+            try:
+                os.set_inheritable(fd, False)
+            except OSError:
+                pass  # there is none of this number
         signal.set_wakeup_fd(waker)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let it through to a first process
@@ -105,8 +193,10 @@ class Guest:
         self.poll.register(self.wake, select.POLLIN)
 
     def serve(self) -> None:
+        if self.floor:
+            self.floor = min(self.floor, free(self.workdir) / 2)
         self.send({"id": 0, "ok": True})  # ready
-        while True:
+        while time.monotonic() < self.ends:
             for fd, _ in self.poll.poll(self.patience()):
                 if fd == self.source:
                     data = os.read(self.source, CHUNK * 4)
@@ -119,12 +209,16 @@ class Guest:
                 else:
                     self.drain(fd)
             self.expire()
+            self.guard()
+        self.end_all()
+        self.send({"id": -1, "bye": "its lifetime of %g s is over" % self.lifetime})
 
-    def patience(self) -> "float | None":
-        if not self.running:
-            return None
-        nearest = min(command.deadline for command in self.running.values())
-        return float(min(max(0.0, nearest - time.monotonic()), LONGEST_POLL) * 1000 + 1)
+    def patience(self) -> float:
+        """Milliseconds until something is due."""
+        due = min([self.ends] + [command.deadline for command in self.running.values()])
+        if self.running and self.floor:
+            due = min(due, self.look)
+        return float(min(max(0.0, due - time.monotonic()), LONGEST_POLL) * 1000 + 1)
 
     def receive(self, data: bytes) -> None:
         self.buffer += data
@@ -133,13 +227,19 @@ class Guest:
             end = HEAD.size + header + body
             if len(self.buffer) < end:
                 return
-            request = json.loads(bytes(self.buffer[HEAD.size : HEAD.size + header]).decode())
+            text = bytes(self.buffer[HEAD.size : HEAD.size + header])
             content = bytes(self.buffer[HEAD.size + header : end])
             del self.buffer[:end]
+            number = None
             try:
-                getattr(self, "on_" + request["op"])(request, content)
-            except FAULTS as error:
-                self.send({"id": request["id"], "error": describe(error)})
+                request = json.loads(text.decode())
+                number = request["id"]
+                answer = getattr(self, "on_%s" % request["op"], None)
+                if answer is None:
+                    raise ValueError("there is no request %r" % request["op"])
+                answer(request, content)
+            except Exception as error:  # the system says no, a NUL byte, a field missing or no number, no memory
+                self.send({"id": number, "error": describe(error)})
 
     def send(self, header: "dict[str, Any]", body: bytes = b"") -> None:
         text = json.dumps(header).encode()
@@ -148,7 +248,10 @@ class Guest:
             try:
                 view = view[os.write(self.sink, view) :]
             except BlockingIOError:
-                select.select([], [self.sink], [])
+                left = min(self.ends + BYE_SECONDS - time.monotonic(), LONGEST_POLL)
+                if left <= 0:
+                    raise TimeoutError(errno.ETIMEDOUT, "the lifetime is over and nobody reads") from None
+                select.select([], [self.sink], [], left)
 
     def path(self, path: str) -> bytes:
         return encode(os.path.join(self.workdir, path))
@@ -158,26 +261,45 @@ class Guest:
         return encode("%s=%s." % (MARK, self.name) + ("" if number is None else "%d." % number))
 
     def on_run(self, request: "dict[str, Any]", stdin: bytes) -> None:
-        run = request["run"]
-        env = {encode(name): encode(value) for name, value in dict(self.env, **request["env"]).items()}
-        name, _, value = self.mark(request["id"]).partition(b"=")
+        run, session, number = request["run"], request.get("session"), int(request["id"])
+        timeout, capture = float(request["timeout"]), Capture(int(request["cap"]))
+        cwd, base = self.sessions.get(session, self.start)
+        env = dict(base)
+        if request["cwd"]:
+            cwd = os.path.join(cwd, encode(request["cwd"]))
+        if session is not None:  # a shell goes by the name of a folder, through links and back
+            env[b"PWD"] = cwd = os.path.normpath(cwd)
+        env.update((encode(name), encode(value)) for name, value in request["env"].items())
+        name, _, value = self.mark(number).partition(b"=")
         env[name] = value
+        testament = None
         try:
+            if isinstance(run, str):
+                if session is not None:
+                    testament = Testament(session)
+                    os.set_inheritable(testament.fd, True)
+                    run = ON_EXIT % ("/dev/fd/%d" % testament.fd) + run
+                run = ["/bin/sh", "-c", run]
             with spool(stdin) as given:
                 process = subprocess.Popen(
-                    [encode(word) for word in (["/bin/sh", "-c", run] if isinstance(run, str) else run)],
+                    [encode(word) for word in run],
                     stdin=given,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    cwd=self.path(request["cwd"] or "."),
+                    cwd=cwd,
                     env=env,
                     start_new_session=True,
                     bufsize=0,
+                    close_fds=False,  # they close themselves; to look them up takes a /proc/self that may not be ours
                 )
-        except FAULTS as error:
-            self.answer_run(request["id"], 127, encode(describe(error) + "\n"))
+        except Exception as error:
+            if testament:
+                testament.close()
+            self.answer_run(number, 127, encode(describe(error) + "\n"))
             return
-        command = Running(request, process)
+        if testament:
+            os.set_inheritable(testament.fd, False)
+        command = Running(number, process, capture, timeout, testament)
         os.set_blocking(command.pipe, False)
         self.running[process.pid] = command
         self.poll.register(command.pipe, select.POLLIN)
@@ -248,6 +370,12 @@ class Guest:
         command.process.returncode = returncode
         if command.process.stdout:
             command.process.stdout.close()
+        if command.testament:
+            left = command.testament.open() if returncode >= 0 and not command.timed_out else None
+            if left:
+                self.sessions[command.testament.session] = left
+            command.testament.close()
+        command.capture.feed(command.last_words)
         output, dropped = command.capture.close()
         self.answer_run(command.id, returncode, output, dropped, command.timed_out, time.monotonic() - command.began)
 
@@ -265,6 +393,15 @@ class Guest:
                 command.deadline = now + 1.0  # again, should something have slipped through
                 end({pid}, self.mark(command.id))
 
+    def guard(self) -> None:
+        now = time.monotonic()
+        if self.running and self.floor and now >= self.look:
+            self.look = now + DISK_SECONDS
+            if free(self.workdir) < self.floor:
+                for command in self.running.values():
+                    command.last_words = NEARLY_FULL
+                self.end_all()
+
     def end_all(self) -> None:
         """Kill everything that any command left; for a guest that is not the first process of its own."""
         end(set(self.running), self.mark())
@@ -273,6 +410,15 @@ class Guest:
 def encode(text: str) -> bytes:
     """As the host means it, whatever the locale of this image."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def free(path: str) -> float:
+    """Bytes that can still be written where this is; without bound where that cannot be known."""
+    try:
+        found = os.statvfs(encode(path))
+    except OSError:
+        return float("inf")
+    return float(found.f_bavail * found.f_frsize)
 
 
 def regular(path: bytes, mode: str, flags: int) -> "IO[bytes]":
@@ -356,17 +502,33 @@ def strays(pids: "set[int]", mark: bytes) -> "set[int]":
 
 def describe(error: Exception) -> str:
     """One line for the host: the file and what is the matter with it."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, LookupError):
+        return "the request lacks %s" % error
     if not isinstance(error, OSError):
-        return "not enough memory" if isinstance(error, MemoryError) else str(error)
+        return str(error)
     name = error.filename or "sandbox"
     reason = "is a directory" if error.errno == errno.EISDIR else error.strerror or str(error)
     return "%s: %s" % (name.decode("utf-8", "replace") if isinstance(name, bytes) else name, reason)
 
 
-def main(workdir: str, env: "dict[str, str]") -> None:
+def close_to_commands() -> None:
+    """Let no command of the same user read this process or write to it, where this Python can ask for that."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        pass  # a Python without ctypes, or no Linux
+
+
+def main(workdir: str, env: "dict[str, str]", lifetime: "float | None" = None, floor_bytes: float = 0) -> None:
     """Serve over stdin and stdout, in an image that holds a Python."""
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    Guest(source, sink, workdir, dict(os.environ, **env)).serve()
+    close_to_commands()
+    env = dict(os.environ, **env)
+    Guest(source, sink, workdir, env, lifetime=lifetime, floor_bytes=floor_bytes).serve()

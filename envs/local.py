@@ -1,47 +1,30 @@
 """The `local` back end: a copy-on-write view of a repository on this machine, in milliseconds.
 
 On Linux with namespaces each attempt gets its own overlay, processes, network (loopback
-only) and limits; see `envs.nursery` for how. Elsewhere (`isolation == "none"`) it is a
-plain copy of the repository and an ordinary child process: good for trying things out,
-no protection, and it says so. Nothing is left behind when the runner is killed: in
-namespaces the kernel sees to it, and a plain copy is removed by its own guest.
+only, unless its limits say "host") and limits; see `envs.nursery` for how. Elsewhere
+(`isolation == "none"`) it is a plain copy of the repository and an ordinary child process:
+good for trying things out, no protection, and it says so. Nothing is left behind when the
+runner is killed, snapshots included: in namespaces the kernel sees to it, and a plain copy
+is removed by its own guest.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
 import os
-import socket
-import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from envs.channel import Channel
+from envs.base import assert_clean
+from envs.copies import Copies
 from envs.diff import diff_command
-from envs.sandbox import Command, Completed, Limits, Origin, SandboxLost, SandboxUnavailable
+from envs.nest import GUEST_ID, Nest
+from envs.rooms import START_SECONDS, Maker, Room, Seed
+from envs.sandbox import Command, Completed, Limits, Origin, SandboxError, SandboxLost, SandboxUnavailable
 
-__all__ = ["LocalBackend", "adopt"]
+__all__ = ["LocalBackend", "LocalSandbox", "LocalSnapshot", "adopt"]
 
-GUEST_ID = 64_999  # the unprivileged host user that guests run as when the runner is root
-
-START_SECONDS = 30.0
-HERE = str(Path(__file__).resolve().parent)
-ENVIRONMENT = {
-    "HOME": "/tmp",
-    "LANG": "C.UTF-8",
-    "PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
-    "PYTHONDONTWRITEBYTECODE": "1",  # two edits of one size within a second would run stale bytecode
-    "TERM": "dumb",
-}
-# The package is stood in for by a bare module: its __init__ would load what every fork then copies.
-BOOT = (
-    "import sys; sys.modules['envs'] = p = type(sys)('envs'); p.__path__ = [{here!r}]; "
-    "from envs.{module} import main; main()"
-)
+NETWORKS = ("none", "host")
 
 
 def adopt(repository: Path) -> None:
@@ -55,99 +38,138 @@ def adopt(repository: Path) -> None:
 
 
 class LocalSandbox:
-    """One attempt's view of a repository. Made by `LocalBackend.open`."""
+    """One attempt's view of a repository. Made by `LocalBackend.open` and `LocalSnapshot.fork`."""
 
-    def __init__(self, channel: Channel, origin: Origin, git: str, isolation: str) -> None:
-        self._channel, self._origin, self._git, self._isolation = channel, origin, git, isolation
-        self.read = channel.read
-        self.write = channel.write
+    def __init__(self, maker: Maker, room: Room, origin: Origin, limits: Limits, pristine: bool) -> None:
+        self._maker, self._room, self._origin, self._limits, self._pristine = maker, room, origin, limits, pristine
+        self._channel = room.channel
+        self.read = self._channel.read
+        self.write = self._channel.write
 
     async def run(self, command: Command) -> Completed:
         return await self._channel.run(command)
 
     async def diff(self) -> bytes:
-        if self._isolation == "overlay" and not (await self._channel.call({"op": "changed"}))[0]["changed"]:
+        changed = await self._changed()
+        if not self._origin.commit:
+            raise SandboxError(f"sandbox {self._channel.name} has no base commit to take a patch against")
+        if not changed and self._pristine:
             return b""  # nothing was copied up, so nothing differs: spares the git processes
-        scratch = "/tmp" if self._isolation == "none" else "/run/scratch"
-        return await self._channel.patch(diff_command(self._git, self._origin.commit, START_SECONDS, scratch))
+        scratch = "/tmp" if self._maker.isolation == "none" else "/run/scratch"
+        return await self._channel.patch(diff_command(self._room.git, self._origin.commit, START_SECONDS, scratch))
+
+    async def snapshot(self) -> LocalSnapshot:
+        """See `Sandbox.snapshot`. What /tmp holds belongs to it, but without isolation, where it is the host's.
+
+        Of a file with several names a fork that changes one leaves the others as they are (overlay). A file
+        that a process is writing meanwhile may be half in it. Raises `SandboxError` if the copy fails.
+        """
+        await self._changed()  # a sandbox that is lost has no files any more
+        seed = await self._maker.freeze(self._room, self._limits)
+        return LocalSnapshot(self._maker, seed, self._origin, self._limits, self._channel.name)
+
+    async def _changed(self) -> bool:
+        """Whether anything was copied up; without an overlay, yes. Raises `SandboxLost`."""
+        return bool((await self._channel.call({"op": "changed"}))[0]["changed"])
 
     async def close(self) -> None:
         self._channel.abandon("it was closed")
 
 
+class LocalSnapshot:
+    """The files of a local sandbox at one moment. Made by `LocalSandbox.snapshot`."""
+
+    def __init__(self, maker: Maker, seed: Seed, origin: Origin, limits: Limits, name: str) -> None:
+        self._maker, self._seed, self._origin, self._limits, self._name = maker, seed, origin, limits, name
+        self._closed = False
+
+    async def fork(self, *, label: str = "") -> LocalSandbox:
+        """See `Snapshot.fork`. Raises `SandboxLost` when the snapshot is closed or gone with its nursery."""
+        if self._closed:
+            raise SandboxLost(f"the snapshot of sandbox {self._name} is lost: it was closed; take another one")
+        self._seed.hold()  # it may be closed while we wait
+        try:
+            room = await self._maker.open(self._origin, self._limits, label, self._seed)
+        finally:
+            self._seed.release()
+        return LocalSandbox(self._maker, room, self._origin, self._limits, pristine=False)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._seed.release()
+
+
 class LocalBackend:
-    """Opens local sandboxes. `isolation` is "overlay", "copy" (namespaces without overlayfs) or "none"."""
+    """Opens local sandboxes. `isolation` is "overlay", "copy" (namespaces without overlayfs) or "none".
+
+    `warning` is what whoever starts a run must be told: that nothing isolates, or that
+    sandboxes with the host's network were asked for.
+    """
 
     name = "local"
 
     def __init__(self, isolation: str | None = None) -> None:
-        self._wanted = isolation
-        self._starting = asyncio.Lock()
-        self._nursery: subprocess.Popen[bytes] | None = None
-        self._copies: list[subprocess.Popen[bytes]] = []  # guests without isolation
-        self._control: socket.socket | None = None
-        self._open: set[Channel] = set()
-        self.isolation = ""
-        self.warning = ""
         if isolation not in (None, "overlay", "copy", "none"):
             raise SandboxUnavailable(f"there is no isolation {isolation!r}; choose overlay, copy or none")
+        self._wanted = isolation
+        self._starting = asyncio.Lock()
+        self._maker: Maker | None = None
+        self._bases: dict[tuple[str, str], asyncio.Task[None]] = {}  # each looked at once
+        self._online = False
+        self._why_none = ""
+        self.isolation = ""  # until it has been found out
+
+    @property
+    def warning(self) -> str:
+        if self.isolation == "none":
+            return (
+                f"NO ISOLATION: no namespaces here ({self._why_none}). Attempts run as ordinary processes of "
+                "yours on a plain copy of the repository, with your files, processes and network in reach. "
+                "Use --sandbox docker for anything that matters."
+            )
+        if self._online:
+            return (
+                "OPEN NETWORK: attempts reach what this machine reaches, its own services too, and may look up "
+                "solutions. Leave the network at none for anything that is counted."
+            )
+        return ""
 
     async def start(self) -> None:
         """Find out what this machine can do. `open` calls it too; earlier, it overlaps other work."""
         async with self._starting:
-            if self._control is not None or self.isolation == "none":
+            if isinstance(self._maker, Nest) and self._maker.lost:
+                await self._maker.close()
+                self._maker = None
+            if self._maker is not None:
                 return
             problems = []
             for kind in [self._wanted] if self._wanted else ["overlay", "copy"]:
                 problem = await self._hatch(kind) if kind != "none" else "they are not wanted"
                 if not problem:
-                    self.isolation = kind
                     return
                 problems.append(f"{kind}: {problem}")
             if self._wanted not in (None, "none"):
                 raise SandboxUnavailable(
                     f"local sandboxes with isolation {self._wanted!r} cannot be made here: {problems[0]}"
                 )
+            self._why_none = "; ".join(problems)
+            self._maker = Copies()
             self.isolation = "none"
-            self.warning = (
-                f"NO ISOLATION: no namespaces here ({'; '.join(problems)}). Attempts run as ordinary processes of "
-                "yours on a plain copy of the repository, with your files, processes and network in reach. "
-                "Use --sandbox docker for anything that matters."
-            )
 
     async def _hatch(self, kind: str) -> str:
-        """Start the nursery and open a trial sandbox; what went wrong, or nothing."""
+        """Try one kind of namespaces; what went wrong, or nothing."""
         if not sys.platform.startswith("linux"):
             return f"{sys.platform} has no Linux namespaces"
-        if self._nursery is not None:  # one before this one was lost
-            await asyncio.to_thread(self._nursery.wait)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            boot = BOOT.format(module="nursery", here=HERE)
-            python = os.path.realpath(sys.executable)
-            private = os.path.dirname(HERE)  # what is installed beside this package
-            arguments = [theirs.fileno(), python, os.path.realpath(sys.base_prefix), kind, GUEST_ID, private]
-            self._nursery = subprocess.Popen(
-                [python, "-E", "-s", "-S", "-c", boot, *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the runner, which then closes sandboxes in order
-                env={**ENVIRONMENT, "PATH": os.defpath},
-            )
-        ours.setblocking(False)
-        self._control = ours
-        loop = asyncio.get_running_loop()
+        nest = Nest(kind)
         try:
-            word = await asyncio.wait_for(loop.sock_recv(ours, 65536), START_SECONDS)
-            problem = json.loads(word).get("error") if word else "the nursery died"
-            if not problem:
-                trial = await self._connect(None, Origin(""), Limits(), "trial")
-                trial.abandon("the trial is over")
-                return ""
-        except (TimeoutError, SandboxLost) as error:
-            problem = str(error)
-        await self.close()
-        return str(problem)
+            problem = await nest.start()
+        except BaseException:
+            await nest.close()
+            raise
+        if not problem:
+            self._maker, self.isolation = nest, kind
+        return problem
 
     def check(self, origin: Origin) -> None:
         if origin.repository is None:
@@ -155,88 +177,39 @@ class LocalBackend:
                 f"a local sandbox needs a repository on this machine, and these tasks name {origin.image or 'none'}; "
                 "use --sandbox docker"
             )
+        if not origin.repository.is_dir():
+            raise SandboxUnavailable(f"there is no repository {origin.repository}; check the path in the task")
 
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> LocalSandbox:
         self.check(origin)
-        await self.start()
-        repository = os.path.realpath(str(origin.repository))
-        if self.isolation == "none":
-            channel, git = await self._copy(repository, origin, limits, label), f"{repository}/.git"
-        else:
-            channel, git = await self._connect(repository, origin, limits, label), "/run/base.git"
-        return LocalSandbox(channel, origin, git, self.isolation)
-
-    async def _connect(self, repository: str | None, origin: Origin, limits: Limits, label: str) -> Channel:
-        request = {"repository": repository, "limits": asdict(limits), "env": {**ENVIRONMENT, **origin.env}}
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                await self._send(json.dumps(request).encode(), theirs.fileno())
-            except BaseException as error:
-                ours.close()
-                if isinstance(error, OSError):
-                    raise SandboxLost(f"sandbox {label} could not be started: the nursery is gone ({error})") from None
-                raise
-        return await self._attach(ours, label, limits)
-
-    async def _send(self, request: bytes, fd: int) -> None:
-        """Ask the nursery for a guest at the other end of `fd`. Raises `OSError`; the next `start` makes a new one."""
-        while self._control is not None:
-            try:
-                socket.send_fds(self._control, [request], [fd])
-                return
-            except BlockingIOError:  # very many at once: it has yet to read the last ones
-                await asyncio.sleep(0.005)
-            except OSError:
-                self._control.close()
-                self._control = None
-                raise
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-    async def _copy(self, repository: str, origin: Origin, limits: Limits, label: str) -> Channel:
-        ours, theirs = socket.socketpair()
-        path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
-        settings: dict[str, Any] = {
-            "repository": repository,
-            "env": {**ENVIRONMENT, "PATH": path, **origin.env},
-            "memory_mb": limits.memory_mb,
-        }
-        with theirs:
-            boot = BOOT.format(module="plain", here=HERE)
-            self._copies = [copy for copy in self._copies if copy.poll() is None]
-            self._copies.append(
-                subprocess.Popen(
-                    [sys.executable, "-E", "-s", "-S", "-c", boot, str(theirs.fileno()), json.dumps(settings)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
+        if limits.network not in NETWORKS:
+            raise SandboxUnavailable(
+                f"a local sandbox cannot join the network {limits.network!r}; choose none, host for all that this "
+                "machine reaches, or --sandbox docker for a network of that name"
             )
-        return await self._attach(ours, label, limits)
+        await self.start()
+        await self._look_at(origin)
+        self._online = self._online or limits.network != "none"
+        assert self._maker is not None
+        room = await self._maker.open(origin, limits, label)
+        return LocalSandbox(self._maker, room, origin, limits, pristine=self.isolation == "overlay")
 
-    async def _attach(self, ours: socket.socket, label: str, limits: Limits) -> Channel:
-        ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        _, channel = await loop.create_connection(lambda: Channel(label, limits), sock=ours)
-        self._open.add(channel)
-        channel.closed.add_done_callback(lambda _: self._open.discard(channel))
-        try:
-            await channel.ready(START_SECONDS)
-        except asyncio.CancelledError:
-            channel.abandon("nobody waited for it")
-            raise
-        return channel
+    async def _look_at(self, origin: Origin) -> None:
+        """That the repository holds nothing later than its base. Raises `SandboxUnavailable`."""
+        if not origin.commit:
+            return
+        assert origin.repository is not None
+        key = os.path.realpath(origin.repository), origin.commit
+        if key not in self._bases:
+            look = asyncio.to_thread(assert_clean, origin.repository, origin.commit)
+            self._bases[key] = asyncio.get_running_loop().create_task(look)
+        await asyncio.shield(self._bases[key])
 
     def describe(self) -> dict[str, str]:
-        return {"sandbox": self.name, "isolation": self.isolation, "kernel": os.uname().release}
+        network = "host" if self._online or self.isolation == "none" else "none"
+        return {"sandbox": self.name, "isolation": self.isolation, "network": network, "kernel": os.uname().release}
 
     async def close(self) -> None:
-        for channel in list(self._open):
-            channel.abandon("the run ended")
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        for process in (self._nursery, *self._copies):
-            if process is not None:
-                await asyncio.to_thread(process.wait)
-        self._nursery, self._copies = None, []
+        if self._maker is not None:
+            await self._maker.close()
+            self._maker = None

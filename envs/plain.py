@@ -8,30 +8,30 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import sys
-import tempfile
 
 from envs.guest import Guest, describe
 
 __all__ = ["main"]
 
+FLOOR_BYTES = 1 << 30  # of the machine's disk, which commands here are not otherwise kept from filling
+
 
 def main() -> None:
     """`python -c '...main()' FD SETTINGS`"""
     fd, settings = int(sys.argv[1]), json.loads(sys.argv[2])
-    memory = settings["memory_mb"] << 20
+    room = settings["room"]
+    workdir = f"{room}/testbed"
+    os.mkdir(room, 0o700)
+    os.mkdir(workdir)
+    upper = os.open(room, os.O_RDONLY)  # never empty: nobody knows whether anything differs
+    guest = Guest(fd, fd, workdir, settings["env"], upper, settings["lifetime"], FLOOR_BYTES)
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    except (OSError, ValueError):
-        pass  # macOS has the constant and refuses it
-    room = tempfile.mkdtemp(prefix="sandbox-")
-    guest = Guest(fd, fd, f"{room}/testbed", settings["env"])
-    try:
-        try:
-            shutil.copytree(settings["repository"], guest.workdir, symlinks=True)
-        except OSError as error:
-            guest.send({"id": 0, "error": f"copying {settings['repository']}: {describe(error)}"})
+        if problem := fill(workdir, settings["repository"], settings["seed"]):
+            guest.send({"id": 0, "error": problem})
         else:
+            limit_memory(settings["memory_mb"])
             guest.serve()
     except OSError:
         pass  # the host is gone
@@ -42,3 +42,25 @@ def main() -> None:
                 if not os.path.islink(f"{folder}/{name}"):
                     os.chmod(f"{folder}/{name}", 0o700)
         shutil.rmtree(room, ignore_errors=True)
+
+
+def fill(workdir: str, repository: str, seed: str) -> str:
+    """Copy the repository, or another sandbox's files just as they are; what went wrong, or nothing."""
+    if seed:
+        done = subprocess.run(
+            ["cp", "-a", f"{seed}/.", workdir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+        )
+        return done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
+    try:
+        shutil.copytree(repository, workdir, symlinks=True, dirs_exist_ok=True)
+    except OSError as error:
+        return f"copying {repository}: {describe(error)}"
+    return ""
+
+
+def limit_memory(megabytes: int) -> None:
+    memory = megabytes << 20
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    except (OSError, ValueError):
+        pass  # macOS has the constant and refuses it

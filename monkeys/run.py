@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
@@ -38,10 +38,16 @@ from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
 from tasks.verify import Verifier
 
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from envs.images import Images
+
 __all__ = ["Settings", "sample_run"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
-MEMORY_MB = {"local": 512, "docker": 2048}  # of a process, and of a container
+MEMORY_MB = {"local": 512}  # of a process
+CONTAINER_MB = 2048  # of a whole sandbox, in Docker and whatever else there is
 WARM_AT_MOST = 4
 # What a sandbox lives on top of an attempt or a verification: its wait in the pool, and patches applied and taken.
 MARGIN_SECONDS = WARM_SECONDS + 900.0
@@ -74,6 +80,9 @@ class Settings:
     overcommit: bool = False
     warm: int | None = None  # None: as many as workers, at most WARM_AT_MOST, for Docker; none for local
     starts: int = 8
+    image_mirror: str = ""  # a registry and prefix to look in first
+    platform: str = ""  # of images; empty: the engine's own
+    image_quota_gb: float | None = None
     verify: bool = True
     verify_seconds: float = 1800.0
     verify_workers: int = 2
@@ -124,7 +133,7 @@ class _Job:
             api_key=os.environ.get(settings.api_key_env),
             sampling=settings.sampling,
         )
-        rooms = backend(sandbox)
+        rooms = backend(sandbox, **({"images": self.images} if sandbox == "docker" else {}))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
         try:
             return await self.sample(tasks, model, rooms, grader)
@@ -144,6 +153,18 @@ class _Job:
             rooms.check(task.origin)
         async with self.pooled(rooms) as pool:
             return await self.carry_out(tasks, model, pool, grader)
+
+    def images(self, client: DockerClient, progress: Callable[[str], None]) -> Images:
+        from envs.images import Images
+
+        settings = self.settings
+        return Images(
+            client,
+            mirror=settings.image_mirror,
+            platform=settings.platform,
+            quota_gb=settings.image_quota_gb,
+            progress=progress,
+        )
 
     @asynccontextmanager
     async def pooled(self, rooms: Backend) -> AsyncIterator[Pool]:
@@ -216,6 +237,7 @@ class _Job:
             "seed": settings.seed,
             "attempt_limits": asdict(settings.attempt),
             "sandbox": sandbox,
+            "platform": settings.platform,
             "sandbox_limits": asdict(sandbox_limits(settings, sandbox)),
             "verify_seconds": settings.verify_seconds,
             "prompts": prompt_texts(),
@@ -254,7 +276,7 @@ class _Job:
 def sandbox_limits(settings: Settings, sandbox: str) -> Limits:
     """What each sandbox of a run may use, as told, or else as suits the sandbox and the longest use of it."""
     longest = max(settings.attempt.seconds, settings.verify_seconds)
-    usual = {"memory_mb": MEMORY_MB[sandbox], "lifetime_seconds": longest + MARGIN_SECONDS}
+    usual = {"memory_mb": MEMORY_MB.get(sandbox, CONTAINER_MB), "lifetime_seconds": longest + MARGIN_SECONDS}
     return Limits(**{**usual, **settings.limits})
 
 

@@ -3,180 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import gc
-import hashlib
-import io
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import sysconfig
-import tarfile
-import time
-import uuid
-import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import docker
 import pytest
-from docker.errors import DockerException, ImageNotFound
 
-import envs.docker
-from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxLost, SandboxUnavailable
-from envs.docker import LABEL, DockerBackend
-
-T = TypeVar("T")
-
-PROJECT = Path(envs.docker.__file__).resolve().parents[1]
-IMAGE = "coding-monkeys-test"
-MINE = f"test-{uuid.uuid4().hex[:12]}"  # what the containers of this test run are for
-PROGRAMS = [
-    *("sh", "cat", "chmod", "cp", "env", "git", "grep", "head", "kill", "ls", "mkdir", "mktemp", "printf", "readlink"),
-    *("rm", "seq", "setsid", "sleep", "tr"),
-]
-FILES = {
-    "a.txt": b"one\ntwo\nthree\n",
-    "crlf.txt": b"one\r\n",
-    "data.bin": bytes(range(256)),
-    "p/run.sh": b"#!/bin/sh\n",
-}
-
-
-# the image
-
-
-def parts(programs: list[str], python: bool) -> dict[str, str]:
-    """What is in the image: path there to path here."""
-    files = {f"/bin/{name}": os.path.realpath(shutil.which(name) or "") for name in programs}
-    missing = [name for name, path in files.items() if not os.path.isfile(path)]
-    if missing:
-        pytest.skip(f"the test image is made of this machine's programs, and it lacks {', '.join(missing)}")
-    linked = set(files.values())
-    if python:
-        program, library = os.path.realpath(sys.executable), os.path.realpath(sysconfig.get_path("stdlib"))
-        files[program] = program
-        linked.add(program)
-        for folder, folders, names in os.walk(library):
-            folders[:] = [name for name in folders if name not in ("site-packages", "test", "__pycache__", "idlelib")]
-            for path in (f"{folder}/{name}" for name in names if name.endswith((".py", ".so"))):
-                files[path] = path
-                if "/lib-dynload/" in path:
-                    linked.add(path)
-    said = subprocess.run(["ldd", *sorted(linked)], capture_output=True, text=True).stdout
-    return files | {path: path for path in re.findall(r"(/\S+) \(0x", said)}
-
-
-def pack(files: dict[str, str], repository: Path | None) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in ("tmp", "proc", "etc", "empty"):
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            tar.addfile(member)
-
-        def by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-            member.uid = member.gid = 0
-            return member
-
-        for name, path in files.items():
-            tar.add(os.path.realpath(path), name.lstrip("/"), filter=by_root)
-        if repository:
-            tar.add(repository, "testbed", filter=by_root)
-            member = tarfile.TarInfo("usr/bin/python3")
-            member.type, member.linkname = tarfile.SYMTYPE, os.path.realpath(sys.executable)
-            tar.addfile(member)
-    return packed.getvalue()
-
-
-def made(client: docker.DockerClient, kind: str, programs: list[str], repository: Path | None) -> str:
-    """The name of the image of this kind, made unless an earlier run did."""
-    files = parts(programs, repository is not None)
-    recipe = repr((FILES, [(to, os.stat(of).st_size) for to, of in sorted(files.items())]))
-    name = f"{IMAGE}-{kind}:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-    try:
-        client.images.get(name)
-    except ImageNotFound:
-        repository_name, tag = name.split(":")
-        client.api.import_image_from_data(pack(files, repository), repository=repository_name, tag=tag)
-    return name
-
-
-@contextlib.contextmanager
-def careless() -> Iterator[None]:
-    """For connecting where there may be no engine: the SDK then leaves a socket to the garbage collector."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
-
-
-def connected() -> docker.DockerClient | str:
-    try:
-        return docker.from_env(timeout=60)
-    except DockerException as error:
-        return str(error)
+from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
+from envs.orphans import LABEL
+from envs.owner import Owner
+from tests.docker_image import (
+    MINE,
+    PROJECT,
+    FILES,
+    Room,
+    alive,
+    careless,
+    containers,
+    engine,
+    full_image,
+    made,
+    one_line,
+    soon,
+    unique,
+)
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[docker.DockerClient]:
-    with careless():
-        client = connected()
-    if isinstance(client, str):
-        pytest.skip(f"no Docker engine answers here: {client}")
-    yield client
-    for container in client.api.containers(all=True, filters={"label": f"{LABEL}.for={MINE}"}):
-        with contextlib.suppress(DockerException):
-            client.api.remove_container(container["Id"], force=True)
-    client.close()
+    yield from engine()
 
 
 @pytest.fixture(scope="module")
-def image(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
-    repository = tmp_path_factory.mktemp("image") / "testbed"
-    for name, data in FILES.items():
-        (repository / name).parent.mkdir(parents=True, exist_ok=True)
-        (repository / name).write_bytes(data)
-    (repository / "p/run.sh").chmod(0o755)
-    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "core.autocrlf=false")
-    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "base")):
-        subprocess.run(["git", *identity, *words], cwd=repository, check=True, capture_output=True)
-    return made(client, "full", PROGRAMS, repository)
-
-
-# helpers
-
-
-class Room:
-    """A back end and the event loop that it lives in."""
-
-    def __init__(self, image: str) -> None:
-        self.loop = asyncio.Runner()
-        self.backend = DockerBackend()
-        self.origin = Origin("", image=image)
-
-    def __call__(self, story: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run(story)
-
-    async def open(self, limits: Limits | None = None, **origin: Any) -> Sandbox:
-        there = Origin("", **{"image": self.origin.image, **origin})
-        return await self.backend.open(there, limits or Limits(), label=MINE)
-
-    def close(self) -> None:
-        self(self.backend.close())
-        self.loop.close()
+def origin(client: docker.DockerClient) -> Origin:
+    return full_image(client)
 
 
 @pytest.fixture(scope="module")
-def room(image: str) -> Iterator[Room]:
-    room = Room(image)
+def room(origin: Origin) -> Iterator[Room]:
+    room = Room(origin)
     yield room
     room.close()
 
@@ -196,31 +70,6 @@ def sh(room: Room, sandbox: Sandbox) -> Callable[..., Completed]:
 
 
 Shell = Callable[..., Completed]
-
-
-def containers(client: docker.DockerClient, label: str) -> list[str]:
-    return [container["Id"] for container in client.api.containers(all=True, filters={"label": label})]
-
-
-def soon(true: Callable[[], bool], seconds: float = 3.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def unique() -> str:
-    return f"1000.{random.SystemRandom().randrange(10**12):012d}"
-
-
-def alive(word: str) -> bool:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if word.encode() in path.read_bytes().split(b"\0"):
-                return True
-    return False
 
 
 # commands, files, patches
@@ -331,9 +180,9 @@ for address in [("127.0.0.1", {server.getsockname()[1]}), ("192.0.2.1", 80), ("1
     for place in (tmp_path / "secret", Path("/var/run/docker.sock"), PROJECT / "pyproject.toml"):
         assert sh(("cat", str(place))).returncode != 0
     found = client.api.inspect_container(sh("echo $HOSTNAME").output.decode().strip())
-    assert found["Mounts"] == []
+    assert [(mount["Destination"], mount["RW"]) for mount in found["Mounts"]] == [("/run/base.git", False)]
     assert found["HostConfig"]["LogConfig"]["Type"] == "none"
-    assert found["Config"]["Labels"][f"{LABEL}.owner"] == f"{socket.gethostname()}:{os.getpid()}"
+    assert found["Config"]["Labels"][f"{LABEL}.owner"] == str(Owner.me())
     assert not found["HostConfig"]["Privileged"]
 
 
@@ -376,7 +225,7 @@ except OSError:
 
 def test_after_closing_the_container_is_gone(client: docker.DockerClient, room: Room) -> None:
     async def story() -> None:
-        before = set(containers(client, f"{LABEL}.run={room.backend._run}"))
+        before = set(containers(client, room.label))
         sandbox, word = await room.open(), unique()
         under_way = asyncio.create_task(sandbox.run(Command(f"trap '' TERM; sleep {word}; sleep {word}")))
         assert await asyncio.to_thread(soon, functools.partial(alive, word))
@@ -388,9 +237,7 @@ def test_after_closing_the_container_is_gone(client: docker.DockerClient, room: 
         for call in (sandbox.run(Command("true")), sandbox.read("a.txt"), sandbox.diff()):
             with pytest.raises(SandboxLost, match="closed"):
                 await call
-        assert await asyncio.to_thread(
-            soon, lambda: set(containers(client, f"{LABEL}.run={room.backend._run}")) <= before
-        )
+        assert await asyncio.to_thread(soon, lambda: set(containers(client, room.label)) <= before)
         assert not alive(word)
         assert time.monotonic() - began < 3
 
@@ -401,9 +248,9 @@ def test_when_the_container_is_killed_calls_under_way_and_later_ones_are_lost(
     client: docker.DockerClient, room: Room
 ) -> None:
     async def story() -> None:
-        before = set(containers(client, f"{LABEL}.run={room.backend._run}"))
+        before = set(containers(client, room.label))
         sandbox = await room.open()
-        (mine,) = set(containers(client, f"{LABEL}.run={room.backend._run}")) - before
+        (mine,) = set(containers(client, room.label)) - before
         under_way = asyncio.create_task(sandbox.run(Command("sleep 100")))
         await asyncio.sleep(0.1)
         began = time.monotonic()
@@ -433,14 +280,16 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_when_the_runner_is_killed_its_containers_are_gone_soon(client: docker.DockerClient, image: str) -> None:
+def test_when_the_runner_is_killed_its_containers_are_gone_soon(client: docker.DockerClient, origin: Origin) -> None:
     word, other = unique(), f"{MINE}-other"
     label = f"{LABEL}.for={MINE}"
     left = set(containers(client, label))
-    spared = client.api.create_container(image, ["/bin/sleep", "1000"], labels={f"{LABEL}.for": MINE, other: "1"})["Id"]
+    spared = client.api.create_container(
+        origin.image, ["/bin/sleep", "1000"], labels={f"{LABEL}.for": MINE, other: "1"}
+    )["Id"]
     try:
         with subprocess.Popen(
-            [sys.executable, "-c", RUNNER, image, MINE, word], cwd=PROJECT, stdout=subprocess.PIPE
+            [sys.executable, "-c", RUNNER, str(origin.image), MINE, word], cwd=PROJECT, stdout=subprocess.PIPE
         ) as runner:
             assert runner.stdout is not None
             assert runner.stdout.readline() == b"ready\n"
@@ -453,25 +302,18 @@ def test_when_the_runner_is_killed_its_containers_are_gone_soon(client: docker.D
 
 
 def test_closing_the_back_end_removes_its_own_containers_and_no_others(
-    client: docker.DockerClient, image: str, room: Room, sandbox: Sandbox
+    client: docker.DockerClient, origin: Origin, room: Room, sandbox: Sandbox
 ) -> None:
-    one = Room(image)
+    one = Room(origin)
     one(one.open())
     one(one.open())
-    assert len(containers(client, f"{LABEL}.run={one.backend._run}")) == 2
+    assert len(containers(client, one.label)) == 2
     one.close()
-    assert soon(lambda: not containers(client, f"{LABEL}.run={one.backend._run}"))
+    assert soon(lambda: not containers(client, one.label))
     assert room(sandbox.run(Command("echo mine"))).output == b"mine\n"
 
 
 # what can go wrong at the start
-
-
-def one_line(error: BaseException) -> str:
-    text = str(error)
-    assert "\n" not in text
-    assert len(text) < 600
-    return text
 
 
 def test_an_unknown_image_is_refused_in_one_line(room: Room) -> None:
@@ -486,24 +328,59 @@ def test_a_task_without_an_image_is_refused(room: Room) -> None:
 
 
 def test_an_image_without_a_repository_is_refused_in_one_line(client: docker.DockerClient, room: Room) -> None:
-    before = set(containers(client, f"{LABEL}.run={room.backend._run}"))
+    before = set(containers(client, room.label))
     for workdir in ("/empty", "/nowhere"):
         with pytest.raises(SandboxUnavailable) as caught:
             room(room.open(workdir=workdir))
-        assert f"has no git repository at {workdir}" in one_line(caught.value)
-    assert soon(lambda: set(containers(client, f"{LABEL}.run={room.backend._run}")) <= before)
+        assert f"the repository at {workdir} in image" in one_line(caught.value)
+    assert soon(lambda: set(containers(client, room.label)) <= before)
 
 
-def test_an_image_without_python_is_refused_in_one_line(client: docker.DockerClient, room: Room) -> None:
-    bare = made(client, "bare", ["sh", "sleep"], None)
-    with pytest.raises(SandboxUnavailable) as caught:
-        room(room.open(image=bare))
-    assert "holds no Python 3" in one_line(caught.value)
+def test_an_image_without_python_is_served_without_one(client: docker.DockerClient, room: Room) -> None:
+    bare = made(client, "bare", ["sh", "sleep", "cat"], False)
+
+    async def story() -> None:
+        sandbox = await room.open(commit="", image=bare.image, workdir="/empty")
+        await sandbox.write("file", b"one\n")
+        assert (await sandbox.run(Command("pwd; cat file"))).output == b"/empty\none\n"
+        snapshot = await sandbox.snapshot()
+        fork = await snapshot.fork(label=MINE)
+        assert await fork.read("file") == b"one\n"
+        with pytest.raises(SandboxError, match="no base|without a base|holds no git"):
+            await fork.diff()
+        await sandbox.close()
+        await fork.close()
+        await snapshot.close()
+
+    room(story())
+    assert "holds no Python 3" in room.backend.warning
+
+
+def test_the_patch_survives_whatever_happens_to_the_repository_s_own_git_folder(room: Room) -> None:
+    async def story() -> bytes:
+        sandbox = await room.open()
+        await sandbox.run(Command("echo changed > a.txt; rm -rf .git"))
+        patch = await sandbox.diff()
+        await sandbox.close()
+        return patch
+
+    assert b"+changed\n" in room(story())
+
+
+def test_without_a_base_commit_there_is_a_room_and_no_patch(room: Room) -> None:
+    async def story() -> None:
+        sandbox = await room.open(commit="", workdir="/empty")
+        assert (await sandbox.run(Command("pwd; ls /run/base.git"))).output.startswith(b"/empty\nls: ")
+        with pytest.raises(SandboxError, match="without a base commit"):
+            await sandbox.diff()
+        await sandbox.close()
+
+    room(story())
 
 
 def test_without_an_engine_it_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
-    room = Room("any")
+    room = Room(Origin("", image="any"))
 
     def said() -> str:
         with pytest.raises(SandboxUnavailable) as caught:
