@@ -222,16 +222,19 @@ UPLOAD_PACK = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
 # Images
 
 
-def prepare_image(client: DockerClient, image: str, origin: Origin, labels: Mapping[str, str]) -> PreparedImage:
+def prepare_image(
+    client: DockerClient, image: str, origin: Origin, labels: Mapping[str, str], identity: str = ""
+) -> PreparedImage:
     """See to an image once per machine; later calls only look. Blocking: up to a minute for a large history.
 
-    `labels` mark the container at work, so that one that a killed runner leaves is swept.
+    `identity` is its id where that is known, for a mirror may have brought it under another
+    name. `labels` mark the container at work, so that one that a killed runner leaves is swept.
     Raises `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at
     another commit, or cannot be scrubbed.
     """
     if not origin.commit:
-        return PreparedImage(image, "", "")
-    source = client.images.get(image)
+        return PreparedImage(identity or image, "", "")
+    source = client.images.get(identity or image)
     text = f"{VERSION}/{source.id}/{origin.workdir}/{origin.commit}"
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     with _locked(key):

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envs.base import BASE_GIT, PreparedImage, prepare_image
+from envs.budget import Machine, this_machine
 from envs.diff import diff_command
 from envs.docker_containers import Containers, Plan, Started
 from envs.docker_engine import Engine, EngineRefused
@@ -28,7 +29,6 @@ from envs.orphans import marks, orphans, remove
 from envs.sandbox import Command, Completed, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
-    import docker
 
     from envs.bare import BareSandbox
     from envs.images import Images
@@ -85,15 +85,15 @@ class DockerSnapshot:
 class DockerBackend:
     """Opens containers on one engine.
 
-    `images` makes what brings their images; `swept` is how many orphans of earlier runs
-    were removed so far; `warning` is what people should know, if anything.
+    `images` makes what brings their images, given the engine's client and `progress`.
+    `machine` is whose memory they share, known once started; `progress` hears in one line
+    what is being pulled, and nothing once that is over; `swept` is how many orphans of
+    earlier runs were removed so far; `warning` is what people should know, if anything.
     """
 
     name = "docker"
 
-    def __init__(
-        self, images: Callable[[docker.DockerClient], Images] | None = None, engine: Engine | None = None
-    ) -> None:
+    def __init__(self, images: Callable[..., Images] | None = None, engine: Engine | None = None) -> None:
         self._engine = engine or Engine()
         self._containers = Containers(self._engine)
         self._make_images = images
@@ -101,6 +101,8 @@ class DockerBackend:
         self._bases: dict[tuple[str, str, str], PreparedImage] = {}
         self._locks: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._connecting = asyncio.Lock()
+        self.progress: Callable[[str], None] = lambda line: None
+        self.machine = this_machine()
         self.warning = ""
         self.swept = 0
 
@@ -119,9 +121,14 @@ class DockerBackend:
                 from envs.images import Images
 
                 client = await self._engine.connect()
-                self._images = await self._engine.call(self._make_images or Images, client)
+                info = await self._engine.call(client.info)
+                self.machine = Machine(info["ID"], info["MemTotal"] >> 20)
+                self._images = await self._engine.call(self._make_images or Images, client, progress=self._tell)
                 self._engine.later(self._sweep)
             return self._images
+
+    def _tell(self, line: str) -> None:
+        self.progress(line)  # whoever listens now
 
     def _sweep(self) -> None:
         client = self._engine.client
@@ -145,16 +152,28 @@ class DockerBackend:
 
         return await self._engine.patiently(work)
 
+    async def prepare(self, origin: Origin) -> None:
+        """Pull the image and see to its base, once; `open` does it too, but then it is part of a start."""
+        images = await self._found()
+        await self._engine.patiently(lambda: self._base(images, origin))
+
+    async def identity(self, origin: Origin) -> str:
+        """What a sandbox holds, by content: the image's id. Raises `SandboxError`."""
+        assert origin.image is not None
+        images = await self._found()
+        return await self._engine.patiently(lambda: self._engine.call(images.have, origin.image))
+
     async def _base(self, images: Images, origin: Origin) -> PreparedImage:
         """The image that attempts start from: pulled, and seen to once."""
         assert origin.image is not None
-        await self._engine.call(images.have, origin.image)
+        identity = await self._engine.call(images.have, origin.image)
         key = (origin.image, origin.commit, origin.workdir)
         async with self._locks[key]:
+            self.progress("")
             if key not in self._bases:
                 labels = marks(self._containers.run, "base", PREPARE_SECONDS)
                 self._bases[key] = await self._engine.call(
-                    prepare_image, self._engine.client, origin.image, origin, labels
+                    prepare_image, self._engine.client, origin.image, origin, labels, identity
                 )
         return self._bases[key]
 

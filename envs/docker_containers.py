@@ -29,8 +29,6 @@ __all__ = ["Containers", "Plan", "Started"]
 START_SECONDS = 120.0
 END_SECONDS = 30.0
 FLOOR_BYTES = 1 << 30  # of the engine's disk, which commands are not otherwise kept from filling
-# The engine is slow when many containers start at once; running ones are not limited here.
-STARTS_AT_ONCE = 4
 # Whatever Python 3 the image holds runs the guest, which is handed over as an argument. Without one the life line
 # still holds.
 NO_PYTHON = "no Python 3 found in this image"
@@ -70,7 +68,8 @@ class Containers:
         self._engine = engine
         self._guest = guest_source()
         self._numbers = itertools.count(1)
-        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._ours = {"label": f"{LABEL}.run={self.run}"}
+        self._open: set[Channel] = set()
         self._discarded: set[str] = set()
 
     async def start(self, plan: Plan, label: str) -> Started:
@@ -80,10 +79,9 @@ class Containers:
         stream = Demultiplexer(NO_PYTHON.encode(), bare.set)
         channel = Channel(label, plan.limits, stream.unwrap)
         try:
-            async with self._starting:
-                await self._engine.call(self._create, name, plan, label)
-                await self._engine.attach(name, channel)
-                await self._engine.call(self._engine.api.start, name)
+            await self._engine.call(self._create, name, plan, label)
+            await self._engine.attach(name, channel)
+            await self._engine.call(self._engine.api.start, name)
             await _first_word(channel, bare)
         except BaseException as error:
             channel.abandon("it could not be started")
@@ -92,6 +90,8 @@ class Containers:
                 said = " ".join(stream.said.decode(errors="replace").split())
                 raise SandboxLost(f"{error} (it said: {said})") from None
             raise
+        self._open.add(channel)
+        channel.closed.add_done_callback(lambda _: self._open.discard(channel))
         return Started(name, plan, channel, bare.is_set())
 
     def _create(self, name: str, plan: Plan, label: str) -> None:
@@ -168,20 +168,18 @@ class Containers:
 
     async def remove_all(self) -> None:
         """Remove all containers and snapshots that are left. Never raises: what stays is swept by a later run."""
+        for channel in list(self._open):
+            channel.abandon("the run ended")  # they go by themselves, all at once
+        deadline = time.monotonic() + END_SECONDS
         try:
-            await self._engine.call(self._remove_all)
+            while left := await self._engine.call(self._engine.api.containers, all=True, filters=self._ours):
+                await asyncio.gather(*[self._engine.call(self._remove, each["Id"]) for each in left])
+                if time.monotonic() > deadline:
+                    break
+            images = await self._engine.call(self._engine.api.images, filters=self._ours)
+            await self._engine.call(self._discard, [tag for image in images for tag in image["RepoTags"] or ()])
         except SandboxLost:
             pass  # the engine is gone
-
-    def _remove_all(self) -> None:
-        ours = {"label": f"{LABEL}.run={self.run}"}
-        deadline = time.monotonic() + END_SECONDS
-        while left := self._engine.api.containers(all=True, filters=ours):  # some are going by themselves
-            for container in left:
-                self._remove(container["Id"])
-            if time.monotonic() > deadline:
-                break
-        self._discard(tag for image in self._engine.api.images(filters=ours) for tag in image["RepoTags"] or ())
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -204,6 +205,10 @@ class LocalBackend:
             look = asyncio.to_thread(assert_clean, origin.repository, origin.commit)
             self._bases[key] = asyncio.get_running_loop().create_task(look)
         await asyncio.shield(self._bases[key])
+
+    async def identity(self, origin: Origin) -> str:
+        """What a sandbox holds, by content: the base, and the Python that it shares with the runner."""
+        return f"{origin.commit or origin.repository} python {platform.python_version()}"
 
     def describe(self) -> dict[str, str]:
         network = "host" if self._online or self.isolation == "none" else "none"

@@ -17,9 +17,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
@@ -37,11 +38,6 @@ from tasks import TaskError, TaskSet, load_tasks
 from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
 from tasks.verify import Verifier
-
-if TYPE_CHECKING:
-    from docker import DockerClient
-
-    from envs.images import Images
 
 __all__ = ["Settings", "sample_run"]
 
@@ -133,7 +129,7 @@ class _Job:
             api_key=os.environ.get(settings.api_key_env),
             sampling=settings.sampling,
         )
-        rooms = backend(sandbox, **({"images": self.images} if sandbox == "docker" else {}))
+        rooms = backend(sandbox, **self.options(sandbox))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
         try:
             return await self.sample(tasks, model, rooms, grader)
@@ -141,6 +137,16 @@ class _Job:
             await rooms.close()
             await grader.close()
             await model.close()
+
+    def options(self, sandbox: str) -> dict[str, Any]:
+        """What a back end is told beyond its name."""
+        if sandbox != "docker":
+            return {}
+        from envs.images import Images
+
+        told = self.settings
+        brought = partial(Images, mirror=told.image_mirror, platform=told.platform, quota_gb=told.image_quota_gb)
+        return {"images": brought}
 
     async def sample(self, tasks: TaskSet, model: Model, rooms: Backend, grader: Grader) -> int:
         # Each of these takes a moment and needs none of the others.
@@ -153,18 +159,6 @@ class _Job:
             rooms.check(task.origin)
         async with self.pooled(rooms) as pool:
             return await self.carry_out(tasks, model, pool, grader)
-
-    def images(self, client: DockerClient, progress: Callable[[str], None]) -> Images:
-        from envs.images import Images
-
-        settings = self.settings
-        return Images(
-            client,
-            mirror=settings.image_mirror,
-            platform=settings.platform,
-            quota_gb=settings.image_quota_gb,
-            progress=progress,
-        )
 
     @asynccontextmanager
     async def pooled(self, rooms: Backend) -> AsyncIterator[Pool]:

@@ -56,7 +56,7 @@ def test_an_engine_that_is_stopped_and_started_costs_the_sandboxes_that_were_ope
         try:
             sandbox = await waiting
             done = await sandbox.run(Command("echo back"))
-            assert b"" == await sandbox.diff()
+            assert await sandbox.diff() == b""
             assert len(containers(again, room.label)) == 1
             await sandbox.close()
             assert await asyncio.to_thread(soon, lambda: not containers(again, room.label))
