@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import posixpath
 import secrets
 import shlex
-import socket
 import tarfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from envs.channel import GRACE_SECONDS, Channel
@@ -222,24 +220,11 @@ class BareSandbox:
     async def _exec(self, words: list[str], environment: list[str], stream: Stream, stdin: bytes) -> str:
         """Start an exec that reads its word and `stdin`, and gives its output to the stream; its id."""
 
-        def start() -> tuple[str, socket.socket]:
-            made: str = self._engine.api.exec_create(self._container, words, stdin=True, environment=environment)["Id"]
-            attached = self._engine.api.exec_start(made, socket=True)
-            try:  # the SDK's response would close the socket with itself; a duplicate is ours alone
-                return made, socket.socket(fileno=os.dup(attached.fileno()))
-            finally:
-                attached._response.close()
-
-        starting = asyncio.ensure_future(self._ask(start))
-        try:
-            number, raw = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            starting.add_done_callback(lambda done: None if done.exception() else done.result()[1].close())
-            raise
-        raw.setblocking(False)
-        transport, _ = await asyncio.get_running_loop().create_connection(lambda: stream, sock=raw)
-        transport.write(stream.word + b"\n" + stdin)
-        transport.write_eof()
+        create = self._engine.api.exec_create
+        made = await self._ask(create, self._container, words, stdin=True, environment=environment)
+        number: str = made["Id"]
+        await self._heard(self._engine.attach_exec(number, stream))
+        stream.say(stream.word + b"\n" + stdin)
         return number
 
     async def _watch(self, stream: Stream, number: str, timeout: float) -> bool:
@@ -287,12 +272,16 @@ class BareSandbox:
         self._channel.abandon("its processes could not be ended")
         raise self._channel.loss()
 
-    async def _ask(self, call: Callable[..., T], *arguments: Any) -> T:
+    async def _ask(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A call of the engine, in a thread. Raises `Refused`, or `SandboxLost` when container or engine is gone."""
+        return await self._heard(self._engine.call(call, *arguments, **named))
+
+    async def _heard(self, words: Coroutine[Any, Any, T]) -> T:
         if self._channel.closed.done():
+            words.close()
             raise self._channel.loss()
         try:
-            return await self._engine.call(call, *arguments)
+            return await words
         except EngineRefused as error:
             if not any(words in str(error) for words in GONE):
                 raise Refused(f"the engine refused: {error}") from None
@@ -404,6 +393,12 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+
+    def say(self, words: bytes) -> None:
+        """All that the command reads, and the end of it."""
+        assert isinstance(self._transport, asyncio.WriteTransport)
+        self._transport.write(words)
+        self._transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

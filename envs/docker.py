@@ -29,7 +29,6 @@ from envs.orphans import marks, orphans, remove
 from envs.sandbox import Command, Completed, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
-
     from envs.bare import BareSandbox
     from envs.images import Images
 

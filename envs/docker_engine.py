@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envs.docker_stream import Refusal, attach, ping
+from envs.docker_stream import Refusal, attach, attach_exec, ping
 from envs.sandbox import SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -96,6 +96,10 @@ class Engine:
     async def attach(self, container: str, protocol: asyncio.Protocol) -> None:
         """Give the stream of a container to `protocol`. Raises `EngineAway` or `EngineRefused`."""
         await self._speak(attach(container, self.api.api_version, protocol), TIMEOUT_SECONDS)
+
+    async def attach_exec(self, number: str, protocol: asyncio.Protocol) -> None:
+        """Start an exec and give its stream to `protocol`. Raises `EngineAway`."""
+        await self._speak(attach_exec(number, self.api.api_version, protocol), TIMEOUT_SECONDS)
 
     async def _ping(self) -> None:
         await self._speak(ping(), PING_SECONDS)

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
 
-__all__ = ["Demultiplexer", "Refusal", "attach", "frames", "ping"]
+__all__ = ["Demultiplexer", "Refusal", "attach", "attach_exec", "frames", "ping"]
 
 FRAME = struct.Struct(">B3xI")
 STDOUT = 1
@@ -40,23 +40,35 @@ async def attach(container: str, version: str, protocol: asyncio.Protocol) -> No
     await _ask(f"POST /v{version}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1", protocol)
 
 
+async def attach_exec(number: str, version: str, protocol: asyncio.Protocol) -> None:
+    """Start an exec that was created, and give `protocol` its stream. Raises as `attach` does."""
+    await _ask(f"POST /v{version}/exec/{number}/start", protocol, b'{"Detach": false, "Tty": false}')
+
+
 async def ping() -> None:
     """Return if the engine answers. Raises as `attach` does."""
     (await _ask("GET /_ping", asyncio.Protocol())).close()
 
 
-async def _ask(request: str, protocol: asyncio.Protocol) -> asyncio.BaseTransport:
+async def _ask(request: str, protocol: asyncio.Protocol, body: bytes = b"") -> asyncio.BaseTransport:
     from docker.utils import kwargs_from_env, parse_host
 
     settings = kwargs_from_env()
     tls = settings.get("tls")
     address = urlsplit(parse_host(settings.get("base_url"), tls=bool(tls)))
-    host = f"Host: {address.hostname or 'localhost'}"
-    text = f"{request} HTTP/1.1\r\n{host}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+    lines = [
+        f"{request} HTTP/1.1",
+        f"Host: {address.hostname or 'localhost'}",
+        "Connection: Upgrade",
+        "Upgrade: tcp",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    words = "\r\n".join([*lines, "", ""]).encode() + body
     loop = asyncio.get_running_loop()
 
     def handshake() -> _Handshake:
-        return _Handshake(text.encode(), protocol)
+        return _Handshake(words, protocol)
 
     transport: asyncio.BaseTransport
     if address.scheme == "http+unix":

@@ -41,7 +41,7 @@ def busybox() -> dict[str, str]:
     program = shutil.which("busybox")
     if program is None:
         pytest.skip("no busybox on this machine")
-    needed = {path: path for path in parts(["sh"], False) if ".so" in path}  # should it be linked to libraries
+    needed = {path: path for path in parts(["busybox"], False) if ".so" in path}  # should it be linked to libraries
     return needed | {f"/bin/{name}": program for name in SMALL}
 
 
