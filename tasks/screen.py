@@ -18,13 +18,18 @@ from tasks.task import Task
 __all__ = ["Screened", "screen"]
 
 TESTS = re.compile(r"(^|/)(tests/|conftest\.py$|test_[^/]*\.py$|[^/]*_test\.py$|tests\.py$)")
-HOOKS = re.compile(r"(^|/)(sitecustomize\.py|usercustomize\.py|[^/]*\.pth|pytest\.ini|\.pytest\.ini|pytest\.toml)$")
-SETTINGS = re.compile(r"(^|/)(setup\.cfg|tox\.ini|pyproject\.toml|noxfile\.py|Makefile|package\.json)$")
+HOOKS = re.compile(
+    r"(^|/)((sitecustomize|usercustomize)\.py|[^/]*\.pth|\.?pytest\.(ini|toml)|[^/]*\.(dist|egg)-info/.*|__pycache__/.*)$"
+)
+SETTINGS = re.compile(r"(^|/)(setup\.cfg|setup\.py|tox\.ini|pyproject\.toml|noxfile\.py|Makefile|package\.json)$")
 RUNNERS = re.compile(
-    rb"pytest|testpaths|addopts|unittest|doctest|testenv|python_files|filterwarnings|\"test\"|jest|mocha"
+    rb"pytest|testpaths|addopts|unittest|doctest|testenv|filterwarnings|python_(files|classes|functions)|pythonpath"
+    rb"|norecursedirs|usefixtures|required_plugins|\"test\"|jest|mocha"
 )
 # A module of this name where Python looks first takes the place of the real one.
 SHADOWED = {*sys.stdlib_module_names, "_pytest", "attr", "hypothesis", "nose", "pip", "pluggy", "py", "pytest", "tox"}
+# What the name of a file at the top makes importable: a package, or a module, compiled or not.
+MODULE = re.compile(r"(\w+)(?:/|(?:\.[\w.-]+)?\.(?:pyc?|so|pyd)$)")
 ODD = {
     "names what tells a test run from others": rb"PYTEST_CURRENT_TEST|_pytest\.|sys\.modules\[.{0,3}(unittest|pytest)"
     rb"|pytest_runtest_\w+|TestResult|addSuccess",
@@ -49,12 +54,15 @@ def screen(task: Task, patch: bytes) -> Screened:
     """Take out of `patch` what would examine itself."""
     solution = set(touched_files(task.patch))
     hidden = set(touched_files(task.test_patch))
+    shadowed = SHADOWED - {name.split("/")[0] for name in solution}  # the project's own package may have such a name
+    called = {word.removeprefix("./") for word in re.split(r"[\s'\"]+", task.test_command)}
     kept: list[bytes] = []
     dropped: list[str] = []
     flags: list[str] = []
     for part in pieces(patch):
         names = touched_files(part.decode("utf-8", "surrogateescape"))
-        why = next((why for name in names if name not in solution and (why := _why(name, part, hidden))), "")
+        reasons = (_why(name, part, hidden, called, shadowed) for name in names if name not in solution)
+        why = next(filter(None, reasons), "")
         if why:
             dropped += names
             flags.append(f"{why}: {', '.join(names)}")
@@ -65,17 +73,21 @@ def screen(task: Task, patch: bytes) -> Screened:
     return Screened(b"".join(kept), tuple(dict.fromkeys(dropped)), tuple(flags))
 
 
-def _why(name: str, part: bytes, hidden: set[str]) -> str:
+def _why(name: str, part: bytes, hidden: set[str], called: set[str], shadowed: set[str]) -> str:
     if name in hidden:
         return "changes a file of the hidden tests"
     if TESTS.search(name) or any(name.startswith(f"{folder}/") for folder in _test_folders(hidden)):
         return "changes test files"
+    if any(file.startswith(f"{name}/") for file in hidden):
+        return "stands where the hidden tests' folder was"
     if HOOKS.search(name):
         return "changes what a test runner loads by itself"
+    if name in called:
+        return "changes the script that runs the tests"
     if SETTINGS.search(name) and RUNNERS.search(b"\n".join(_changed(part))):
         return "changes settings of the test runner"
-    head, _, rest = name.partition("/")
-    if head.removesuffix(".py") in SHADOWED and (rest or head.endswith(".py")) and b"\nnew file mode " in part:
+    module = MODULE.match(name)
+    if module and module[1] in shadowed and b"\nnew file mode " in part:
         return "stands in for a module of Python or of the test runner"
     return ""
 
