@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         verify=not arguments.no_verify,
         verify_seconds=arguments.verify_seconds,
         verify_workers=arguments.verify_workers,
+        remember=not arguments.no_verdict_cache,
+        recheck=arguments.recheck,
+        calibration=arguments.calibration,
+        unstable=arguments.unstable,
         run=arguments.run,
         runs=arguments.runs,
         quiet=arguments.quiet,
@@ -187,6 +191,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="one run of the hidden tests (default %(default)s)",
     )
+    how.add_argument(
+        "--no-verdict-cache", action="store_true", help="neither use nor keep the verdicts of this machine"
+    )
+    how.add_argument(
+        "--recheck", type=_share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
+    )
+    how.add_argument("--calibration", type=Path, metavar="FILE", help="what monkeys calibrate found")
+    how.add_argument(
+        "--unstable",
+        choices=("majority", "exclude", "keep"),
+        default="majority",
+        help="issues that it calls flaky: the majority of as many runs decides (default), left out, or as others",
+    )
     how.add_argument("--run", metavar="NAME", help="the run's name (default: from tasks, model and configuration)")
     how.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default %(default)s)"
@@ -215,6 +232,16 @@ def _positive(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, not {text}")
     return value
 
 

@@ -1,6 +1,7 @@
-"""The front door of what is done with runs, and of the machine they run on. Argument parsing only.
+"""The front door of what is done with runs, tasks, and the machine they run on. Argument parsing only.
 
-`monkeys report`, `show`, `export` and `runs` look at runs; `images` and `clean` keep the machine in order.
+`monkeys report`, `show`, `export` and `runs` look at runs; `verify` makes one of patches that are there,
+`calibrate` tries the tests of tasks; `images` and `clean` keep the machine in order.
 
 A mistake is one line on standard error with its remedy, and exit code 2; no traceback.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from monkeys.court import Venue
     from monkeys.report.export import Exported
     from monkeys.store import Store
 
@@ -46,6 +48,9 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     import zlib
 
     from envs.sandbox import SandboxError
+    from monkeys.calibration import CalibrationError
+    from monkeys.incidents import RunStopped
+    from monkeys.predictions import PredictionsError
     from monkeys.report.finding import NotFound
     from monkeys.store import StoreError
     from tasks.task import TaskError
@@ -53,9 +58,9 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     try:
         code: int = arguments.command(arguments)
         sys.stdout.flush()
-    except (NotFound, StoreError, TaskError) as error:
+    except (NotFound, StoreError, TaskError, PredictionsError, CalibrationError) as error:
         return _complain(str(error), 2)
-    except SandboxError as error:
+    except (SandboxError, RunStopped) as error:
         return _complain(str(error), 1)
     except (sqlite3.Error, zlib.error) as error:
         what = f"run {arguments.run}" if "run" in arguments else "a run"
@@ -137,6 +142,50 @@ def _runs(arguments: argparse.Namespace) -> int:
     else:
         print(f"no runs in {arguments.runs} yet; `python -m agent.swe` makes one")
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from monkeys.verification import Verification, verify_predictions
+
+    return verify_predictions(
+        Verification(
+            predictions=arguments.predictions,
+            tasks=arguments.tasks,
+            ids=tuple(arguments.ids or ()),
+            run=arguments.name,
+            runs=arguments.runs,
+            venue=_venue(arguments, arguments.verify_workers),
+            seconds=arguments.verify_seconds,
+            remember=not arguments.no_verdict_cache,
+            recheck=arguments.recheck,
+            calibration=arguments.calibration,
+            unstable=arguments.unstable,
+            skip_unknown=arguments.skip_unknown,
+            quiet=arguments.quiet,
+        )
+    )
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from monkeys.calibrating import REPEATS, calibrate
+
+    return calibrate(
+        arguments.tasks,
+        ids=arguments.ids or (),
+        repeats=arguments.repeats or REPEATS,
+        out=arguments.out,
+        venue=_venue(arguments, arguments.workers),
+        seconds=arguments.verify_seconds,
+        console=_console(),
+        as_json=arguments.json,
+    )
+
+
+def _venue(arguments: argparse.Namespace, workers: int) -> Venue:
+    from monkeys.court import Venue
+
+    limits = {} if arguments.memory_mb is None else {"memory_mb": arguments.memory_mb}
+    return Venue(arguments.sandbox, limits, workers)
 
 
 def _images(arguments: argparse.Namespace) -> int:
@@ -230,10 +279,31 @@ def _gigabytes(text: str) -> float:
     return value
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, not {text}")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="monkeys",
-        description="Look at runs: how coverage grew, what an attempt did, files for others. Keep machines tidy.",
+        description="Look at runs: how coverage grew, what an attempt did, files for others. Verify patches that are "
+        "there, and find out how far tests can be trusted. Keep machines tidy.",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default %(default)s)"
@@ -273,12 +343,88 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", parents=[common], help="the runs there are")
     runs.set_defaults(command=_runs)
 
+    _add_verify(commands, common)
+    _add_calibrate(commands)
     _add_images(commands)
     clean = commands.add_parser(
         "clean", parents=[_dry()], help="remove what dead runs left: containers, snapshots, folders"
     )
     clean.set_defaults(command=_clean)
     return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    verify = commands.add_parser(
+        "verify",
+        parents=[common, _tried()],
+        help="verify the patches of a predictions file, or of a run again: makes a run",
+        epilog="Give the same command again to go on; predictions that were added are verified then.",
+    )
+    verify.add_argument(
+        "predictions", metavar="PREDICTIONS", help="SWE-bench predictions (.jsonl, .json, a folder of these), or a run"
+    )
+    verify.add_argument("--tasks", required=True, metavar="SET", help="as for python -m agent.swe")
+    verify.add_argument(
+        "--run", dest="name", metavar="NAME", help="the new run's name (default: from all that is told)"
+    )
+    verify.add_argument("--skip-unknown", action="store_true", help="leave out predictions for tasks not in the set")
+    verify.add_argument(
+        "--verify-workers",
+        type=_workers,
+        default=os.cpu_count() or 2,
+        metavar="N",
+        help="verifications at once (default: the processors)",
+    )
+    verify.add_argument(
+        "--no-verdict-cache", action="store_true", help="neither use nor keep the verdicts of this machine"
+    )
+    verify.add_argument(
+        "--recheck", type=_share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
+    )
+    verify.add_argument("--calibration", type=Path, metavar="FILE", help="what monkeys calibrate found")
+    verify.add_argument(
+        "--unstable",
+        choices=("majority", "exclude", "keep"),
+        default="majority",
+        help="tasks that it calls flaky: the majority of as many runs decides (default), left out, or as others",
+    )
+    verify.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    verify.set_defaults(command=_verify)
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    calibrate = commands.add_parser(
+        "calibrate",
+        parents=[_tried()],
+        help="run the known solutions and the empty patch again and again: which tests can be trusted",
+        epilog="Give the same command again to go on; more --repeats add to what is there.",
+    )
+    calibrate.add_argument("tasks", metavar="TASKS", help="a task set, as for python -m agent.swe")
+    calibrate.add_argument(
+        "--repeats", type=_workers, metavar="R", help="runs of each patch (default 11, as often as the paper)"
+    )
+    calibrate.add_argument("--out", type=Path, metavar="FILE", help="default: the set's name and .calibration.json")
+    calibrate.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="runs at once; more make times longer (default 1)"
+    )
+    calibrate.add_argument("--json", action="store_true", help="print the file, not a table")
+    calibrate.set_defaults(command=_calibrate)
+
+
+def _tried() -> _Parser:
+    """What verifying and calibrating have in common."""
+    tried = _Parser(add_help=False)
+    tried.add_argument("--ids", nargs="+", metavar="ID", help="only these instances")
+    tried.add_argument("--sandbox", metavar="NAME", help="local or docker (default: what the tasks need)")
+    tried.add_argument(
+        "--verify-seconds",
+        type=_seconds,
+        default=1800.0,
+        metavar="S",
+        help="one run of a task's tests (default %(default)s)",
+    )
+    tried.add_argument("--memory-mb", type=_workers, metavar="MB", help="of a sandbox, as for python -m agent.swe")
+    return tried
 
 
 def _add_images(commands: argparse._SubParsersAction[_Parser]) -> None:

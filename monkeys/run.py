@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,14 +30,16 @@ from envs import Backend, Limits, SandboxUnavailable, backend
 from envs.budget import Budget, Placed, this_machine
 from envs.gate import Gate
 from envs.pool import WARM_SECONDS, Pool
+from monkeys.calibration import Calibration, CalibrationError
+from monkeys.incidents import RunStopped
 from monkeys.progress import Progress
-from monkeys.sampling import Arm, RunStopped, Sampler
+from monkeys.sampling import Arm, Sampler
 from monkeys.store import Store, StoreError
 from monkeys.together import together
-from tasks import TaskError, TaskSet, load_tasks
+from tasks import Task, TaskError, TaskSet, load_tasks
 from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
-from tasks.verify import Verifier
+from tasks.verdicts import make_judge
 
 __all__ = ["Settings", "sample_run"]
 
@@ -82,6 +84,10 @@ class Settings:
     verify: bool = True
     verify_seconds: float = 1800.0
     verify_workers: int = 2
+    remember: bool = True  # verdicts, for all runs on this machine
+    recheck: float = 0.0
+    calibration: Path | None = None
+    unstable: str = "majority"
     run: str | None = None  # None: named after the tasks, the model and the configuration
     runs: Path = Path("runs")
     quiet: bool = False
@@ -91,7 +97,7 @@ def sample_run(settings: Settings) -> int:
     """Do the job. Returns the exit code: 0 done, 1 stopped on the way, 2 a mistake in the settings, 130 interrupted."""
     try:
         return asyncio.run(_Job(settings).main())
-    except (TaskError, ModelRefused, SandboxUnavailable, StoreError) as error:
+    except (TaskError, CalibrationError, ModelRefused, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except RunStopped as error:
         return _complain(error, 1)
@@ -110,6 +116,16 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.calibration: Calibration | None = None
+
+    def allowed(self, task: Task) -> float:
+        """Seconds for one run of the task's hidden tests."""
+        seconds = self.settings.verify_seconds
+        return self.calibration.seconds(task.id, seconds) if self.calibration else seconds
+
+    def repeats(self, task: Task) -> int:
+        """How many runs of them decide on a patch."""
+        return self.calibration.repeats(task.id) if self.calibration and self.settings.unstable == "majority" else 1
 
     @property
     def workers(self) -> int:
@@ -121,6 +137,12 @@ class _Job:
         tasks = load_tasks(settings.tasks)
         if settings.ids:
             tasks = tasks.select(list(settings.ids))
+        if settings.calibration:
+            self.calibration = Calibration.load(settings.calibration)
+            tasks = self.calibration.select(tasks, settings.unstable)
+            longest = max(settings.attempt.seconds, *map(self.allowed, tasks.tasks))
+            limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
+            self.settings = settings = replace(settings, limits=limits)
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
         model = make_model(
             settings.model,
@@ -181,7 +203,7 @@ class _Job:
         config = self.config(tasks, pool.name, model)
         name = settings.run or default_name(config)
         store = Store.write(settings.runs / name, config, tasks, environment(pool))
-        note = "stopped"
+        note, judge = "stopped", None
         try:
             progress = Progress.start(store.task_ids(), settings.attempts)
             if isinstance(pool.backend, Reports):
@@ -194,13 +216,29 @@ class _Job:
                 sandbox_limits=limits,
                 seed=settings.seed,
             )
-            verifier = None
             if settings.verify:
-                verifier = Verifier(
-                    pool, grader, limits, seconds=settings.verify_seconds, workers=settings.verify_workers
+                judge = make_judge(
+                    pool,
+                    grader,
+                    limits,
+                    seconds=self.allowed,
+                    workers=settings.verify_workers,
+                    remember=settings.remember,
+                    recheck=settings.recheck,
+                    seed=settings.seed,
+                    repeats=self.repeats,
+                    warn=lambda line: None if settings.quiet else print(line, file=sys.stderr),
                 )
             sampler = Sampler(
-                store, tasks, arm, pool, verifier, progress, workers=self.workers, retries=settings.retries
+                store,
+                tasks,
+                arm,
+                pool,
+                judge,
+                progress,
+                workers=self.workers,
+                verify_workers=settings.verify_workers,
+                retries=settings.retries,
             )
             with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
                 await sampler.run()
@@ -209,6 +247,8 @@ class _Job:
             if not settings.quiet:
                 show_summary(store)
         finally:
+            if judge:
+                judge.close()
             try:
                 store.end_session(note)
             finally:
@@ -236,6 +276,7 @@ class _Job:
             "verify_seconds": settings.verify_seconds,
             "prompts": prompt_texts(),
             "tools": [tool.name for tool in TOOLS],
+            **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
 
     def screen(self, progress: Progress, tasks: TaskSet, pool: Pool, store: Store) -> AbstractContextManager[object]:

@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.loop import AttemptLimits, run_attempt
@@ -22,23 +22,15 @@ from agent.models.model import Call, Model
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
+from monkeys.incidents import Incidents, RunStopped
+from monkeys.judging import Judging
 from monkeys.progress import Progress
-from monkeys.store import Store, patch_digest
+from monkeys.store import Store
 from monkeys.together import together
 from tasks.task import Outcome, Task, TaskSet
-from tasks.verify import Verifier
+from tasks.verdicts import Verifies
 
-__all__ = ["Arm", "Incidents", "RunStopped", "Sampler", "attempt_seed"]
-
-# An engine that is restarted may be away for half a minute: this many incidents take at least that long, unless
-# attempts fail faster than one after the other.
-INCIDENTS_IN_A_ROW = 8
-INCIDENT_SECONDS = 5.0
-UNVERIFIABLE = "verification failed"
-
-
-class RunStopped(Exception):
-    """The run ended before it was complete; the message says why and what to do. Nothing recorded is lost."""
+__all__ = ["Arm", "Sampler", "attempt_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +51,6 @@ def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-@dataclass(slots=True)
-class _Row:
-    """Failures of one kind with nothing that worked between them."""
-
-    failures: int = 0
-    incidents: int = 0
-    number: int = 0  # of the last incident in it
-    began: float = 0.0  # when that did
-    size: int = 0
-
-
-class Incidents:
-    """Counts our own failures, not one by one but by what may have been one cause: an incident.
-
-    The failures of one kind within `INCIDENT_SECONDS` of the first of them are one incident, though no more of
-    them than a crew, which is what is under way at once. So all that is lost in one moment is one incident, and
-    both those who fail at once again and again and those who fail slowly soon make many. What the failures say
-    does not matter, for it may hold names and numbers of their own. Whatever works ends every row of them.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._rows: dict[str, _Row] = {}
-        self._count = 0
-
-    def worked(self) -> None:
-        self._rows.clear()
-
-    def failed(self, kind: str, cause: str, crew: int) -> tuple[int, int]:
-        """Note a failure. Returns the number of its incident in the run, and of the failure in its row, both from 1.
-
-        Raises `RunStopped`, with this cause, when its row comes to `INCIDENTS_IN_A_ROW`.
-        """
-        now, row = self._clock(), self._rows.setdefault(kind, _Row())
-        if not row.incidents or row.size >= crew or now - row.began >= INCIDENT_SECONDS:
-            self._count += 1
-            row.number, row.began, row.size = self._count, now, 0
-            row.incidents += 1
-        row.size += 1
-        row.failures += 1
-        if row.incidents >= INCIDENTS_IN_A_ROW:
-            raise RunStopped(
-                f"{kind} {row.failures} times with nothing that worked between them; the last time: {cause}. "
-                "Nothing recorded is lost; mend the cause and give the same command again"
-            )
-        return row.number, row.failures
-
-
 class Sampler:
     """Brings a run to `attempts` attempts per task, each with a verdict if there is a verifier."""
 
@@ -116,20 +60,22 @@ class Sampler:
         tasks: TaskSet,
         arm: Arm,
         backend: Backend,
-        verifier: Verifier | None,
+        verifier: Verifies | None,
         progress: Progress,
         *,
         workers: int,
         retries: int,
+        verify_workers: int = 2,
     ) -> None:
-        self._store, self._arm, self._backend, self._verifier = store, arm, backend, verifier
+        self._store, self._arm, self._backend = store, arm, backend
         self._tasks = {task.id: task for task in tasks.tasks}
         self._progress, self._workers, self._retries = progress, workers, retries
         self._slots: deque[tuple[Task, int]] = deque()
         self._tries: Counter[tuple[str, int]] = Counter()
         self._incidents = Incidents()
-        self._outcomes: dict[tuple[str, bytes], Outcome] = {}
-        self._verifying: dict[tuple[str, bytes], int] = {}  # how many attempts wait for this verdict
+        self._judging = Judging(
+            store, tasks, verifier, progress, self._incidents, at_once=verify_workers, retries=retries, crew=workers
+        )
 
     async def run(self) -> None:
         """Sample and verify what is missing.
@@ -139,8 +85,7 @@ class Sampler:
         """
         self._plan()
         async with together() as group:
-            for task, patch, count in self._store.unverified() if self._verifier else ():
-                self._verify(group, self._tasks[task], patch, count)
+            self._judging.resume(group)
             for _ in range(min(self._workers, len(self._slots))):
                 group.create_task(self._work(group))
 
@@ -153,11 +98,9 @@ class Sampler:
             counts = self._progress.tasks[row.task]
             if row.outcome is Outcome.INFRA_ERROR:
                 counts.infra += row.exit is not Exit.CANCELLED
-                continue
-            counts.sampled += 1
-            if row.outcome:
-                self._progress.verified(row.task, row.outcome)
-                self._outcomes[row.task, row.patch] = row.outcome
+            else:
+                counts.sampled += 1
+        self._judging.recall()
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while self._slots:
@@ -176,8 +119,7 @@ class Sampler:
                 self._refill(task, index, trajectory)
                 continue
             self._incidents.worked()
-            if self._verifier:
-                self._verify(group, task, trajectory.patch)
+            self._judging.judge(group, task, trajectory.patch)
 
     async def _attempt(self, task: Task, index: int, seed: int) -> Trajectory:
         began = time.monotonic()
@@ -207,33 +149,3 @@ class Sampler:
             self._tries[task.id, index] += 1
         if self._tries[task.id, index] <= self._retries:
             self._slots.append((task, index))
-
-    def _verify(self, group: asyncio.TaskGroup, task: Task, patch: bytes, count: int = 1) -> None:
-        """See to it that `count` more attempts with this patch get their verdict; equal patches are verified once."""
-        key = task.id, patch_digest(patch)
-        if key in self._outcomes:
-            self._progress.verified(task.id, self._outcomes[key], count)
-        elif key in self._verifying:
-            self._verifying[key] += count
-        else:
-            self._verifying[key] = count
-            group.create_task(self._judge(task, patch))
-
-    async def _judge(self, task: Task, patch: bytes) -> None:
-        assert self._verifier is not None
-        key = task.id, patch_digest(patch)
-        failures: set[int] = set()  # the incidents that hit it; several tries in one of them count once
-        while len(failures) <= self._retries:
-            verdict = await self._verifier.verify(task, patch)
-            self._store.record_verdict(task.id, patch, verdict)
-            if verdict.outcome is not Outcome.INFRA_ERROR:
-                self._incidents.worked()
-                self._outcomes[key] = verdict.outcome
-                self._progress.verified(task.id, verdict.outcome, self._verifying.pop(key))
-                return
-            crew = max(self._workers, len(self._verifying))
-            failures.add(self._incidents.failed(UNVERIFIABLE, verdict.reason, crew)[0])
-        raise RunStopped(
-            f"a patch of {task.id} could not be verified, time and again: {verdict.reason}. "
-            "Nothing recorded is lost; mend the cause and give the same command again"
-        )

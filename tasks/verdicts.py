@@ -5,7 +5,8 @@ machine has reached before (`VerdictCache`), under a key of all that decides the
 to it that of equal patches that come at once, in this process or in another, one is
 verified and the others wait for it. It verifies the first patch that resolves a task a
 second time, and a share of what it finds again; where two runs disagree a third decides,
-and the verdict says that it is flaky. And it never keeps an infra error.
+and the verdict says that it is flaky. Where tests are known to be flaky, the majority of
+more runs decides. And it never keeps an infra error.
 
 The cache is one SQLite file that any number of runs may use at once. A claim on a key is a
 lock that the kernel takes back when its process dies, by SIGKILL too.
@@ -25,15 +26,29 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from envs import Limits
+from envs import Backend, Limits, Origin, SandboxError
+from tasks.grading import Grader
 from tasks.patches import is_canonical
+from tasks.repositories import cache_folder
 from tasks.task import Outcome, Task, Verdict
-from tasks.verify import VERSION
+from tasks.verify import VERSION, Verifier
 
-__all__ = ["Judge", "Judged", "VerdictCache", "Verifies", "normalised", "verdict_key"]
+__all__ = [
+    "Identifies",
+    "Judge",
+    "Judged",
+    "VerdictCache",
+    "Verifies",
+    "make_judge",
+    "normalised",
+    "place_of",
+    "verdict_key",
+]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
@@ -45,6 +60,8 @@ LOG_KEPT = 256 << 10  # of a log, its end: a cache is no archive
 POLL_SECONDS = 0.2
 # Of the row, what decides beside the patch. The known solution is in it, for the examination is proved on it.
 SPEC = ("eval_script", "log_parser", "eval_type", "test_command", "test_patch", "patch", "FAIL_TO_PASS", "PASS_TO_PASS")
+# Of the limits, what does not bear on a run of the tests, which brings its own time and its own cap of output.
+APART = ("command_seconds", "lifetime_seconds", "output_bytes")
 
 
 class Verifies(Protocol):
@@ -58,12 +75,48 @@ def normalised(patch: bytes) -> bytes:
     return re.sub(rb"^index [0-9a-f]+\.\.[0-9a-f]+", b"index", patch, flags=re.M) if is_canonical(patch) else patch
 
 
-def verdict_key(task: Task, patch: bytes, *, place: str, limits: Limits, seconds: float) -> str:
+@runtime_checkable
+class Identifies(Protocol):
+    """A back end that can say by content what its sandboxes of an origin hold."""
+
+    async def identity(self, origin: Origin) -> str:
+        """The same for the same content alone, such as an image's id. Raises `SandboxError`."""
+        ...
+
+
+async def place_of(backend: Backend, task: Task) -> str:
+    """What sandboxes of `backend` hold for a task; by name alone where the back end cannot say by content.
+
+    Raises `SandboxError`.
+    """
+    rooms = _rooms(backend)
+    if isinstance(rooms, Identifies):
+        return f"{backend.name} {await rooms.identity(task.origin)}"
+    return f"{backend.name} {task.origin.image or task.origin.repository}"
+
+
+def _rooms(backend: Backend) -> Backend:
+    """Behind a pool stands the one that knows what it holds."""
+    return getattr(backend, "backend", backend)
+
+
+def verdict_key(task: Task, patch: bytes, *, place: str, limits: Limits, seconds: float, repeats: int = 1) -> str:
     """All that a verdict depends on, in 32 hexadecimal digits. `place` names what the sandbox holds, by content."""
     spec = {name: task.instance.get(name) for name in SPEC}
-    parts = [VERSION, place, task.origin.commit, task.id, spec, asdict(limits), seconds]
+    grader = _swebench() if "log_parser" in task.instance else ""
+    within = {name: value for name, value in asdict(limits).items() if name not in APART}
+    parts = [VERSION, grader, place, task.origin.commit, task.id, spec, within, seconds, repeats]
     text = json.dumps(parts, sort_keys=True, default=str).encode() + b"\0" + normalised(patch)
     return hashlib.sha256(text).hexdigest()[:32]
+
+
+@cache
+def _swebench() -> str:
+    """The version of the log parsers."""
+    try:
+        return version("swebench")
+    except PackageNotFoundError:
+        return ""
 
 
 class VerdictCache:
@@ -133,8 +186,9 @@ class Judged:
 class Judge:
     """Verifies through `verifier`, with what `cache` remembers (None: nothing but what is under way here).
 
-    `key` gives the key of a patch. `recheck` is the share of found verdicts that are
-    verified again, drawn by `seed` and key.
+    `key` gives the key of a patch; it may raise `SandboxError`. `recheck` is the share of
+    found verdicts that are verified again, drawn by `seed` and key. `repeats` says how many
+    runs decide on a patch for a task; of a tie the verdict is unresolved.
     """
 
     def __init__(
@@ -145,18 +199,28 @@ class Judge:
         *,
         recheck: float = 0.0,
         seed: int = 0,
+        repeats: Callable[[Task], int] = lambda task: 1,
     ) -> None:
         self._verifier, self._cache, self._key, self._recheck, self._seed = verifier, cache, key, recheck, seed
+        self._repeats = repeats
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
         self._confirmed: set[str] = set()
         self.judged = Judged()
+
+    def close(self) -> None:
+        """Close the cache; what it remembers stays."""
+        if self._cache:
+            self._cache.close()
 
     async def verify(self, task: Task, patch: bytes) -> Verdict:
         """The verdict on `patch`, made or found. Never raises for what a patch or a sandbox does."""
         self.judged.asked += 1
         if not patch.strip():
             return await self._verifier.verify(task, patch)
-        key = await self._key(task, patch)
+        try:
+            key = await self._key(task, patch)
+        except SandboxError as error:
+            return Verdict(Outcome.INFRA_ERROR, str(error), {}, 0.0)
         while key in self._under_way:  # the one who verifies may be cancelled: then the next one does
             try:
                 verdict = await asyncio.shield(self._under_way[key])
@@ -185,7 +249,7 @@ class Judge:
             found = self._cache.get(key)
             if found is not None:
                 self.judged.found += 1
-                if not self._drawn(key):
+                if self._repeats(task) > 1 or not self._drawn(key):
                     return found
                 verdict = await self._second(task, patch, found)
             else:
@@ -202,17 +266,16 @@ class Judge:
 
     async def _make(self, task: Task, patch: bytes) -> Verdict:
         self.judged.verified += 1
+        if (repeats := self._repeats(task)) > 1:
+            return await self._majority(task, patch, repeats)
         verdict = await self._verifier.verify(task, patch)
-        if (
-            not verdict.resolved
-            or task.digest in self._confirmed
-            or (self._cache and self._cache.confirmed(task.digest))
-        ):
+        if not verdict.resolved or self._is_confirmed(task):
             return verdict
         self._confirmed.add(task.digest)
         verdict = await self._second(task, patch, verdict)
         if self._cache and verdict.resolved and not verdict.flaky:
-            self._cache.confirm(task.digest)
+            with suppress(sqlite3.Error):
+                self._cache.confirm(task.digest)
         return verdict
 
     def _is_confirmed(self, task: Task) -> bool:
@@ -229,7 +292,82 @@ class Judge:
             verdicts.append(again)
             if again.outcome is first.outcome and len(verdicts) == 2:
                 return first
-        self.judged.flaky += 1
+        return self._decided(verdicts)
+
+    async def _majority(self, task: Task, patch: bytes, repeats: int) -> Verdict:
+        """What most of `repeats` runs say. Infra errors do not count; as many of them are one themselves.
+
+        It ends when the rest could change nothing, and at once where no test had a say.
+        """
+        verdicts: list[Verdict] = []
+        failures = 0
+        while True:
+            verdict = await self._verifier.verify(task, patch)
+            self.judged.again += bool(verdicts)
+            if verdict.outcome is Outcome.INFRA_ERROR:
+                failures += 1
+                if failures == repeats:
+                    return verdict
+                continue
+            verdicts.append(verdict)
+            good = sum(verdict.resolved for verdict in verdicts)
+            bad = len(verdicts) - good
+            if 2 * good > repeats or 2 * bad >= repeats or not verdict.tests:
+                return self._decided(verdicts)
+
+    def _decided(self, verdicts: list[Verdict]) -> Verdict:
+        """What most of them say, and that it is flaky if not all do."""
         good = sum(verdict.resolved for verdict in verdicts)
-        chosen = next(verdict for verdict in verdicts if verdict.resolved == (good >= 2))
-        return replace(chosen, flaky=True, cached=False, reason=chosen.reason or f"resolved in {good} of 3 runs")
+        chosen = next(verdict for verdict in verdicts if verdict.resolved == (2 * good > len(verdicts)))
+        if good in (0, len(verdicts)):
+            return chosen
+        self.judged.flaky += 1
+        reason = chosen.reason or f"resolved in {good} of {len(verdicts)} runs"
+        return replace(chosen, flaky=True, cached=False, reason=reason)
+
+
+def make_judge(
+    backend: Backend,
+    grader: Grader,
+    limits: Limits,
+    *,
+    seconds: float | Callable[[Task], float],
+    workers: int,
+    remember: bool = True,
+    recheck: float = 0.0,
+    seed: int = 0,
+    repeats: Callable[[Task], int] = lambda task: 1,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Judge:
+    """A judge over a verifier of `backend`, with the verdicts that this machine remembers unless told not to.
+
+    Where they cannot be used, it says so to `warn` in one line, and judges without them. Close
+    the judge at the end.
+    """
+    places: dict[str, asyncio.Task[str]] = {}
+
+    async def place(task: Task) -> str:
+        name = repr(task.origin)
+        if name not in places:
+            places[name] = asyncio.create_task(place_of(backend, task))
+        try:
+            return await asyncio.shield(places[name])
+        except SandboxError:
+            places.pop(name, None)  # the next one asks again
+            raise
+
+    async def key(task: Task, patch: bytes) -> str:
+        allowed = seconds(task) if callable(seconds) else seconds
+        return verdict_key(task, patch, place=await place(task), limits=limits, seconds=allowed, repeats=repeats(task))
+
+    remembered = None
+    if remember and not isinstance(_rooms(backend), Identifies):
+        warn(f"verdicts are not kept: sandbox {backend.name} cannot say what its rooms hold")
+    elif remember:
+        folder = cache_folder() / "verdicts"
+        try:
+            remembered = VerdictCache(folder)
+        except (OSError, sqlite3.Error) as error:
+            warn(f"verdicts are not kept: {folder} cannot be used ({error}); see to its permissions and space")
+    verifier = Verifier(backend, grader, limits, seconds=seconds, workers=workers)
+    return Judge(verifier, remembered, key, recheck=recheck, seed=seed, repeats=repeats)

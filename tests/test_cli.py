@@ -89,7 +89,8 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     script = f"import sys, monkeys.cli; monkeys.cli.main(['--help']); sys.exit(bool({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in ("report", "show", "export", "runs", "images", "clean"))
+    commands = ("report", "show", "export", "runs", "verify", "calibrate", "images", "clean")
+    assert all(command in done.stdout for command in commands)
 
 
 def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
@@ -114,6 +115,18 @@ def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
         (["show", "first", "task-1", "1", "--try", "5"], "there are 2, counted from 0"),
         (["export", "first", "--out", "x", "--format", "parquet"], "choose from"),
         (["export", "first"], "--out"),
+        (["verify", "p.jsonl"], "--tasks"),
+        (["verify", "nowhere.jsonl", "--tasks", "quick"], "nowhere.jsonl cannot be read"),
+        (["verify", "frist", "--tasks", "quick"], "did you mean first?"),
+        (["verify", "first", "--tasks", "quick"], "has predictions for repo__task-1, repo__task-2, not in quick"),
+        (["verify", "first", "--tasks", "quick", "--recheck", "2"], "a share from 0 to 1"),
+        (["verify", "first", "--tasks", "quick", "--verify-seconds", "0"], "a positive number of seconds"),
+        (["verify", "first", "--tasks", "quick", "--calibration", "x.json"], "`monkeys calibrate` makes such a file"),
+        (["verify", "first", "--tasks", "quick", "--unstable", "maybe"], "choose from"),
+        (["calibrate"], "TASKS"),
+        (["calibrate", "nowhere.jsonl"], "no file nowhere.jsonl"),
+        (["calibrate", "quick", "--repeats", "0"], "at least 1"),
+        (["calibrate", "quick", "--ids", "x"], "no task x in quick"),
         (["images", "--tasks", "nowhere.jsonl"], "no file nowhere.jsonl"),
         (["images", "--tasks", "quick", "--ids", "x"], "no task x in quick"),
         (["images", "prefetch"], "--tasks"),

@@ -29,8 +29,9 @@ from envs.budget import Budget
 from envs.gate import Gate
 from envs.local import LocalBackend
 from envs.pool import Pool
+from monkeys.incidents import INCIDENT_SECONDS, INCIDENTS_IN_A_ROW, Incidents, RunStopped
 from monkeys.progress import Progress
-from monkeys.sampling import INCIDENT_SECONDS, INCIDENTS_IN_A_ROW, Arm, Incidents, RunStopped, Sampler
+from monkeys.sampling import Arm, Sampler
 from monkeys.store import Store, StoreError
 from tasks import Outcome, TaskSet
 from tests.helpers import quick_task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from typing import Any
 
 import pytest
 
-from envs import Limits
+from envs import Limits, Origin, SandboxLost
+from envs.local import LocalBackend
 from tasks import Outcome, Task, Verdict, load_tasks
-from tasks.verdicts import Judge, VerdictCache, normalised, verdict_key
+from tasks.grading import UnittestGrader
+from tasks.verdicts import Judge, VerdictCache, make_judge, normalised, verdict_key
+from tests.helpers import quick_task
 
 TASK = load_tasks("quick").tasks[0]
 OTHER = load_tasks("quick").tasks[1]
@@ -166,6 +170,97 @@ def test_a_share_of_what_is_found_is_verified_again(cache: VerdictCache) -> None
     play(work())
 
 
+@pytest.mark.parametrize(
+    ("said", "repeats", "resolved", "runs", "flaky"),
+    [
+        ("++-", 3, True, 2, False),
+        ("+--", 3, False, 3, True),
+        ("+-+", 3, True, 3, True),
+        ("--+", 3, False, 2, False),
+        ("+-+-", 4, False, 4, True),
+        ("!+!+", 3, True, 4, False),
+        ("!!!+", 3, None, 3, False),
+    ],
+)
+def test_where_tests_are_flaky_the_majority_of_runs_decides_and_infra_errors_do_not_count(
+    said: str, repeats: int, resolved: bool | None, runs: int, flaky: bool, cache: VerdictCache
+) -> None:
+    kinds = {"+": Outcome.RESOLVED, "-": Outcome.UNRESOLVED, "!": Outcome.INFRA_ERROR}
+
+    async def work() -> None:
+        verifier = Verifier(*(kinds[mark] for mark in said))
+        judge = Judge(verifier, cache, key, repeats=lambda task: repeats)
+        verdict = await judge.verify(TASK, GOLD)
+        assert (None if verdict.outcome is Outcome.INFRA_ERROR else verdict.resolved) == resolved
+        assert (verifier.calls, verdict.flaky) == (runs, flaky)
+
+    play(work())
+
+
+def test_a_place_that_cannot_be_told_is_an_infra_error() -> None:
+    async def away(task: Task, patch: bytes) -> str:
+        raise SandboxLost("the engine is away")
+
+    async def work() -> None:
+        verdict = await Judge(Verifier(Outcome.RESOLVED), None, away).verify(TASK, GOLD)
+        assert (verdict.outcome, verdict.reason) == (Outcome.INFRA_ERROR, "the engine is away")
+
+    play(work())
+
+
+class Known(LocalBackend):
+    """Local sandboxes that say what they hold."""
+
+    place = "one"
+
+    async def identity(self, origin: Origin) -> str:
+        return f"{self.place} {origin.commit}"
+
+
+def judged(backend: LocalBackend, *patches: bytes, **how: Any) -> tuple[int, int, list[str]]:
+    """How many of these patches a new judge verifies and finds, and what it warns of."""
+    task, warnings = quick_task("tally"), list[str]()
+
+    async def work() -> tuple[int, int]:
+        judge = make_judge(
+            backend, UnittestGrader(), Limits(), **{"seconds": 60.0, "workers": 2, "warn": warnings.append, **how}
+        )
+        try:
+            for patch in patches:
+                await judge.verify(task, patch)
+            return judge.judged.verified, judge.judged.found
+        finally:
+            judge.close()
+            await backend.close()
+
+    verified, found = asyncio.run(work())
+    return verified, found, warnings
+
+
+def test_this_machine_remembers_by_what_a_sandbox_holds_and_how_long_it_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert judged(Known(), b"no patch", b"no patch") == (1, 1, [])
+    assert judged(Known(), b"no patch") == (0, 1, [])
+    assert judged(Known(), b"no patch", seconds=lambda task: 60.0) == (0, 1, [])
+    assert judged(Known(), b"no patch", seconds=61.0) == (1, 0, [])
+    assert judged(Known(), b"no patch", remember=False) == (1, 0, [])
+    monkeypatch.setattr(Known, "place", "another")
+    assert judged(Known(), b"no patch") == (1, 0, [])
+
+
+def test_where_verdicts_cannot_be_kept_it_is_said_and_judged_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "coding-monkeys").mkdir()
+    (tmp_path / "coding-monkeys" / "verdicts").write_text("in the way")
+    verified, found, [warning] = judged(Known(), b"no patch", b"other")
+    assert (verified, found) == (2, 0)
+    assert re.fullmatch(r"verdicts are not kept: .*verdicts cannot be used \(.*\); .*", warning)
+
+
 def test_the_key_holds_all_that_decides_and_nothing_else() -> None:
     def made(**changed: Any) -> str:
         what = {"task": TASK, "patch": GOLD, "place": "here", "limits": Limits(), "seconds": 60.0, **changed}
@@ -179,9 +274,11 @@ def test_the_key_holds_all_that_decides_and_nothing_else() -> None:
         made(place="there"),
         made(limits=Limits(memory_mb=1)),
         made(seconds=1.0),
+        made(repeats=3),
     ]
     assert len(set(keys)) == len(keys)
     assert made(patch=GOLD.replace(b"index ", b"index 0")) == made()
+    assert made(limits=Limits(lifetime_seconds=1.0)) == made()
     assert normalised(b"no patch\nindex 00..11") == b"no patch\nindex 00..11"
 
 

@@ -1,0 +1,144 @@
+"""250 patches for one issue, 60 of them distinct: what verifying them costs, beside one run of the tests for each.
+
+    python benchmarks/verification.py                                     an embedded issue, local sandboxes
+    python benchmarks/verification.py --tasks FILE.jsonl --ids ID         an issue with an image, on Docker
+
+*Once per patch* is what a harness does that keeps nothing: a fresh sandbox, the patch, the
+tests, the grade, one after the other; with --sample N only the first N are run, and their
+time is scaled. *Judge* is `tasks.verdicts.Judge` over the strict verifier, with an empty
+cache, then once more with what it remembers. The two must agree on the official score.
+Overhead is all that verifying takes, one patch at a time, beyond the tests' own time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from monkeys.court import Court, Venue, open_court
+from tasks import Task, load_tasks
+from tasks.verdicts import Judge, VerdictCache, place_of, verdict_key
+from tasks.verify import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was done, how often tests were run for it, in how many seconds."""
+
+    what: str
+    runs: int
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", default="quick")
+    parser.add_argument("--ids", default="quick__tally-1", metavar="ID", help="one issue")
+    parser.add_argument("--patches", type=int, default=250)
+    parser.add_argument("--distinct", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--sample", type=int, help="patches that are really run once per patch (default: all)")
+    parser.add_argument("--overhead", type=int, default=10, metavar="N", help="patches for the overhead (default 10)")
+    parser.add_argument("--seed", type=int, default=0)
+    asyncio.run(measure(parser.parse_args()))
+
+
+async def measure(arguments: argparse.Namespace) -> None:
+    tasks = load_tasks(arguments.tasks).select([arguments.ids])
+    async with open_court(tasks, Venue(workers=arguments.workers), seconds=1800.0) as court:
+        task = court.tasks.tasks[0]
+        patches = drawn(task, arguments.patches, arguments.distinct, random.Random(arguments.seed))
+        print(f"{task.id}: {len(patches)} patches, {len(set(patches))} distinct, sandbox {court.pool.name}")
+        sample = patches[: arguments.sample]
+        single, official = await once_per_patch(court, task, sample)
+        report(single)
+        if len(sample) < len(patches):
+            scale = len(patches) / len(sample)
+            single = Cost(f"the same, scaled to {len(patches)}", round(single.runs * scale), single.seconds * scale)
+            report(single)
+        with tempfile.TemporaryDirectory() as folder:
+            first, judged = await judge(court, task, patches, Path(folder), arguments.workers)
+            report(first)
+            report((await judge(court, task, patches, Path(folder), arguments.workers))[0])
+        assert judged[: len(sample)] == official, "the official scores differ"
+        print(f"{single.seconds / first.seconds:.1f} x as fast, {single.runs / first.runs:.1f} x fewer test runs")
+        print(f"official scores agree on all {len(sample)}: {sum(official)} resolved")
+        await overhead(court, task, list(dict.fromkeys(patches))[: arguments.overhead])
+
+
+async def once_per_patch(court: Court, task: Task, patches: list[bytes]) -> tuple[Cost, list[bool]]:
+    verifier = Verifier(court.pool.backend, court.grader, court.limits, seconds=1800.0, workers=1)
+    began = time.perf_counter()
+    resolved = [(await verifier.execute(task, patch)).grade.resolved for patch in patches]
+    return Cost("once per patch, one after the other", verifier.runs, time.perf_counter() - began), resolved
+
+
+async def judge(
+    court: Court, task: Task, patches: list[bytes], folder: Path, workers: int
+) -> tuple[Cost, list[bool | None]]:
+    verifier = Verifier(court.pool, court.grader, court.limits, seconds=1800.0, workers=workers)
+    place = await place_of(court.pool, task)
+
+    async def key(task: Task, patch: bytes) -> str:
+        return verdict_key(task, patch, place=place, limits=court.limits, seconds=1800.0)
+
+    remembered = bool(list(folder.iterdir()))
+    judging = Judge(verifier, VerdictCache(folder), key)
+    try:
+        began = time.perf_counter()
+        verdicts = await asyncio.gather(*(judging.verify(task, patch) for patch in patches))
+        seconds = time.perf_counter() - began
+    finally:
+        judging.close()
+    what = "judge again, remembering" if remembered else f"judge, {workers} at once"
+    return Cost(what, verifier.runs, seconds), [verdict.official for verdict in verdicts]
+
+
+async def overhead(court: Court, task: Task, patches: list[bytes]) -> None:
+    for what, rooms in (("each in a new sandbox", court.pool.backend), ("from the pool", court.pool)):
+        verifier = Verifier(rooms, court.grader, court.limits, seconds=1800.0, workers=1)
+        began = time.perf_counter()
+        for patch in patches:
+            await verifier.verify(task, patch)
+        wall, tests = time.perf_counter() - began, verifier.test_seconds
+        share = f"overhead {(wall - tests) / tests:.0%}, {(wall - tests) / verifier.runs * 1000:.0f} ms a run"
+        print(
+            f"{what}: {len(patches)} patches, {verifier.runs} runs: {wall:.1f} s, of which tests {tests:.1f} s; {share}"
+        )
+
+
+def report(cost: Cost) -> None:
+    print(f"  {cost.what:<38} {cost.runs:4} test runs   {cost.seconds:8.2f} s")
+
+
+def drawn(task: Task, count: int, distinct: int, chance: random.Random) -> list[bytes]:
+    """Patches as many attempts at one issue give: few are right, the short ones come again and again."""
+    made = [mutated(task.patch, number) for number in range(distinct)]
+    weights = [1 / (number + 1) for number in range(distinct)]
+    patches = made + chance.choices(made, weights, k=count - distinct)
+    chance.shuffle(patches)
+    return patches
+
+
+def mutated(gold: str, number: int) -> bytes:
+    """Of ten patches seven apply and do not help, two solve the issue, one does not apply."""
+    note = (
+        f"diff --git a/note-{number}.txt b/note-{number}.txt\nnew file mode 100644\n--- /dev/null\n"
+        f"+++ b/note-{number}.txt\n@@ -0,0 +1 @@\n+{number}\n"
+    )
+    kind = number % 10
+    if kind in (4, 8):
+        return (gold + note).encode()
+    if kind == 9:
+        return f"--- a/nowhere-{number}.py\n+++ b/nowhere-{number}.py\n@@ -1 +1 @@\n-a\n+b\n".encode()
+    return note.encode()
+
+
+if __name__ == "__main__":
+    main()
