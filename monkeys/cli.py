@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from monkeys.science_cli import Mistake, register
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -49,7 +51,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     try:
         code: int = arguments.command(arguments)
         sys.stdout.flush()
-    except (NotFound, StoreError) as error:
+    except (Mistake, NotFound, StoreError) as error:
         return _complain(str(error), 2)
     except (sqlite3.Error, zlib.error) as error:
         what = f"run {arguments.run}" if "run" in arguments else "a run"
@@ -218,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 
     runs = commands.add_parser("runs", parents=[common], help="the runs there are")
     runs.set_defaults(command=_runs)
+    register(commands, common, _console)
     return parser
 
 
