@@ -83,7 +83,7 @@ class BubblewrapBackend:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [*BWRAP, "--ro-bind", str(origin.repository), "/run/origin", "/bin/sh", "-c", START, GUEST]
-            guest = await asyncio.create_subprocess_exec(*command, stdin=theirs, stdout=theirs)
+            guest = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), stdout=theirs.fileno())
         ours.setblocking(False)
         _, channel = await asyncio.get_running_loop().create_connection(lambda: Channel(label, limits), sock=ours)
         self._open.append((channel, guest))

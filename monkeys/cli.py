@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from monkeys.science_cli import Mistake, register
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -58,7 +60,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     try:
         code: int = arguments.command(arguments)
         sys.stdout.flush()
-    except (NotFound, StoreError, TaskError, PredictionsError, CalibrationError) as error:
+    except (Mistake, NotFound, StoreError, TaskError, PredictionsError, CalibrationError) as error:
         return _complain(str(error), 2)
     except (SandboxError, RunStopped) as error:
         return _complain(str(error), 1)
@@ -350,6 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         "clean", parents=[_dry()], help="remove what dead runs left: containers, snapshots, folders"
     )
     clean.set_defaults(command=_clean)
+    register(commands, common, _console)
     return parser
 
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import comb, isnan
+from math import ceil, comb, isnan
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.special import betaln  # type: ignore[import-untyped]
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
-from monkeys.coverage import CoverageError, coverage_curve, default_ks, pass_at_k, pass_hat_k
+from monkeys.coverage import (
+    CoverageError,
+    coverage_curve,
+    default_ks,
+    g_pass_at_k,
+    paired_difference,
+    pass_at_every_k,
+    pass_at_k,
+    pass_hat_k,
+    task_interval,
+)
+from monkeys.scaling import fit_mixture
 from tests.published import published_counts
 
 # GPT-4o on tau-bench's airline tasks: successes in 4 trials of each of 50 tasks (arXiv 2406.12045).
@@ -132,6 +145,79 @@ def test_arrays_broadcast_and_scalars_give_floats() -> None:
     assert pass_at_k(np.array([10], dtype=np.uint8), np.array([9], dtype=np.int32), 2) == pytest.approx([1.0])
 
 
+@given(counts_and_draws(60), st.fractions(0, 1))
+def test_g_pass_at_k_agrees_with_exact_rational_arithmetic(drawn: tuple[int, int, int], tau: Fraction) -> None:
+    n, c, k = drawn
+    assume(tau > 0)
+    least = max(1, ceil(float(tau) * k * (1 - 1e-12)))
+    exact = sum((Fraction(comb(c, j) * comb(n - c, k - j), comb(n, k)) for j in range(least, k + 1)), Fraction(0))
+    assert relative_error(g_pass_at_k(n, c, k, float(tau)), exact) < 1e-12
+
+
+@given(counts_and_draws(2_000))
+def test_g_pass_at_k_lies_between_any_and_all(drawn: tuple[int, int, int]) -> None:
+    n, c, k = drawn
+    assert g_pass_at_k(n, c, k, 1e-9) == pytest.approx(pass_at_k(n, c, k), rel=1e-11)
+    assert g_pass_at_k(n, c, k, 1) == pytest.approx(pass_hat_k(n, c, k), rel=1e-9, abs=1e-300)
+    shares = g_pass_at_k(n, c, k, np.linspace(0.05, 1, 8))
+    assert (np.diff(shares) <= 1e-12).all()
+
+
+def test_g_pass_at_k_takes_the_share_of_attempts_that_rounding_hides_for_whole() -> None:
+    assert g_pass_at_k(20, 10, 10, 0.3) == g_pass_at_k(20, 10, 10, 0.29)  # .3 * 10 is 3, though not in binary
+    assert g_pass_at_k(1_000_000, 500_000, 1_000, 0.5) == pytest.approx(0.5126, abs=1e-4)
+    assert g_pass_at_k([10, 20], [3, 5], [[2], [4]], 0.5).shape == (2, 2)
+    for tau in (0, -0.5, 1.5, float("nan"), "half"):
+        with pytest.raises(CoverageError, match="tau"):
+            g_pass_at_k(10, 3, 2, tau)
+    with pytest.raises(CoverageError, match="k = 11 is more than the attempts"):
+        g_pass_at_k(10, 3, 11, 0.5)
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=8))
+def test_coverage_at_every_k_is_exact(drawn: list[tuple[int, int]]) -> None:
+    n, c = [n for n, _ in drawn], [min(n, c) for n, c in drawn]
+    curve = pass_at_every_k(n, c)
+    assert curve.shape == (min(n),)
+    for k, share in enumerate(curve.tolist(), start=1):
+        exact = sum((exact_pass_at_k(a, b, k) for a, b in zip(n, c, strict=True)), Fraction(0)) / len(n)
+        assert relative_error(share, exact) < 1e-13
+
+
+def test_coverage_at_every_k_agrees_with_pass_at_k_for_many_attempts() -> None:
+    rng = np.random.default_rng(5)
+    c = np.minimum(rng.geometric(0.002, 30) - 1, 100_000)
+    ks = np.unique(np.geomspace(1, 100_000, 50).astype(int))
+    np.testing.assert_allclose(
+        pass_at_every_k(100_000, c)[ks - 1], pass_at_k(100_000, c, ks[:, None]).mean(axis=1), rtol=1e-11
+    )
+
+
+@given(st.integers(1, 50), st.integers(1, 400), st.data())
+def test_a_tasks_own_interval_is_that_of_its_p_and_grows_with_k(n: int, k: int, data: st.DataObject) -> None:
+    c = data.draw(st.integers(0, n))
+    exact = binomtest(c, n).proportion_ci(0.95, method="exact")
+    low, high = task_interval(n, c, [1, k, k + 1])
+    assert (low[0], high[0]) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert low[0] <= low[1] <= low[2] <= high[2] <= 1
+    both = task_interval(n, c, [1, k], all_of=True)
+    assert (both[0][0], both[1][0]) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert both[1][1] <= both[1][0]
+
+
+def test_a_tasks_own_interval_holds_its_pass_at_k_at_least_as_often_as_it_says() -> None:
+    n, c = 20, np.arange(21)
+    low, high = task_interval(n, c, 5, level=0.9)
+    for p in np.linspace(0.01, 0.99, 25):
+        chance = np.array([comb(n, i) * p**i * (1 - p) ** (n - i) for i in c.tolist()])
+        truth = 1 - (1 - p) ** 5
+        assert chance[(low <= truth) & (truth <= high)].sum() >= 0.9
+    with pytest.raises(CoverageError, match="no attempt on task 1"):
+        task_interval([3, 0], [1, 0], 1)
+    with pytest.raises(CoverageError, match="between 0 and 1"):
+        task_interval(3, 1, 1, level=2)
+
+
 def test_tau_bench_airline_is_reproduced() -> None:
     hat = [pass_hat_k(4, TAU_BENCH_AIRLINE, k).mean() for k in (1, 2, 3, 4)]
     at = [pass_at_k(4, TAU_BENCH_AIRLINE, k).mean() for k in (1, 2, 3, 4)]
@@ -165,10 +251,12 @@ def test_the_plug_in_estimate_is_biased_low_where_pass_at_k_is_not() -> None:
 def test_intervals_on_published_counts_are_as_wide_as_sampled_tasks_make_them() -> None:
     counts = published_counts()["CodeContests/Llama 3 8B Instruct"]
     n, c = counts["n"], np.array(counts["correct"])
-    curve = coverage_curve(n, c, [1, 100, 10_000])
-    shares = pass_at_k(n, c, np.array(curve.ks)[:, None])
-    normal = 2 * 1.96 * shares.std(axis=1) / np.sqrt(c.size)
-    assert np.subtract(curve.high, curve.low) == pytest.approx(normal, rel=0.06)
+    ks = [1, 100, 10_000]
+    normal = 2 * 1.96 * pass_at_k(n, c, np.array(ks)[:, None]).std(axis=1) / np.sqrt(c.size)
+    for method, widest in (("percentile", 1.06), ("bca", 1.25), ("korn-graubard", 1.2), ("gaffke", 1.6)):
+        curve = coverage_curve(n, c, ks, method=method)  # type: ignore[arg-type]
+        ratio = np.subtract(curve.high, curve.low) / normal
+        assert 0.95 < ratio.min() <= ratio.max() < widest, (method, ratio)
 
 
 # The curve.
@@ -212,12 +300,13 @@ def test_the_interval_holds_the_estimate_and_narrows_with_the_level(bootstrap: A
         assert 0 <= low < inner_low < share < inner_high < high <= 1
 
 
-def test_the_bootstrap_over_tasks_has_the_spread_of_a_mean_over_tasks() -> None:
+@pytest.mark.parametrize("method", ["korn-graubard", "gaffke", "bca", "percentile"])
+def test_with_many_tasks_every_interval_has_the_spread_of_a_mean_over_tasks(method: Any) -> None:
     rng = np.random.default_rng(2)
     c = rng.binomial(50, rng.beta(0.5, 2, 400))
-    curve = coverage_curve(50, c, [1, 10])
+    curve = coverage_curve(50, c, [1, 10], method=method)
     error = pass_at_k(50, c, np.array([[1], [10]])).std(axis=1) / np.sqrt(c.size)
-    assert np.subtract(curve.high, curve.low) == pytest.approx(2 * 1.96 * error, rel=0.03)
+    assert np.subtract(curve.high, curve.low) == pytest.approx(2 * 1.96 * error, rel=0.06)
 
 
 def test_the_two_level_bootstrap_adds_the_noise_of_the_attempts() -> None:
@@ -244,7 +333,7 @@ def test_intervals_over_tasks_hold_the_truth_about_as_often_as_they_say() -> Non
     held = np.zeros(3)
     for seed in range(runs):
         c = rng.binomial(20, rng.beta(1, 3, 100))
-        curve = coverage_curve(20, c, ks, replicates=400, seed=seed)
+        curve = coverage_curve(20, c, ks, replicates=400, seed=seed, method="percentile")
         held += (np.array(curve.low) <= truth) & (truth <= np.array(curve.high))
     assert (np.abs(held / runs - [0.941, 0.942, 0.927]) < [0.030, 0.030, 0.033]).all(), held / runs
 
@@ -253,14 +342,19 @@ def test_the_same_arguments_give_the_same_curve_in_any_order_of_tasks() -> None:
     c = np.arange(40)
     curve = coverage_curve(40, c)
     assert coverage_curve(40, c) == curve
-    shuffled = coverage_curve(40, c[::-1])
-    assert (shuffled.low, shuffled.high) == (curve.low, curve.high)
-    assert coverage_curve(40, c, seed=1).low != curve.low
+    for method in ("korn-graubard", "gaffke", "bca", "percentile"):
+        options: dict[str, Any] = {"method": method, "replicates": 400}
+        curve, shuffled = coverage_curve(40, c, **options), coverage_curve(40, c[::-1], **options)
+        assert (shuffled.low, shuffled.high) == (curve.low, curve.high)
+        if method != "korn-graubard":
+            assert coverage_curve(40, c, seed=1, **options).low != curve.low
 
 
 @pytest.mark.parametrize("bootstrap", ["tasks", "two-level"])
 def test_an_interval_does_not_depend_on_which_other_k_are_asked_for(bootstrap: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("monkeys.coverage._CELLS", 1_000)  # so small that ks and replicates are done in several parts
+    monkeypatch.setattr(
+        "monkeys.coverage.intervals._CELLS", 1_000
+    )  # so small that ks and replicates are done in several parts
     c, ks = np.arange(25), list(range(1, 26))
     together = coverage_curve(25, c, ks, bootstrap=bootstrap, replicates=200)
     alone = [coverage_curve(25, c, k, bootstrap=bootstrap, replicates=200) for k in ks]
@@ -269,8 +363,8 @@ def test_an_interval_does_not_depend_on_which_other_k_are_asked_for(bootstrap: A
 
 
 @pytest.mark.parametrize("bootstrap", ["tasks", "two-level"])
-def test_one_task_has_a_curve_but_no_interval(bootstrap: Any) -> None:
-    curve = coverage_curve(10, 3, bootstrap=bootstrap)
+def test_one_task_has_a_curve_but_no_interval_by_resampling(bootstrap: Any) -> None:
+    curve = coverage_curve(10, 3, bootstrap=bootstrap, method="percentile")
     assert curve.coverage[0] == 0.3
     assert all(isnan(bound) for bound in curve.low + curve.high)
     assert "one task" in curve.reason
@@ -279,23 +373,71 @@ def test_one_task_has_a_curve_but_no_interval(bootstrap: Any) -> None:
 @pytest.mark.parametrize(("c", "share"), [([0] * 12, 0.0), ([10] * 12, 1.0)])
 @pytest.mark.parametrize("bootstrap", ["tasks", "two-level"])
 def test_all_or_nothing_solved_gives_no_interval_of_width_zero(bootstrap: Any, c: list[int], share: float) -> None:
-    curve = coverage_curve(10, c, [1, 10], bootstrap=bootstrap)
+    curve = coverage_curve(10, c, [1, 10], bootstrap=bootstrap, method="percentile")
     assert curve.coverage == (share, share)
     assert all(isnan(bound) for bound in curve.low + curve.high)
     assert "k = 1, 10" in curve.reason
     assert "all 12 tasks are alike" in curve.reason
 
 
+@pytest.mark.parametrize("method", ["korn-graubard", "gaffke"])
+def test_without_resampling_few_or_agreeing_tasks_have_a_wide_interval_instead_of_none(method: Any) -> None:
+    alone = coverage_curve(10, 3, method=method)
+    assert alone.low[0] < 0.05
+    assert alone.high[0] > 0.95
+    nothing = coverage_curve(10, [0] * 12, [1, 10], method=method)
+    assert nothing.low == (0, 0)
+    assert nothing.high == pytest.approx([1 - 0.025 ** (1 / 12)] * 2, rel=0.03)  # the rule of three, two-sided
+    everything = coverage_curve(10, [10] * 12, [1, 10], method=method)
+    assert everything.high == (1, 1)
+    assert everything.low == pytest.approx([0.025 ** (1 / 12)] * 2, rel=0.01)
+    agreeing = coverage_curve(10, [5] * 12, [1], method=method)
+    assert agreeing.high[0] - agreeing.low[0] > 0.2
+    assert nothing.reason == everything.reason == agreeing.reason == alone.reason == ""
+
+
+def test_where_every_value_is_yes_or_no_the_interval_is_the_exact_binomial_one() -> None:
+    c = [0] * 87 + [1, 5, 9] * 10 + [10] * 23
+    curve = coverage_curve(10, c, [10], method="korn-graubard")
+    exact = binomtest(53, 140).proportion_ci(0.95, method="exact")
+    assert (curve.low[0], curve.high[0]) == pytest.approx((exact.low, exact.high), rel=1e-9)
+    gaffke = coverage_curve(10, c, [10], replicates=100_000)
+    assert (gaffke.low[0], gaffke.high[0]) == pytest.approx((exact.low, exact.high), abs=0.002)
+
+
+@pytest.mark.parametrize(("tasks", "low"), [(5, (0.95, 0.95)), (12, (0.95, 0.91)), (30, (0.95, 0.91))])
+def test_the_default_interval_holds_the_truth_with_few_tasks(tasks: int, low: tuple[float, float]) -> None:
+    """pass@1 ~ Beta(.3, 6), which is hard: over 1,000 runs docs/coverage.md has what every method held."""
+    rng = np.random.default_rng(6)
+    runs, ks = 400, [1, 50]
+    truth = np.array([0.3 / 6.3, 1 - np.exp(betaln(0.3, 56) - betaln(0.3, 6))])
+    held = np.zeros(2)
+    for _ in range(runs):
+        curve = coverage_curve(50, rng.binomial(50, rng.beta(0.3, 6, tasks)), ks, replicates=400)
+        held += (np.array(curve.low) <= truth) & (truth <= np.array(curve.high))
+    assert (held / runs >= low).all(), held / runs
+
+
+def test_a_curve_of_reliability_is_the_mean_of_pass_hat_k() -> None:
+    curve = coverage_curve(4, TAU_BENCH_AIRLINE, [1, 2, 3, 4], estimate="pass^k")
+    assert [f"{share:.3f}" for share in curve.coverage] == ["0.420", "0.273", "0.220", "0.200"]
+    assert all(low < share < high for low, share, high in zip(curve.low, curve.coverage, curve.high, strict=True))
+    assert curve.estimate == "pass^k"
+
+
 def test_an_interval_is_missing_only_where_the_tasks_agree() -> None:
-    curve = coverage_curve(10, [2, 5, 7, 9], [1, 10])
+    curve = coverage_curve(10, [2, 5, 7, 9], [1, 10], method="percentile")
     assert curve.low[0] < curve.coverage[0] < curve.high[0]
     assert isnan(curve.low[1])
     assert curve.reason.startswith("no interval at k = 10:")
 
 
 def test_a_curve_says_in_words_what_its_interval_is() -> None:
-    words = coverage_curve(10, [1, 2], replicates=400, seed=7).interval
+    assert coverage_curve(10, [1, 2]).interval == "0.95 Gaffke bootstrap over 2 tasks, 10,000 replicates, seed 0"
+    assert coverage_curve(10, [1, 2], method="korn-graubard").interval == "0.95 Korn-Graubard interval over 2 tasks"
+    words = coverage_curve(10, [1, 2], replicates=400, seed=7, method="percentile").interval
     assert words == "0.95 percentile bootstrap over 2 tasks, 400 replicates, seed 7"
+    assert coverage_curve(10, [1, 2], method="bca").interval.startswith("0.95 BCa bootstrap over 2 tasks")
     two = coverage_curve(10, [1, 2], replicates=400, bootstrap="two-level").interval
     assert "2 tasks and the attempts within each" in two
 
@@ -373,6 +515,13 @@ def test_shapes_that_do_not_fit_are_refused_with_the_remedy() -> None:
         ({"replicates": 39}, "ask for at least 40"),
         ({"seed": -1}, "seed = -1"),
         ({"bootstrap": "attempts"}, 'choose "tasks" or "two-level"'),
+        ({"method": "wald"}, "choose one of gaffke, korn-graubard, bca, percentile"),
+        ({"bootstrap": "two-level", "method": "bca"}, "leave the others out"),
+        ({"estimate": "pass"}, r'choose "pass@k" or "pass\^k"'),
+        ({"sampling": "stopped"}, "use `stopped_curve` or `pass_at_k_stopped`"),
+        ({"sampling": "adaptive"}, "first m attempts of every task .* `monkeys.scaling.fit_mixture`"),
+        ({"sampling": "dependent"}, "count each independent trajectory as one attempt"),
+        ({"sampling": "random"}, 'choose one of "independent", "stopped", "adaptive", "dependent"'),
     ],
 )
 def test_an_interval_that_cannot_be_had_is_refused(arguments: dict[str, Any], message: str) -> None:
@@ -385,5 +534,9 @@ def test_a_table_of_a_million_attempts_and_a_million_tasks_is_done_at_once() -> 
     curve = coverage_curve(10, rng.binomial(10, 0.3, 1_000_000), [1, 10], replicates=400)
     assert curve.coverage[0] == pytest.approx(0.3, abs=0.002)
     assert 0 < curve.high[0] - curve.low[0] < 0.002
+    gap = paired_difference(10, rng.binomial(10, 0.3, 1_000_000), 10, rng.binomial(10, 0.2, 1_000_000), [1])
+    assert gap.difference[0] == pytest.approx(0.1, abs=0.002)
+    fit = fit_mixture(10, rng.binomial(10, rng.beta(0.5, 2, 1_000_000)))
+    assert (fit.alpha, fit.beta) == pytest.approx((0.5, 2), rel=0.02)
     table = pass_at_k(1_000_000, rng.integers(0, 1_000_001, 200), np.arange(1, 1_000_001, 5_000)[:, None])
     assert np.isfinite(table).all()

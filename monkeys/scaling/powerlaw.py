@@ -20,15 +20,26 @@ It takes plain arrays. Of the project it imports the estimators alone, and scipy
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monkeys.coverage import pass_at_k
+from monkeys.coverage.curve import kinds_of
+from monkeys.coverage.estimators import unchecked_pass_at_k
 
-__all__ = ["FitError", "PowerLaw", "fit_coverage", "fit_power_law", "log_spaced_ks"]
+__all__ = [
+    "FitError",
+    "PowerLaw",
+    "coverage_at",
+    "described",
+    "fit_coverage",
+    "fit_power_law",
+    "log_spaced_ks",
+    "residual",
+]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -108,7 +119,7 @@ def fit_power_law(ks: ArrayLike, coverage: ArrayLike) -> PowerLaw:
     """
     k, c = _points(ks, coverage)
     a, b = _least_squares(k, c)
-    mean, std = _residual(k, c, a, b)
+    mean, std = residual(_law(k, a, b), c)
     return PowerLaw(
         a=a,
         b=b,
@@ -134,18 +145,27 @@ def fit_coverage(n: ArrayLike, c: ArrayLike) -> PowerLaw:
         monkeys.coverage.CoverageError: the counts are not counts.
         FitError: the counts cannot carry a fit: n < 3, the same tasks solved at every k, no convergence.
     """
+    ks, coverage = coverage_at(n, c, _FIT_POINTS)
+    law = fit_power_law(ks, coverage)
+    return described(law.a, law.b, n, c, points=law.points)
+
+
+def coverage_at(n: ArrayLike, c: ArrayLike, points: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Coverage at `points` log-spaced k up to the smallest n, after refusing counts that carry no curve."""
     pass_at_k(n, c, 1)  # refuses what are not counts, before n is used to choose k
     attempts, resolved = np.broadcast_arrays(n, c)
-    largest = int(attempts.min())
-    ks = log_spaced_ks(largest)
-    law = fit_power_law(ks, _coverage(attempts, resolved, ks))
-    ks = log_spaced_ks(largest, _RESIDUAL_POINTS)
-    mean, std = _residual(ks, _coverage(attempts, resolved, ks), law.a, law.b)
-    return replace(law, residual_mean=mean, residual_std=std, residual_points=ks.size)
+    ks = log_spaced_ks(int(attempts.min()), points)
+    kinds, sizes = kinds_of(np.ravel(attempts).astype(np.float64), np.ravel(resolved).astype(np.float64))
+    coverage = unchecked_pass_at_k(kinds[0], kinds[1], ks[:, None].astype(np.float64)) @ sizes / sizes.sum()
+    _points(ks, np.clip(coverage, 0, 1))
+    return ks, np.clip(coverage, 0, 1)
 
 
-def _coverage(n: NDArray[Any], c: NDArray[Any], ks: NDArray[np.int64]) -> FloatArray:
-    return np.array([pass_at_k(n, c, k).mean() for k in ks])
+def described(a: float, b: float, n: ArrayLike, c: ArrayLike, points: int) -> PowerLaw:
+    """The law with its residual on the counts, at 100 log-spaced k."""
+    ks, coverage = coverage_at(n, c, _RESIDUAL_POINTS)
+    mean, std = residual(_law(ks.astype(np.float64), a, b), coverage)
+    return PowerLaw(a, b, mean, std, ks.size, points, int(ks[0]), int(ks[-1]))
 
 
 def _law(k: FloatArray, a: float, b: float) -> FloatArray:
@@ -169,8 +189,9 @@ def _least_squares(k: FloatArray, c: FloatArray) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def _residual(k: NDArray[Any], c: FloatArray, a: float, b: float) -> tuple[float, float]:
-    difference = np.abs(_law(k.astype(np.float64), a, b) - c)
+def residual(fitted: FloatArray, measured: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of the absolute difference: the residual that every fit of this package carries."""
+    difference = np.abs(fitted - measured)
     return float(difference.mean()), float(difference.std())
 
 
