@@ -6,7 +6,7 @@
 Every exit has a status (`agent.trajectory.Exit`), and the patch is taken by the runner at
 each of them. What a model does wrong it is told, as an observation; what we do wrong (a
 sandbox that dies, a server that fails) ends the attempt as an infra error and is never
-shown to it.
+shown to it. How an action is written is the business of `agent.actions`.
 """
 
 from __future__ import annotations
@@ -16,27 +16,32 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.actions.native import Action, Fault, observation, read_actions, schemas
-from agent.models.model import Call, ContextExceeded, Model, ModelUnavailable
-from agent.tools import TOOLS, Mistake, Tool, Workspace
+from agent.actions import Action, Actions, Fault, make_actions
+from agent.conversation import Conversation
+from agent.models.model import Call, ContextExceeded, Model, ModelUnavailable, Reply
+from agent.tools import Mistake, Workspace
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from envs import SandboxError
 
 __all__ = ["AttemptLimits", "run_attempt"]
 
-# What the model reads when a reply holds no action, and how often in a row it may.
-NUDGE = "No tool was called. Call a tool to go on, or submit to hand in the repository as it stands."
-FAULTS_IN_A_ROW = 4
+FAULTS_IN_A_ROW = 4  # replies without one action that can be carried out
 SALVAGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimits:
-    """What one attempt may use: turns, tokens (prompt and completion, all turns), wall seconds."""
+    """What one attempt may use: turns, tokens (prompt and completion, all turns), wall seconds.
+
+    `window` is how many tokens one request may have, None for what the server takes; `context` is what
+    becomes of a conversation that outgrows it: "stop" ends the attempt, "elide" leaves out older observations.
+    """
 
     turns: int = 40
     tokens: int = 2_000_000
     seconds: float = 3600.0
+    window: int | None = None
+    context: str = "stop"
 
 
 async def run_attempt(
@@ -45,14 +50,17 @@ async def run_attempt(
     opening: Sequence[Message],
     call: Call,
     limits: AttemptLimits,
-    tools: Sequence[Tool] = TOOLS,
+    actions: Actions | None = None,
 ) -> Trajectory:
-    """Play one attempt to its end. Raises only `ModelRefused`: then no attempt can succeed."""
-    attempt = _Attempt(model, workspace, list(opening), call, limits, tools)
+    """Play one attempt to its end. Actions are native tool calls if not told otherwise.
+
+    Raises only `ModelRefused`: then no attempt can succeed.
+    """
+    attempt = _Attempt(model, workspace, Conversation(opening), call, limits, actions or make_actions())
     began = time.monotonic()
     detail = ""
     try:
-        async with asyncio.timeout(limits.seconds):
+        async with asyncio.timeout(limits.seconds) as call.meter.clock:  # which stands still while a server is away
             exit = await attempt.play()
     except TimeoutError:
         exit = Exit.TIME_LIMIT
@@ -73,7 +81,8 @@ async def run_attempt(
     except (SandboxError, TimeoutError) as error:
         if not exit.infra:
             exit, detail = Exit.SANDBOX_FAILED, str(error) or "the patch could not be taken in time"
-    return Trajectory(exit, tuple(attempt.messages), tuple(attempt.turns), patch, time.monotonic() - began, detail)
+    seconds, wasted = time.monotonic() - began, call.meter.take()
+    return Trajectory(exit, tuple(attempt.said.messages), tuple(attempt.turns), patch, seconds, detail, wasted)
 
 
 class _Attempt:
@@ -83,24 +92,25 @@ class _Attempt:
         self,
         model: Model,
         workspace: Workspace,
-        opening: list[Message],
+        said: Conversation,
         call: Call,
         limits: AttemptLimits,
-        tools: Sequence[Tool],
+        actions: Actions,
     ) -> None:
-        self.model, self.workspace, self.call, self.limits, self.tools = model, workspace, call, limits, tools
-        self.schemas = schemas(tools)
-        self.messages = opening
+        self.model, self.workspace, self.said, self.call, self.limits = model, workspace, said, call, limits
+        self.actions = actions
         self.turns: list[Turn] = []
 
     async def play(self) -> Exit:
         tokens = faults = 0
         for _ in range(self.limits.turns):
             before = time.monotonic()
-            reply = await self.model.reply(self.messages, self.schemas, call=self.call)
+            reply = await self.sample()
             sampled = time.monotonic()
-            message, actions = read_actions(reply.message, self.tools)
-            self.messages.append(message)
+            message, actions = self.actions.read(reply.message, cut=reply.finish_reason == "length")
+            self.said.add(message)
+            if self.limits.window:
+                self.said.counted(reply.usage)
             submitted = False
             try:
                 submitted = await self.act(actions)
@@ -112,26 +122,42 @@ class _Attempt:
             if faults >= FAULTS_IN_A_ROW:
                 return Exit.STOPPED
             tokens += reply.usage.total
-            if tokens >= self.limits.tokens:
+            if tokens + self.call.meter.wasted.total >= self.limits.tokens:
                 return Exit.TOKEN_LIMIT
         return Exit.TURN_LIMIT
 
+    async def sample(self) -> Reply:
+        """The model's next reply, with older observations left out if they must and may be."""
+        window, said = self.limits.window, self.said
+        while True:
+            try:
+                if window and said.tokens > window:
+                    raise ContextExceeded(f"the next request has about {said.tokens} tokens of {window}")
+                return await self.model.reply(said.sent(), self.actions.schemas, call=self.call)
+            except ContextExceeded:
+                if self.limits.context != "elide" or not said.elide():
+                    raise
+
     async def act(self, actions: Sequence[Action | Fault]) -> bool:
         """Carry out one reply's actions in order; True if one of them submits."""
-        for action in actions:
-            if isinstance(action, Fault):
-                text = f"[error] {action.text}"
-            else:
-                try:
-                    text = await action.tool.act(self.workspace, action.arguments)
-                except Mistake as mistake:
-                    text = f"[error] {mistake}"
-            self.messages.append(observation(action.call_id, text))
-            if isinstance(action, Action) and action.tool.name == "submit":
-                return True
-        if not actions:
-            self.messages.append({"role": "user", "content": NUDGE})
+        results: list[tuple[Action | Fault, str]] = []
+        try:
+            for action in actions:
+                results.append((action, await self.result(action)))
+                if isinstance(action, Action) and action.tool.name == "submit":
+                    return True
+        finally:
+            self.said.add(*self.actions.observations(results))
         return False
 
+    async def result(self, action: Action | Fault) -> str:
+        """What the model is to read of it."""
+        if isinstance(action, Fault):
+            return f"[error] {action.text}"
+        try:
+            return await action.tool.act(self.workspace, action.arguments)
+        except Mistake as mistake:
+            return f"[error] {mistake}"
+
     def turn(self, usage: Usage, model_seconds: float, tool_seconds: float) -> Turn:
-        return Turn(len(self.messages), usage, model_seconds, tool_seconds)
+        return Turn(len(self.said.messages), usage, model_seconds, tool_seconds)

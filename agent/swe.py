@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 __all__ = ["main"]
+
+# What goes into the body of each request by the same name.
+FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "max_tokens", "logprobs", "return_token_ids")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +31,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         model=arguments.model,
         base_url=arguments.base_url,
         api_key_env=arguments.api_key_env,
-        sampling=chosen("temperature", "top_p", "max_tokens"),
+        sampling={**chosen(*FIELDS), **arguments.extra_body},
+        scheduled=arguments.scheduled,
+        actions=arguments.actions,
         attempts=arguments.attempts,
         workers=arguments.workers,
         retries=arguments.retries,
         seed=arguments.seed,
-        attempt=AttemptLimits(arguments.max_turns, arguments.max_attempt_tokens, arguments.max_attempt_seconds),
+        attempt=AttemptLimits(
+            arguments.max_turns,
+            arguments.max_attempt_tokens,
+            arguments.max_attempt_seconds,
+            arguments.context_window,
+            arguments.context,
+        ),
         sandbox=arguments.sandbox,
         limits=chosen("memory_mb", "processes", "disk_mb", "cpus", "command_seconds", "network"),
         overcommit=arguments.overcommit,
@@ -81,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         help="monkey, replay:gold, replay:empty, replay:PREDICTIONS, scripted:FILE, or a served model's name",
     )
     model.add_argument(
-        "--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://127.0.0.1:8000/v1"
+        "--base-url",
+        nargs="+",
+        metavar="URL",
+        help="an OpenAI-compatible server, such as http://127.0.0.1:8000/v1, or several with the same model",
     )
     model.add_argument(
         "--api-key-env",
@@ -91,7 +106,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--temperature", type=float, metavar="T", help="left to the server if not given")
     model.add_argument("--top-p", type=float, metavar="P")
+    model.add_argument("--top-k", type=int, metavar="K")
+    model.add_argument("--min-p", type=float, metavar="P")
+    model.add_argument("--stop", nargs="+", metavar="TEXT", help="where a reply ends")
     model.add_argument("--max-tokens", type=_at_least(1), metavar="N", help="completion tokens per turn")
+    model.add_argument("--logprobs", action="store_true", default=None, help="ask for log-probabilities of tokens")
+    model.add_argument("--return-token-ids", action="store_true", default=None, help="ask for token ids (vLLM)")
+    model.add_argument(
+        "--extra-body",
+        type=_object,
+        default={},
+        metavar="JSON",
+        help="""further fields of each request, such as '{"reasoning_effort": "low"}'; null takes one away""",
+    )
+    model.add_argument(
+        "--scheduled",
+        action="store_true",
+        help="the server schedules by priority (vLLM): later turns go first there too",
+    )
+    model.add_argument(
+        "--actions",
+        choices=("native", "text", "structured"),
+        default="native",
+        help="tool calls (default), fenced blocks for servers without them, or JSON under a schema for weak models",
+    )
     attempt = parser.add_argument_group("limits of an attempt")
     attempt.add_argument("--max-turns", type=_at_least(1), default=40, metavar="N", help="default %(default)s")
     attempt.add_argument(
@@ -103,6 +141,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     attempt.add_argument(
         "--max-attempt-seconds", type=_positive, default=3600.0, metavar="S", help="default %(default)s"
+    )
+    attempt.add_argument(
+        "--context-window",
+        type=_at_least(1),
+        metavar="N",
+        help="tokens of one request (default: what the server takes)",
+    )
+    attempt.add_argument(
+        "--context",
+        choices=("stop", "elide"),
+        default="stop",
+        help="a conversation that outgrows it: ends with its patch (default), or goes on without older results",
     )
     attempt.add_argument(
         "--command-seconds", type=_positive, default=120.0, metavar="S", help="one command (default %(default)s)"
@@ -223,6 +273,16 @@ def _at_least(least: int) -> Callable[[str], int]:
         return value
 
     return whole
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
+    return value
 
 
 def _positive(text: str) -> float:

@@ -7,7 +7,7 @@ whether its patch is right, which only the verifier says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -74,7 +74,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One whole attempt. `patch` is what the runner took from the sandbox, as bytes."""
+    """One whole attempt. `patch` is what the runner took from the sandbox, as bytes.
+
+    `wasted` are the tokens of answers that were no use: paid for, and of no turn.
+    """
 
     exit: Exit
     messages: tuple[Message, ...]
@@ -82,7 +85,8 @@ class Trajectory:
     patch: bytes
     seconds: float
     detail: str = ""
+    wasted: Usage = field(default_factory=Usage)
 
     @property
     def usage(self) -> Usage:
-        return sum((turn.usage for turn in self.turns), Usage())
+        return sum((turn.usage for turn in self.turns), self.wasted)

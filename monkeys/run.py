@@ -14,7 +14,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from agent.actions import make_actions
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
 from agent.prompts import opening, prompt_texts
@@ -53,7 +54,8 @@ MARGIN_SECONDS = WARM_SECONDS + 900.0
 
 @runtime_checkable
 class Reports(Protocol):
-    """A back end that tells in one line what it is at, such as an image being pulled; nothing once that is over."""
+    """A back end or a model that tells in one line what it is at, such as an image being pulled or an
+    outage; nothing once that is over."""
 
     progress: Callable[[str], None]
 
@@ -65,9 +67,11 @@ class Settings:
     tasks: str = "quick"
     ids: tuple[str, ...] = ()
     model: str = "monkey"
-    base_url: str | None = None
+    base_url: str | Sequence[str] | None = None
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
+    actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
+    scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
     workers: int | None = None  # None: 8 for a served model, processors + 1 for a built-in one
     retries: int = 3
@@ -116,6 +120,7 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.actions = make_actions(settings.actions)
         self.calibration: Calibration | None = None
 
     def allowed(self, task: Task) -> float:
@@ -144,12 +149,15 @@ class _Job:
             limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
             self.settings = settings = replace(settings, limits=limits)
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
+        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
+            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
         model = make_model(
             settings.model,
             tasks,
             base_url=settings.base_url,
             api_key=os.environ.get(settings.api_key_env),
-            sampling=settings.sampling,
+            sampling={**self.actions.body, **settings.sampling},
+            scheduled=settings.scheduled,
         )
         rooms = backend(sandbox, **self.options(sandbox))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
@@ -206,13 +214,15 @@ class _Job:
         note, judge = "stopped", None
         try:
             progress = Progress.start(store.task_ids(), settings.attempts)
-            if isinstance(pool.backend, Reports):
-                pool.backend.progress = lambda text: setattr(progress, "note", text)
+            for one in (pool.backend, model):
+                if isinstance(one, Reports):
+                    one.progress = lambda text: setattr(progress, "note", text)
             arm = Arm(
                 name=model.name,
                 model=model,
-                openings={task.id: opening(task) for task in tasks.tasks},
+                openings={task.id: opening(task, self.actions.instructions) for task in tasks.tasks},
                 attempt_limits=settings.attempt,
+                actions=self.actions,
                 sandbox_limits=limits,
                 seed=settings.seed,
             )
@@ -274,7 +284,8 @@ class _Job:
             "platform": settings.platform,
             "sandbox_limits": asdict(sandbox_limits(settings, sandbox)),
             "verify_seconds": settings.verify_seconds,
-            "prompts": prompt_texts(),
+            "actions": self.actions.name,
+            "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }

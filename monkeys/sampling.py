@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.actions import Actions
 from agent.loop import AttemptLimits, run_attempt
 from agent.models.model import Call, Model
 from agent.tools import Workspace
@@ -43,6 +44,7 @@ class Arm:
     attempt_limits: AttemptLimits
     sandbox_limits: Limits
     seed: int
+    actions: Actions | None = None  # how they are written; None: native tool calls
 
 
 def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
@@ -133,7 +135,12 @@ class Sampler:
             workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
             call = Call(task.id, index, seed)
             return await run_attempt(
-                self._arm.model, workspace, self._arm.openings[task.id], call, self._arm.attempt_limits
+                self._arm.model,
+                workspace,
+                self._arm.openings[task.id],
+                call,
+                self._arm.attempt_limits,
+                self._arm.actions,
             )
         finally:
             await sandbox.close()

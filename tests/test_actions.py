@@ -1,4 +1,4 @@
-"""Whatever a model answers, it is read without an exception, and what goes back to the server is valid."""
+"""Native calls: whatever a model answers is read without an exception, and what goes back to the server is valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.actions.native import Action, Fault, observation, read_actions, schemas
+from agent.actions import Action, Fault, make_actions
+from agent.actions.actions import CUT
+from agent.actions.native import NO_CALL, observation, read_actions, schemas
 from agent.models.scripted import say
 from agent.tools import TOOLS
 
@@ -53,7 +55,7 @@ def check_valid(message: dict[str, Any], actions: list[Action | Fault]) -> None:
     calls = message.get("tool_calls", [])
     assert "tool_calls" not in message or calls
     for call in calls:
-        assert set(call) == {"id", "type", "function"}
+        assert set(call) - {"extra_content"} == {"id", "type", "function"}
         assert call["type"] == "function"
         assert isinstance(call["id"], str)
         assert call["id"]
@@ -116,7 +118,9 @@ def test_arguments_as_an_object_and_no_arguments_at_all_are_taken() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "why"),
     [
-        ("bash", '{"command": "ls', "bash: the arguments are not JSON"),
+        ("bash", '{"command": "ls', "bash: the arguments are not JSON (it ends inside a text, at character 15)"),
+        ("bash", "{'command': 'echo don't'}", "bash: the arguments are not JSON (a comma or '}' is missing"),
+        ("bash", "run ls", "bash: the arguments are not JSON ('run' is no value"),
         ("bash", '["ls"]', "bash: the arguments are not a JSON object"),
         ("bash", "[" * 100_000, "bash: the arguments are not JSON"),
         ("bash", "{}", "bash: argument 'command' is missing"),
@@ -168,8 +172,8 @@ def test_a_message_without_calls_is_a_text(content: str | None, tool_calls: Any)
 
 def test_numbers_that_json_does_not_have_do_not_go_back() -> None:
     assert isinstance(read_one("view", '{"path": "a", "start": NaN}'), Action)
-    cleaned, _ = read_actions({"content": "x", "score": math.inf}, TOOLS)
-    assert cleaned["score"] is None
+    cleaned, _ = read_actions({"content": [{"type": "text", "score": math.inf}]}, TOOLS)
+    assert cleaned["content"] == [{"type": "text", "score": None}]
 
 
 def test_a_message_too_deep_to_be_sent_is_an_empty_one() -> None:
@@ -186,3 +190,68 @@ def test_the_schemas_are_functions_in_the_chat_completions_form() -> None:
     assert [schema["type"] for schema in offered] == ["function"] * len(TOOLS)
     assert [schema["function"]["name"] for schema in offered] == [tool.name for tool in TOOLS]
     json.dumps(offered)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('{"command": "ls",}', "ls"),
+        ("{'command': 'ls'}", "ls"),
+        ("{command: 'ls'}", "ls"),
+        ('{"command": "ls"', "ls"),
+        ('{"command": "a\nb\tc"}', "a\nb\tc"),
+        (r"""{"command": 'grep "\d+\.py" it\'s',}""", r"""grep "\d+\.py" it's"""),
+        (r"{'command': '\ud83d\udc12'}", "🐒"),
+        (json.dumps('{"command": "ls"}'), "ls"),
+    ],
+)
+def test_arguments_that_are_not_quite_json_are_read_as_meant_and_go_back_as_json(written: str, meant: str) -> None:
+    action = read_one("bash", written)
+    assert isinstance(action, Action)
+    assert action.arguments == {"command": meant}
+
+
+def test_python_words_stand_for_those_of_json() -> None:
+    action = read_one("view", "{'path': 'a', 'start': None, 'end': 3}")
+    assert isinstance(action, Action)
+    assert action.arguments == {"path": "a", "start": None, "end": 3}
+
+
+def test_a_call_that_the_length_limit_cut_off_is_not_carried_out_and_the_model_is_told() -> None:
+    whole, part = say(("bash", {"command": "ls"}), ("bash", {"command": "ls"}))["tool_calls"]
+    part["function"]["arguments"] = '{"command": "ls"'
+    _, actions = read_actions({"tool_calls": [whole, part]}, TOOLS, cut=True)
+    assert isinstance(actions[0], Action), "what is complete is carried out"
+    assert actions[1] == Fault("call_1", f"bash: {CUT}")
+
+
+def test_a_reply_without_a_call_is_a_fault_that_tells_whether_it_was_cut_off() -> None:
+    native = make_actions("native")
+    assert native.read({"content": "Hm."})[1] == [Fault("", NO_CALL)]
+    assert native.read({"content": "Hm."}, cut=True)[1] == [Fault("", CUT)]
+    assert native.observations([(Fault("", NO_CALL), "told")]) == [{"role": "user", "content": "told"}]
+
+
+def test_what_a_model_thought_goes_back_in_its_field_and_what_only_an_answer_has_does_not() -> None:
+    given = {"content": "x", "reasoning_content": "hm", "reasoning": "so", "annotations": [], "audio": {"id": 1}}
+    details = [{"type": "reasoning.encrypted", "data": "abc"}]
+    cleaned, _ = read_actions({**given, "reasoning_details": details}, TOOLS)
+    assert cleaned == {
+        "role": "assistant",
+        "content": "x",
+        "reasoning_content": "hm",
+        "reasoning": "so",
+        "reasoning_details": details,
+    }
+
+
+def test_the_signature_of_a_thought_stays_with_its_call() -> None:
+    message = say(("submit", {}))
+    message["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "abc"}}
+    cleaned, _ = read_actions(message, TOOLS)
+    assert cleaned == message
+
+
+def test_a_form_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="choose one of native, text, structured"):
+        make_actions("smoke")

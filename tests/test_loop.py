@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.loop import FAULTS_IN_A_ROW, NUDGE, AttemptLimits, run_attempt
+from agent.actions.native import NO_CALL
+from agent.loop import FAULTS_IN_A_ROW, AttemptLimits, run_attempt
 from agent.models import Call, ContextExceeded, Model, ModelRefused, ModelUnavailable, Reply
 from agent.models.scripted import Replay, Scripted, say
 from agent.tools import Workspace
@@ -76,7 +77,9 @@ def test_a_model_that_calls_no_tool_is_told_so_and_stopped_after_some_times(orig
     trajectory = played(origin, Scripted([EDIT, *[{"role": "assistant", "content": "Hm."}] * 9], USAGE))
     assert trajectory.exit is Exit.STOPPED
     assert len(trajectory.turns) == 1 + FAULTS_IN_A_ROW
-    assert [m["content"] for m in trajectory.messages if m["role"] == "user"][1:] == [NUDGE] * FAULTS_IN_A_ROW
+    assert [m["content"] for m in trajectory.messages if m["role"] == "user"][1:] == [
+        f"[error] {NO_CALL}"
+    ] * FAULTS_IN_A_ROW
     assert holds_the_new_file(trajectory.patch)
 
 

@@ -1,42 +1,50 @@
-"""Actions as native tool calls: from an assistant message to what is to be done.
+"""Actions as native tool calls.
 
-Tolerant on our side: whatever is wrong with a call (broken JSON, an unknown tool, an
-argument missing or of the wrong type) becomes a `Fault` whose text tells the model, and
-the message that is sent back next turn is made valid, because servers refuse a history
-that holds what they themselves let through.
+Tolerant on our side: arguments that are not quite JSON are read as they were meant, an
+object in place of a text is taken, and whatever else is wrong with a call (an unknown
+tool, an argument missing or of the wrong type, a call cut off in the middle) becomes a
+`Fault`. In the message that goes back every call has an id of its own, a name that
+servers take and arguments that are JSON.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from agent.actions.actions import CUT, Action, Fault, Result, called
+from agent.actions.lenient import read_json
+from agent.actions.replay import sendable
 from agent.tools import Tool
 from agent.trajectory import Message
 
-__all__ = ["Action", "Fault", "observation", "read_actions", "schemas"]
+__all__ = ["Action", "Fault", "Native", "observation", "read_actions", "schemas"]
 
-TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One call of a tool that can be carried out."""
-
-    call_id: str
-    tool: Tool
-    arguments: Mapping[str, Any]
+NO_CALL = "no tool was called; call a tool to go on, or submit to hand in the repository as it stands"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One call that cannot: `text` says why."""
+class Native:
+    """Tool calls as the server's own fields."""
 
-    call_id: str
-    text: str
+    name = "native"
+    instructions = ""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._tools = tools
+        self.schemas = schemas(tools)
+        self.body: dict[str, Any] = {}
+
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+        message, actions = read_actions(message, self._tools, cut=cut)
+        return message, actions or [Fault("", CUT if cut else NO_CALL)]
+
+    def observations(self, results: Sequence[Result]) -> list[Message]:
+        return [
+            observation(done.call_id, text) if done.call_id else {"role": "user", "content": text}
+            for done, text in results
+        ]
 
 
 def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
@@ -50,43 +58,30 @@ def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
     ]
 
 
-def read_actions(message: Message, tools: Iterable[Tool]) -> tuple[Message, list[Action | Fault]]:
-    """The message as it can be sent back, and its calls in order."""
+def read_actions(message: Message, tools: Iterable[Tool], *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    """The message as it can be sent back, and its calls in order; none where it has none."""
     by_name = {tool.name: tool for tool in tools}
     calls: list[dict[str, Any]] = []
     actions: list[Action | Fault] = []
-    try:
-        message = _valid(message)
-    except (TypeError, ValueError, RecursionError):
-        message = {}  # nothing that could be sent back
-    given = message.get("tool_calls")
+    message = sendable(message)
+    given = message.pop("tool_calls", None)
     for number, call in enumerate(given if isinstance(given, list) else ()):
         function = _object(_object(call).get("function"))
         call_id = str(_object(call).get("id") or f"call_{number}")
         while any(call_id == other["id"] for other in calls):  # an answer must find its call
             call_id += "_"
         name = str(function.get("name") or "")
-        arguments, problem = _arguments(function.get("arguments") or "{}")
-        tool = by_name.get(name)
-        if tool is None:
-            actions.append(Fault(call_id, f"there is no tool {name!r}; the tools are {', '.join(by_name)}"))
-        elif problem := problem or _mismatch(tool.parameters, arguments):
+        arguments, problem = _arguments(function.get("arguments") or "{}", cut)
+        if problem and name in by_name:
             actions.append(Fault(call_id, f"{name}: {problem}"))
         else:
-            actions.append(Action(call_id, tool, arguments))
-        spelled = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unknown"  # what servers take for a name
-        calls.append(
-            {"id": call_id, "type": "function", "function": {"name": spelled, "arguments": _sent(function, arguments)}}
-        )
-    cleaned = {**message, "role": "assistant"}
-    cleaned.pop("tool_calls", None)
-    if not isinstance(cleaned.get("content"), str | list | None):
-        cleaned["content"] = json.dumps(cleaned["content"])
+            actions.append(called(by_name, name, arguments, call_id))
+        calls.append(_sent(_object(call), call_id, name, function.get("arguments"), arguments))
     if calls:
-        cleaned["tool_calls"] = calls
-    elif not cleaned.get("content"):
-        cleaned["content"] = ""  # a message with neither is refused by most servers
-    return cleaned, actions
+        message["tool_calls"] = calls
+    elif not message["content"]:
+        message["content"] = ""
+    return message, actions
 
 
 def observation(call_id: str, text: str) -> Message:
@@ -97,49 +92,31 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _valid(value: Any) -> Any:
-    """The same value as JSON in UTF-8 can carry it: lone surrogates, NaN and infinities have no place there."""
-    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    return json.loads(text, parse_constant=lambda _: None)
-
-
-def _arguments(text: Any) -> tuple[dict[str, Any], str]:
-    if isinstance(text, dict):  # some servers hand over an object in place of a text
-        return text, ""
+def _arguments(given: Any, cut: bool) -> tuple[dict[str, Any], str]:
+    """The arguments as an object, and what is wrong with them."""
+    if isinstance(given, dict):  # some servers hand over an object in place of a text
+        return given, ""
     try:
-        arguments = _valid(json.loads(text))
+        arguments = read_json(given, closed=cut)
+        if isinstance(arguments, str):  # some models write the text of a text
+            arguments = read_json(arguments, closed=cut)
     except (TypeError, ValueError, RecursionError) as error:
-        return {}, f"the arguments are not JSON ({error})"
+        return {}, CUT if cut else f"the arguments are not JSON ({error})"
     return (arguments, "") if isinstance(arguments, dict) else ({}, "the arguments are not a JSON object")
 
 
-def _sent(function: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
-    """The arguments as they go back: the model's own text if it can, for that is what the server has in its cache."""
-    text = function.get("arguments")
-    if isinstance(text, str):
-        try:
-            if json.loads(text) == arguments:
-                return text
-        except (ValueError, RecursionError):
-            pass
-    return json.dumps(arguments)
+def _sent(call: Mapping[str, Any], call_id: str, name: str, given: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as it goes back. `given` are the arguments as the model wrote them, `arguments` as they were read."""
+    spelled = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unknown"  # what servers take for a name
+    text = given if _is_text_of(given, arguments) else json.dumps(arguments)
+    sent = {"id": call_id, "type": "function", "function": {"name": spelled, "arguments": text}}
+    # Gemini wants the signature of its thoughts back, which it puts there.
+    return {**sent, "extra_content": call["extra_content"]} if isinstance(call.get("extra_content"), dict) else sent
 
 
-def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
-    for name in schema.get("required", ()):
-        if name not in arguments:
-            return f"argument {name!r} is missing"
-    for name, value in arguments.items():
-        wanted = schema["properties"].get(name)
-        if wanted is None:
-            return f"there is no argument {name!r}; the arguments are {', '.join(schema['properties']) or 'none'}"
-        optional = name not in schema.get("required", ())
-        if (value is None and optional) or "type" not in wanted:
-            continue
-        if not isinstance(value, TYPES[wanted["type"]]) or (isinstance(value, bool) and wanted["type"] != "boolean"):
-            return f"argument {name!r} must be of type {wanted['type']}"
-        if isinstance(value, str) and "\0" in value:
-            return f"argument {name!r} holds a NUL character, which no command or path can"
-        if "enum" in wanted and value not in wanted["enum"]:
-            return f"argument {name!r} must be one of {', '.join(wanted['enum'])}"
-    return ""
+def _is_text_of(given: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether the model's own text can go back: it is what the server has in its cache."""
+    try:
+        return isinstance(given, str) and bool(json.loads(given) == arguments)
+    except (ValueError, RecursionError):
+        return False

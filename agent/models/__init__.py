@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.models.model import Call, ContextExceeded, Model, ModelError, ModelRefused, ModelUnavailable, Reply
+from agent.models.model import (
+    Call,
+    ContextExceeded,
+    Meter,
+    Model,
+    ModelError,
+    ModelRefused,
+    ModelUnavailable,
+    Reply,
+    Tokens,
+)
 from tasks.task import TaskSet
 
 __all__ = [
     "BUILT_IN",
     "Call",
     "ContextExceeded",
+    "Meter",
     "Model",
     "ModelError",
     "ModelRefused",
     "ModelUnavailable",
     "Reply",
+    "Tokens",
     "make_model",
 ]
 
@@ -28,16 +40,19 @@ def make_model(
     name: str,
     tasks: TaskSet,
     *,
-    base_url: str | None = None,
+    base_url: str | Sequence[str] | None = None,
     api_key: str | None = None,
     sampling: Mapping[str, Any] | None = None,
+    scheduled: bool = False,
 ) -> Model:
-    """The model called `name`: one of `BUILT_IN`, or one that a chat-completions server at `base_url` knows.
+    """The model called `name`: one of `BUILT_IN`, or one that the chat-completions servers at `base_url` know.
 
+    `sampling` are body fields of a request; servers that are `scheduled` are told to take later turns first.
     Raises `ModelRefused` when there is none.
     """
     kind, _, rest = name.partition(":")
-    if base_url is None:
+    urls = (base_url,) if isinstance(base_url, str) else tuple(base_url or ())
+    if not urls:
         from agent.models.scripted import Replay, Scripted
 
         if name == "monkey":
@@ -59,4 +74,4 @@ def make_model(
             )
     from agent.models.chat import ChatModel
 
-    return ChatModel(name, base_url, api_key, sampling or {})
+    return ChatModel(name, urls, api_key, sampling or {}, scheduled=scheduled)

@@ -12,13 +12,25 @@ any trajectory can be resumed, branched or replayed from its messages alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.trajectory import Message, Usage
 
-__all__ = ["Call", "ContextExceeded", "Model", "ModelError", "ModelRefused", "ModelUnavailable", "Reply"]
+__all__ = [
+    "Call",
+    "ContextExceeded",
+    "Meter",
+    "Model",
+    "ModelError",
+    "ModelRefused",
+    "ModelUnavailable",
+    "Reply",
+    "Tokens",
+]
 
 
 class ModelError(Exception):
@@ -38,12 +50,64 @@ class ContextExceeded(ModelError):
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """What was sampled, as ids of the server's own vocabulary, with their log-probabilities; empty where not told."""
+
+    prompt: tuple[int, ...] = ()
+    completion: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One answer. `message` is the assistant message as it is to be sent back next turn."""
 
     message: Message
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = "stop"
+    tokens: Tokens | None = None
+
+
+class Meter:
+    """What one attempt is charged with and what not, beside its replies.
+
+    `wasted` are the tokens of answers that were no use; whoever plays the attempt takes them, also when
+    the attempt ends with an error. `clock` is its time limit, if it has one: what it waits for us or for
+    a server that is away does not count.
+    """
+
+    def __init__(self) -> None:
+        self.wasted = Usage()
+        self.clock: asyncio.Timeout | None = None
+
+    def bill(self, usage: Usage) -> None:
+        self.wasted += usage
+
+    def take(self) -> Usage:
+        """What was wasted since it was last asked."""
+        wasted, self.wasted = self.wasted, Usage()
+        return wasted
+
+    def give_back(self, seconds: float) -> None:
+        clock = self.clock
+        if clock is not None and not clock.expired() and (when := clock.when()) is not None:
+            clock.reschedule(when + seconds)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The clock stands still."""
+        clock = self.clock
+        when = None if clock is None or clock.expired() else clock.when()
+        if clock is None or when is None:
+            yield
+            return
+        now = asyncio.get_running_loop().time
+        began = now()
+        clock.reschedule(None)
+        try:
+            yield
+        finally:
+            clock.reschedule(when + now() - began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +121,7 @@ class Call:
     task: str
     attempt: int
     seed: int
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 class Model(Protocol):

@@ -1,0 +1,248 @@
+"""What a server can do wrong, and what is done about each: one table, `TREATMENTS`.
+
+A fault has a kind; its treatment says whether the request is sent again and when, whether
+its tokens are paid for, what it ends if it does not heal, and what it tells about the
+server's load. Nothing else in the program decides that. An answer that is odd but usable
+(no content, broken UTF-8, no usage) has a row too, so that the table is whole: it is an
+answer, and is never asked for again, for it was paid for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+from agent.models.model import ModelError
+from agent.models.wire import Answer, BrokenOff, Endless, TooSlow, Unreachable, WireError
+from agent.trajectory import Usage
+
+__all__ = ["TREATMENTS", "Billed", "Ends", "Kind", "Load", "Retry", "Treatment", "Trouble", "refusal", "wire_trouble"]
+
+
+class Kind(StrEnum):
+    """What went wrong, in the words of an error's message."""
+
+    UNREACHABLE = "connection refused"
+    BROKEN_OFF = "connection reset"
+    TIME_OUT = "time-out"
+    ENDLESS = "answer that never ends"
+    CONTEXT = "400 context too long"
+    BAD_REQUEST = "400 or another 4xx"
+    KEY = "401"
+    QUOTA = "402, or 429 for want of money"
+    FORBIDDEN = "403"
+    NOT_FOUND = "404 model or path"
+    REQUEST_TIME_OUT = "408"
+    CONFLICT = "409"
+    TOO_LARGE = "413"
+    UNPROCESSABLE = "422"
+    TOO_EARLY = "425"
+    RATE_LIMIT = "429 without Retry-After"
+    RATE_LIMIT_TOLD = "429 with Retry-After"
+    SERVER_ERROR = "500 or another 5xx"
+    NOT_IMPLEMENTED = "501 or 505"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    GATEWAY_TIME_OUT = "504"
+    OVERLOADED = "529"
+    HTML = "HTML instead of JSON"
+    NO_COMPLETION = "JSON that is no completion"
+    NO_CHOICES = "empty choices"
+    NO_CONTENT = "null content"
+    BROKEN_UTF8 = "garbage UTF-8"
+    NO_USAGE = "usage missing"
+
+
+class Retry(Enum):
+    """Whether a request is sent again."""
+
+    NEVER = "never: it cannot heal, or it is an answer"
+    BACKOFF = "after a growing, random wait, and no sooner than the server asks for"
+    WHEN_BACK = "once the server is back, for which the whole run waits"
+
+
+class Billed(Enum):
+    """Whether its tokens are counted."""
+
+    NO = "nothing was generated"
+    AS_TOLD = "as its usage says, apart from the answer that follows"
+    UNTOLD = "the server may have generated; what it does not tell is not counted"
+
+
+class Ends(Enum):
+    """What it ends, if it cannot heal or does not in time."""
+
+    NOTHING = "it is an answer"
+    CONTEXT_LIMIT = "the attempt, as `context limit`, patch salvaged"
+    MODEL_FAILED = "the attempt, as `model failed`: an infra error, filled again"
+    RUN = "the run, with the remedy"
+    RUN_OR_ATTEMPT = "the run on a first turn; later `model failed`, for the model wrote the history itself"
+
+
+class Load(Enum):
+    """What it tells about the server."""
+
+    NOTHING = "nothing"
+    FULL = "it has too much to do, and says so at once"
+    STALLED = "it may have too much to do, found at the cost of a whole request"
+    FAILING = "it is down, if nothing else has come from it for a while"
+    DOWN = "it is down"
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """One row of the table."""
+
+    retry: Retry
+    billed: Billed
+    ends: Ends
+    load: Load = Load.NOTHING
+
+
+_HEALS = Treatment(Retry.BACKOFF, Billed.NO, Ends.MODEL_FAILED)
+_FULL = Treatment(Retry.BACKOFF, Billed.NO, Ends.MODEL_FAILED, Load.FULL)
+_STALLED = Treatment(Retry.BACKOFF, Billed.UNTOLD, Ends.MODEL_FAILED, Load.STALLED)
+_FAILING = Treatment(Retry.BACKOFF, Billed.NO, Ends.MODEL_FAILED, Load.FAILING)
+_NO_ANSWER = Treatment(Retry.BACKOFF, Billed.AS_TOLD, Ends.MODEL_FAILED)
+_STOPS = Treatment(Retry.NEVER, Billed.NO, Ends.RUN)
+_REQUEST = Treatment(Retry.NEVER, Billed.NO, Ends.RUN_OR_ATTEMPT)
+_TOO_LONG = Treatment(Retry.NEVER, Billed.NO, Ends.CONTEXT_LIMIT)
+
+TREATMENTS: Mapping[Kind, Treatment] = {
+    Kind.UNREACHABLE: Treatment(Retry.WHEN_BACK, Billed.NO, Ends.MODEL_FAILED, Load.DOWN),
+    Kind.BROKEN_OFF: Treatment(Retry.BACKOFF, Billed.UNTOLD, Ends.MODEL_FAILED),
+    Kind.TIME_OUT: _STALLED,
+    Kind.ENDLESS: _STALLED,
+    Kind.CONTEXT: _TOO_LONG,
+    Kind.BAD_REQUEST: _REQUEST,
+    Kind.KEY: _STOPS,
+    Kind.QUOTA: _STOPS,
+    Kind.FORBIDDEN: _STOPS,
+    Kind.NOT_FOUND: _STOPS,
+    Kind.REQUEST_TIME_OUT: _STALLED,
+    Kind.CONFLICT: _HEALS,
+    Kind.TOO_LARGE: _TOO_LONG,
+    Kind.UNPROCESSABLE: _REQUEST,
+    Kind.TOO_EARLY: _HEALS,
+    Kind.RATE_LIMIT: _FULL,
+    Kind.RATE_LIMIT_TOLD: _FULL,
+    Kind.SERVER_ERROR: _HEALS,
+    Kind.NOT_IMPLEMENTED: _REQUEST,
+    Kind.BAD_GATEWAY: _FAILING,
+    Kind.UNAVAILABLE: _FAILING,
+    Kind.GATEWAY_TIME_OUT: _STALLED,
+    Kind.OVERLOADED: _FULL,
+    Kind.HTML: _NO_ANSWER,
+    Kind.NO_COMPLETION: _NO_ANSWER,
+    Kind.NO_CHOICES: _NO_ANSWER,
+    Kind.NO_CONTENT: Treatment(Retry.NEVER, Billed.AS_TOLD, Ends.NOTHING),
+    Kind.BROKEN_UTF8: Treatment(Retry.NEVER, Billed.AS_TOLD, Ends.NOTHING),
+    Kind.NO_USAGE: Treatment(Retry.NEVER, Billed.UNTOLD, Ends.NOTHING),
+}
+
+STATUS: Mapping[int, Kind] = {
+    401: Kind.KEY,
+    402: Kind.QUOTA,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    408: Kind.REQUEST_TIME_OUT,
+    409: Kind.CONFLICT,
+    413: Kind.TOO_LARGE,
+    422: Kind.UNPROCESSABLE,
+    425: Kind.TOO_EARLY,
+    429: Kind.RATE_LIMIT,
+    501: Kind.NOT_IMPLEMENTED,
+    502: Kind.BAD_GATEWAY,
+    503: Kind.UNAVAILABLE,
+    504: Kind.GATEWAY_TIME_OUT,
+    505: Kind.NOT_IMPLEMENTED,
+    529: Kind.OVERLOADED,
+}
+WIRE: Mapping[type[WireError], Kind] = {
+    Unreachable: Kind.UNREACHABLE,
+    BrokenOff: Kind.BROKEN_OFF,
+    TooSlow: Kind.TIME_OUT,
+    Endless: Kind.ENDLESS,
+}
+# How servers say that a conversation is too long for the model; some say it with a 500.
+CONTEXT_STATUS = (400, 413, 422, 500)
+CONTEXT_WORDS = (
+    "context length",
+    "context_length",
+    "context limit",
+    "context size",
+    "context window",
+    "input token count",
+    "max_model_len",
+    "max_new_tokens` must be <=",
+    "maximum context",
+    "maximum model length",
+    "prompt is too long",
+    "too many tokens",
+)
+# A 429 that no waiting heals.
+QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit balance")
+
+
+class Trouble(ModelError):
+    """A fault: its kind, `after` how many seconds the server would be asked again, and the `usage` that it cost."""
+
+    def __init__(self, kind: Kind, text: str, *, after: float = 0.0, usage: Usage | None = None) -> None:
+        super().__init__(text)
+        self.kind, self.after, self.usage = kind, after, usage or Usage()
+
+    @property
+    def treatment(self) -> Treatment:
+        return TREATMENTS[self.kind]
+
+
+def wire_trouble(error: WireError) -> Trouble:
+    """What the connection did."""
+    return Trouble(WIRE[type(error)], str(error))
+
+
+def refusal(answer: Answer) -> Trouble:
+    """An answer whose status says that it is none."""
+    status, body = answer.status, answer.content.decode("utf-8", "replace")
+    kind = STATUS.get(status, Kind.SERVER_ERROR if status >= 500 else Kind.BAD_REQUEST)
+    whole = body.lower()
+    if status in CONTEXT_STATUS and any(words in whole for words in CONTEXT_WORDS):
+        kind = Kind.CONTEXT
+    elif status == 429 and any(words in whole for words in QUOTA_WORDS):
+        kind = Kind.QUOTA
+    after = _seconds(answer.retry_after)
+    if kind is Kind.RATE_LIMIT and after:
+        kind = Kind.RATE_LIMIT_TOLD
+    said = _said(body)
+    return Trouble(kind, f"HTTP {status}: {said}" if said else f"HTTP {status}", after=after)
+
+
+def _seconds(retry_after: str) -> float:
+    """From the header of that name: a number or a date."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return 0.0 if math.isnan(seconds) else max(0.0, seconds)
+
+
+def _said(body: str) -> str:
+    """What the server wrote, in one short line."""
+    said: Any = body
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    for key in ("error", "message"):
+        if isinstance(said, dict):
+            said = said.get(key) or said
+    return " ".join(str(said).split())[:300]

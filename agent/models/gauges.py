@@ -1,0 +1,67 @@
+"""What vLLM says about its own load, and what that means for how many requests it is given.
+
+A vLLM queues what it cannot run and refuses nothing, so refusals cannot steer it. Its
+`/metrics` can: while it has requests waiting, more in flight gain nothing; and when it had
+to preempt running ones, the key-value cache of trajectories under way was lost to make
+room, so fewer are better. The page is read once in a while, as long as there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from agent.models.admission import Admission
+from agent.models.wire import Wire, WireError
+
+__all__ = ["Gauges", "steer"]
+
+EVERY_SECONDS = 1.0
+LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+.\deE]+|NaN)$", re.MULTILINE)
+NAMES = {
+    "num_requests_running": "running",
+    "num_requests_waiting": "waiting",
+    "kv_cache_usage_perc": "cache",
+    "num_preemptions_total": "preemptions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """One look at the page, summed over the server's engines; `cache` is the fullest one's share of its cache."""
+
+    running: float = 0.0
+    waiting: float = 0.0
+    cache: float = 0.0
+    preemptions: float = 0.0
+
+    @classmethod
+    def read(cls, page: str) -> Gauges | None:
+        """None where it is not vLLM's."""
+        found: dict[str, float] = {}
+        for metric, text in LINE.findall(page):
+            if name := NAMES.get(metric):
+                value, before = float(text), found.get(name, 0.0)
+                found[name] = max(value, before) if name == "cache" else value + before
+        return cls(**found) if "running" in found else None
+
+
+async def steer(admission: Admission, wire: Wire) -> None:
+    """For as long as the server has such a page."""
+    before: Gauges | None = None
+    while True:
+        try:
+            answer = await wire.get("/metrics", 10 * EVERY_SECONDS, beside=True)
+        except WireError:
+            pass  # whether it is down is found elsewhere
+        else:
+            gauges = Gauges.read(answer.content.decode("utf-8", "replace")) if answer.status == 200 else None
+            if gauges is None and answer.status < 500:
+                return
+            if gauges is not None:
+                admission.saturated = gauges.waiting > 0
+                if before is not None and gauges.preemptions > before.preemptions:
+                    admission.crowded()
+                before = gauges
+        await asyncio.sleep(EVERY_SECONDS)
