@@ -17,10 +17,13 @@ FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "max_tokens", "logpr
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, then sample. Returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.allocate != "uniform" and arguments.no_verify:
+        parser.error(f"--allocate {arguments.allocate} goes by verdicts: leave --no-verify out, or allocate uniformly")
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
-    from monkeys.run import Settings, sample_run
+    from monkeys.run import Choice, Settings, sample_run
 
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -35,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scheduled=arguments.scheduled,
         actions=arguments.actions,
         attempts=arguments.attempts,
+        allocate=Choice(arguments.allocate, arguments.first, arguments.narrow),
         workers=arguments.workers,
         retries=arguments.retries,
         seed=arguments.seed,
@@ -83,6 +87,27 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--ids", nargs="+", metavar="ID", help="only these instances")
     what.add_argument(
         "--attempts", type=_at_least(1), default=250, metavar="N", help="attempts per issue (default %(default)s)"
+    )
+    what.add_argument(
+        "--allocate",
+        choices=("uniform", "stop", "fewest", "variance"),
+        default="uniform",
+        help="who gets the attempts: all alike (default); issues not solved yet, at most N; those with the fewest "
+        "successes, or those where coverage is known least, N per issue in all",
+    )
+    what.add_argument(
+        "--first",
+        type=_at_least(1),
+        default=5,
+        metavar="M",
+        help="attempts on every issue before fewest and variance choose; their curve ends there (default %(default)s)",
+    )
+    what.add_argument(
+        "--narrow",
+        type=_at_least(1),
+        default=10,
+        metavar="K",
+        help="where variance narrows coverage: at K attempts (default %(default)s)",
     )
     what.add_argument("--seed", type=int, default=0, help="the run's seed; each attempt's is derived from it")
     model = parser.add_argument_group("the model")

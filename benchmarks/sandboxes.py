@@ -98,10 +98,10 @@ async def measure(rooms: Backend, origin: Origin, limits: Limits, times: int) ->
     return found
 
 
-async def warm(rooms: Backend, origin: Origin, limits: Limits, times: int) -> Cost:
+async def warm(name: str, origin: Origin, limits: Limits, times: int) -> Cost:
     """Opening from a pool that has had the time to fill."""
     budget = Budget(1 << 20, key="benchmark", overcommit=True)
-    pool = Pool(rooms, budget=budget, gate=Gate(8), warm=2)
+    pool = Pool(backend(name), budget=budget, gate=Gate(8), warm=2)
     walls, cpu = [], 0.0
     try:
         await (await pool.open(origin, limits, label="first")).close()
@@ -181,20 +181,17 @@ def show(console: Console, title: str, ours: dict[str, Cost], plain: dict[str, C
     console.print(table)
 
 
-async def whole(name: str, origin: Origin, arguments: argparse.Namespace, count: int) -> tuple[dict[str, Cost], str]:
+async def whole(name: str, origin: Origin, arguments: argparse.Namespace) -> tuple[dict[str, Cost], str]:
     rooms = backend(name)
     try:
         await rooms.start()
-        found = await measure(rooms, origin, SMALL, arguments.times)
-        found = {
-            "open": found["open"],
-            "open, from the warm pool": await warm(rooms, origin, SMALL, arguments.times),
-            **found,
-        }
-        alive, total = await many(rooms, origin, SMALL, count)
-        return found, f"{count} sandboxes alive at once in {alive:.1f} s, each having run a command in {total:.1f} s"
+        cold = await measure(rooms, origin, SMALL, arguments.times)
+        alive, total = await many(rooms, origin, SMALL, arguments.alive)
     finally:
         await rooms.close()
+    pooled = {"open, from the warm pool": await warm(name, origin, SMALL, arguments.times)}
+    said = f"{arguments.alive} sandboxes alive at once in {alive:.1f} s, each having run a command in {total:.1f} s"
+    return {"open": cold.pop("open"), **pooled, **cold}, said
 
 
 def main() -> None:
@@ -214,14 +211,14 @@ def main() -> None:
             commit = scrubbed_copy(Path(__file__).resolve().parent.parent, "HEAD", repository)
             Path(folder).chmod(0o755)
             adopt(repository)
-            found, said = asyncio.run(whole("local", Origin(commit, repository=repository), arguments, arguments.alive))
+            found, said = asyncio.run(whole("local", Origin(commit, repository=repository), arguments))
         plain = {"run true": asyncio.run(cost(100, lambda: asyncio.to_thread(subprocess.run, ["true"], check=True)))}
         show(console, "local, beside a plain subprocess without a sandbox", found, plain, "plain")
         console.print(said, "\n")
     if arguments.only != "local":
         try:
             origin = Origin(arguments.commit, image=arguments.image)
-            found, said = asyncio.run(whole("docker", origin, arguments, arguments.alive))
+            found, said = asyncio.run(whole("docker", origin, arguments))
         except SandboxUnavailable as error:
             console.print(f"docker skipped: {error}")
             return

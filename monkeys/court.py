@@ -69,7 +69,7 @@ async def open_court(tasks: TaskSet, venue: Venue, *, seconds: float) -> AsyncIt
         budget = Budget(machine.usable_mb, key=machine.key)
         stack.callback(budget.close)
         budget.check(limits.memory_mb)
-        warm = min(venue.workers, WARM_AT_MOST) if name == "docker" else 0
-        pool = Pool(rooms, budget=budget, gate=Gate(STARTS), warm=warm)
+        # The next sandbox is opened while tests run in this one: then a verification waits for little but its tests.
+        pool = Pool(rooms, budget=budget, gate=Gate(STARTS), warm=min(venue.workers, WARM_AT_MOST))
         stack.push_async_callback(pool.close)
         yield Court(ready.result(), pool, grader, limits)

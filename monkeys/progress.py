@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from agent.trajectory import Exit, Trajectory, Usage
@@ -31,7 +31,7 @@ class TaskProgress:
 class Progress:
     """Counts of a run; turns, tokens and attempts `here` are of this session alone."""
 
-    attempts: int  # wanted per task
+    attempts: int  # wanted per task: of each, on average, or at the most, as the rule is
     tasks: dict[str, TaskProgress]
     began: float = field(default_factory=time.monotonic)
     active: int = 0
@@ -39,10 +39,12 @@ class Progress:
     turns_here: int = 0
     usage_here: Usage = field(default_factory=Usage)
     note: str = ""
+    rule: str = "uniform"  # of `monkeys.plan.RULES`: who gets the attempts
+    heard: Callable[[], None] = lambda: None  # called when a verdict came
 
     @classmethod
-    def start(cls, task_ids: Iterable[str], attempts: int) -> Progress:
-        return cls(attempts, {name: TaskProgress(name) for name in task_ids})
+    def start(cls, task_ids: Iterable[str], attempts: int, rule: str = "uniform") -> Progress:
+        return cls(attempts, {name: TaskProgress(name) for name in task_ids}, rule=rule)
 
     def attempt_over(self, task: str, trajectory: Trajectory) -> None:
         row = self.tasks[task]
@@ -60,19 +62,26 @@ class Progress:
             row.resolved += count
         elif outcome is Outcome.UNRESOLVED:
             row.unresolved += count
+        self.heard()
 
     @property
     def total(self) -> int:
+        """Attempts wanted in all, as far as is known: a task that is left alone once it is solved wants no more."""
+        if self.rule == "stop":
+            wanted = (self.attempts if not row.resolved else min(row.sampled, self.attempts) for row in self._rows)
+            return sum(wanted)
         return self.attempts * len(self.tasks)
 
     @property
     def done(self) -> int:
         """Attempts with an outcome, never more than wanted."""
-        return sum(min(row.sampled, self.attempts) for row in self.tasks.values())
+        if self.rule in ("fewest", "variance"):
+            return min(self.total, sum(row.sampled for row in self._rows))
+        return sum(min(row.sampled, self.attempts) for row in self._rows)
 
     @property
     def solved(self) -> int:
-        return sum(row.resolved > 0 for row in self.tasks.values())
+        return sum(row.resolved > 0 for row in self._rows)
 
     @property
     def coverage(self) -> float:
@@ -89,3 +98,7 @@ class Progress:
         if not self.sampled_here:
             return None
         return (self.total - self.done) * self.seconds / self.sampled_here
+
+    @property
+    def _rows(self) -> Iterable[TaskProgress]:
+        return self.tasks.values()

@@ -33,6 +33,7 @@ from envs.gate import Gate
 from envs.pool import WARM_SECONDS, Pool
 from monkeys.calibration import Calibration, CalibrationError
 from monkeys.incidents import RunStopped
+from monkeys.plan import Choice
 from monkeys.progress import Progress
 from monkeys.sampling import Arm, Sampler
 from monkeys.store import Store, StoreError
@@ -42,7 +43,7 @@ from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
 from tasks.verdicts import make_judge
 
-__all__ = ["Settings", "sample_run"]
+__all__ = ["Choice", "Settings", "sample_run"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
 MEMORY_MB = {"local": 512}  # of a process
@@ -73,6 +74,7 @@ class Settings:
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
+    allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
     workers: int | None = None  # None: 8 for a served model, processors + 1 for a built-in one
     retries: int = 3
     seed: int = 0
@@ -213,7 +215,7 @@ class _Job:
         store = Store.write(settings.runs / name, config, tasks, environment(pool))
         note, judge = "stopped", None
         try:
-            progress = Progress.start(store.task_ids(), settings.attempts)
+            progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
             for one in (pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
@@ -249,6 +251,7 @@ class _Job:
                 workers=self.workers,
                 verify_workers=settings.verify_workers,
                 retries=settings.retries,
+                choice=settings.allocate,
             )
             with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
                 await sampler.run()
@@ -287,6 +290,7 @@ class _Job:
             "actions": self.actions.name,
             "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
+            **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
 
@@ -298,9 +302,11 @@ class _Job:
 
         settings, console = self.settings, Console(stderr=True)
         done = sum(len(indices) for indices in store.sampled().values())
+        choice = settings.allocate
+        allotted = f", allocated by outcomes ({choice.rule})" if choice.looks else ""
         why = "as told" if settings.sandbox else "what these tasks need"
         lines = [
-            f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts, "
+            f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts{allotted}, "
             f"model {settings.model}, {self.workers} at once",
             f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),

@@ -1,11 +1,14 @@
 """Which attempt is next, how many at once, what is filled again, when to stop.
 
 Attempts go task by task, so that one issue's prompt stays in the server's prefix cache
-and its image on the machine. Sampling and verifying overlap. An attempt that our side
-failed is kept as evidence and its slot is filled again, up to a cap; when incidents of one
-kind (see `Incidents`) follow one another with nothing that works between them, the run
-stops and says so rather than burn on. Whatever ends a run (done, Ctrl-C, a full disk,
-SIGKILL), all that was recorded stays, and the same command goes on from there.
+and its image on the machine, or else to the task that a rule names by the outcomes so far.
+Under such a rule a worker waits for its attempt's verdict before it takes the next, so
+that the rule is late by no more attempts than there are workers. Sampling and verifying
+overlap. An attempt that our side failed is kept as evidence and its slot is filled again,
+up to a cap; when incidents of one kind (see `Incidents`) follow one another with nothing
+that works between them, the run stops and says so rather than burn on. Whatever ends a run
+(done, Ctrl-C, a full disk, SIGKILL), all that was recorded stays, and the same command goes
+on from there.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agent.actions import Actions
 from agent.loop import AttemptLimits, run_attempt
@@ -25,6 +29,7 @@ from agent.trajectory import Exit, Message, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.incidents import Incidents, RunStopped
 from monkeys.judging import Judging
+from monkeys.plan import UNIFORM, Allocated, Choice, Plan, Slot, Waves
 from monkeys.progress import Progress
 from monkeys.store import Store
 from monkeys.together import together
@@ -54,7 +59,10 @@ def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
 
 
 class Sampler:
-    """Brings a run to `attempts` attempts per task, each with a verdict if there is a verifier."""
+    """Brings a run to `progress.attempts` attempts per task, each with a verdict if there is a verifier.
+
+    `choice` says which tasks get them; what looks at outcomes needs a verifier.
+    """
 
     def __init__(
         self,
@@ -68,13 +76,18 @@ class Sampler:
         workers: int,
         retries: int,
         verify_workers: int = 2,
+        choice: Choice = UNIFORM,
     ) -> None:
+        if choice.looks and verifier is None:
+            raise ValueError(f"{choice.rule} goes by verdicts: give a verifier")
         self._store, self._arm, self._backend = store, arm, backend
         self._tasks = {task.id: task for task in tasks.tasks}
         self._progress, self._workers, self._retries = progress, workers, retries
-        self._slots: deque[tuple[Task, int]] = deque()
-        self._tries: Counter[tuple[str, int]] = Counter()
+        self._choice = choice
+        self._tries: Counter[Slot] = Counter()
         self._incidents = Incidents()
+        self._heard = asyncio.Event()
+        progress.heard = self._heard.set
         self._judging = Judging(
             store, tasks, verifier, progress, self._incidents, at_once=verify_workers, retries=retries, crew=workers
         )
@@ -85,17 +98,29 @@ class Sampler:
         Raises `RunStopped`, `StoreError` or `ModelRefused`; on cancellation what is under way is
         recorded as cancelled, and the cancellation goes on.
         """
-        self._plan()
+        self._recall()
+        plan = self._plan()
         async with together() as group:
             self._judging.resume(group)
-            for _ in range(min(self._workers, len(self._slots))):
-                group.create_task(self._work(group))
+            for _ in range(self._workers):
+                group.create_task(self._work(group, plan))
 
-    def _plan(self) -> None:
-        sampled = self._store.sampled()
-        for task in self._tasks.values():
-            done = sampled.get(task.id, set())
-            self._slots.extend((task, index) for index in range(self._progress.attempts) if index not in done)
+    def _plan(self) -> Plan:
+        sampled, attempts = self._store.sampled(), self._progress.attempts
+        if not self._choice.looks:
+            return Waves(self._tasks, attempts, sampled)
+        ids = list(self._tasks)
+        return Allocated(
+            ids,
+            self._choice.allocation(attempts, len(ids)),
+            attempts * len(ids),
+            sampled,
+            lambda: [self._progress.tasks[task].resolved for task in ids],
+            self._arm.seed,
+        )
+
+    def _recall(self) -> None:
+        """Count what the store holds."""
         for row in self._store.attempts():
             counts = self._progress.tasks[row.task]
             if row.outcome is Outcome.INFRA_ERROR:
@@ -104,9 +129,11 @@ class Sampler:
                 counts.sampled += 1
         self._judging.recall()
 
-    async def _work(self, group: asyncio.TaskGroup) -> None:
-        while self._slots:
-            task, index = self._slots.popleft()
+    async def _work(self, group: asyncio.TaskGroup, plan: Plan) -> None:
+        if self._choice.looks:
+            await self._until(lambda: not any(row.unverified for row in self._progress.tasks.values()))
+        while slot := plan.next():
+            task, index = self._tasks[slot[0]], slot[1]
             self._progress.active += 1
             try:
                 seed = attempt_seed(self._arm.seed, self._arm.name, task.id, index)
@@ -118,10 +145,21 @@ class Sampler:
             if trajectory.exit is Exit.CANCELLED:
                 return
             if trajectory.exit.infra:
-                self._refill(task, index, trajectory)
+                self._refill(plan, slot, trajectory)
                 continue
             self._incidents.worked()
             self._judging.judge(group, task, trajectory.patch)
+            if self._choice.looks:
+                await self._until(partial(self._is_judged, task.id, trajectory.patch))
+
+    def _is_judged(self, task: str, patch: bytes) -> bool:
+        return self._store.verdict_of(task, patch) is not None
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Wait for verdicts until it is true."""
+        while not true():
+            self._heard.clear()
+            await self._heard.wait()
 
     async def _attempt(self, task: Task, index: int, seed: int) -> Trajectory:
         began = time.monotonic()
@@ -145,7 +183,7 @@ class Sampler:
         finally:
             await sandbox.close()
 
-    def _refill(self, task: Task, index: int, trajectory: Trajectory) -> None:
+    def _refill(self, plan: Plan, slot: Slot, trajectory: Trajectory) -> None:
         """Put a slot back after an infra error, unless it failed too often.
 
         A try that came to no turn while nothing else worked either is not the slot's own failure and does not count:
@@ -153,6 +191,6 @@ class Sampler:
         """
         _, in_a_row = self._incidents.failed(trajectory.exit, trajectory.detail, self._workers)
         if trajectory.turns or in_a_row == 1:
-            self._tries[task.id, index] += 1
-        if self._tries[task.id, index] <= self._retries:
-            self._slots.append((task, index))
+            self._tries[slot] += 1
+        if self._tries[slot] <= self._retries:
+            plan.again(slot)

@@ -68,6 +68,14 @@ def register(commands: Any, common: argparse.ArgumentParser, console: Callable[[
     graded(compare, "the k to compare at (default 1, 2, 5, 10 and so on)")
 
     cost = command("cost", "coverage against money or FLOPs; the cheapest for a wanted coverage", _cost, "*")
+    cost.add_argument(
+        "--against",
+        choices=("attempts", "tokens", "seconds", "dollars", "flops"),
+        help="coverage beside what it takes of these, task by task, with intervals",
+    )
+    cost.add_argument(
+        "--stop-on-success", action="store_true", help="with --against: as if attempts ended with the first success"
+    )
     cost.add_argument("--want", type=float, metavar="SHARE", help="find the cheapest set and k for this coverage")
     cost.add_argument(
         "--price", type=_named, action="append", default=[], metavar="[SET=]$", help="dollars an attempt, of a set"
@@ -147,7 +155,7 @@ def _compare(arguments: argparse.Namespace) -> Result:
 
 
 def _cost(arguments: argparse.Namespace) -> Result:
-    from monkeys.analysis.spending import Request, cost, run_work, table_of_arms
+    from monkeys.analysis.spending import Request, against, cost, run_work, table_of_arms
 
     if arguments.arm:
         return table_of_arms(arguments.arm, arguments.tasks)
@@ -163,6 +171,13 @@ def _cost(arguments: argparse.Namespace) -> Result:
         shapes=dict(arguments.shape),
         work={path.name: run_work(path) for path in runs if arguments.shape},
     )
+    if arguments.against:
+        if arguments.want is not None:
+            raise Mistake("--want finds the cheapest by the mean cost of an attempt: leave --against out")
+        way = {"stop_on_success": arguments.stop_on_success, "seed": arguments.seed}
+        return against(_counts(arguments), arguments.against, request, **way)
+    if arguments.stop_on_success:
+        raise Mistake("--stop-on-success says how --against spends: name what, such as --against tokens")
     return cost(_counts(arguments), request, wanted=arguments.want)
 
 

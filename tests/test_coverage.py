@@ -433,13 +433,14 @@ def test_an_interval_is_missing_only_where_the_tasks_agree() -> None:
 
 
 def test_a_curve_says_in_words_what_its_interval_is() -> None:
-    assert coverage_curve(10, [1, 2]).interval == "0.95 Gaffke bootstrap over 2 tasks, 10,000 replicates, seed 0"
-    assert coverage_curve(10, [1, 2], method="korn-graubard").interval == "0.95 Korn-Graubard interval over 2 tasks"
+    such = "95 % interval over 2 tasks, as a sample of such tasks: "
+    assert coverage_curve(10, [1, 2]).interval == f"{such}Gaffke bootstrap, 10,000 replicates, seed 0"
+    assert coverage_curve(10, [1, 2], method="korn-graubard").interval == f"{such}Korn-Graubard"
     words = coverage_curve(10, [1, 2], replicates=400, seed=7, method="percentile").interval
-    assert words == "0.95 percentile bootstrap over 2 tasks, 400 replicates, seed 7"
-    assert coverage_curve(10, [1, 2], method="bca").interval.startswith("0.95 BCa bootstrap over 2 tasks")
+    assert words == f"{such}percentile bootstrap, 400 replicates, seed 7"
+    assert coverage_curve(10, [1, 2], method="bca").interval.startswith(f"{such}BCa bootstrap")
     two = coverage_curve(10, [1, 2], replicates=400, bootstrap="two-level").interval
-    assert "2 tasks and the attempts within each" in two
+    assert "over 2 tasks, and their attempts, all run again" in two
 
 
 # What is refused.

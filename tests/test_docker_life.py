@@ -21,7 +21,7 @@ from envs.orphans import LABEL, marks, orphans, remove
 from envs.owner import Owner
 from tests.docker_image import MINE, PROJECT, Room, alive, containers, engine, full_image, soon, unique
 
-BUSY = 8
+BUSY = 20
 FOR_MINE = f"{LABEL}.for={MINE}"
 
 

@@ -42,7 +42,9 @@ def test_what_the_readme_shows_can_be_done() -> None:
     text = (ROOT / "README.md").read_text()
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=ROOT, check=True, capture_output=True)
-    commands = ("agent.swe", "monkeys report", "monkeys show", "monkeys export", "monkeys runs", "monkeys")
+    ours = "report show export runs verify calibrate images clean coverage fit predict compare cost select"
+    commands = ["agent.swe", "monkeys", "monkeys images prefetch", "monkeys images remove"]
+    commands += [f"monkeys {command}" for command in ours.split()]
     known = "".join(
         subprocess.run(
             [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, check=True, capture_output=True, text=True

@@ -63,6 +63,25 @@ def slow_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def recorded(folder: Path) -> int:
+    """How many attempts a run holds so far."""
+    try:
+        store = Store.read(folder)
+    except StoreError:
+        return 0
+    try:
+        return sum(len(indices) for indices in store.sampled().values())
+    finally:
+        store.close()
+
+
+def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def descendants(pid: int) -> set[int]:
     """Every process below one, as they are now."""
     parents = {}
@@ -171,7 +190,7 @@ def test_an_interrupted_job_keeps_everything_says_so_and_goes_on(
     options = ["--attempts", "80", "--ids", IDS[0], "--model", f"scripted:{slow_script}", "--workers", "4"]
     options += ["--run", "run", "--no-verify"]
     process = subprocess.Popen(command(*options), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    until(lambda: recorded(tmp_path / "runs/run") > 0)
     process.send_signal(how)
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 130

@@ -210,7 +210,7 @@ def test_a_summary_has_the_estimators_curve_and_law(tmp_path: Path) -> None:
     )
     assert [row.k for row in summary.coverage.rows] == [1, 2, 5, 10, 25, 40]
     assert summary.law == fit_coverage(40, list(resolved.values()))
-    assert summary.coverage.interval.startswith("95 % Gaffke bootstrap over 4 tasks")
+    assert summary.coverage.interval.startswith("95 % interval over 4 tasks")
 
 
 def test_the_curve_ends_at_the_smallest_n_and_says_whose_it_is(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_the_final_screen_fits_its_width(finished: Summary, width: int) -> None:
     assert line_with(shown, "5 of 8 solved").split()[4:] == ["800", "133", "0", "800"]
     assert "c = exp(a k^b)" in line_with(shown, "law")
     assert "points of coverage" in line_with(shown, "residual")
-    assert "bootstrap" in line_with(shown, "interval")
+    assert "95 % interval over 8 tasks" in line_with(shown, "interval")
 
 
 def test_the_final_screen_names_the_run_and_what_to_type_next(finished: Summary) -> None:
@@ -334,7 +334,7 @@ def test_a_name_that_would_steer_the_terminal_is_shown_harmless(tmp_path: Path) 
 def test_tasks_that_are_all_alike_have_a_wide_interval(tmp_path: Path) -> None:
     shown = drawn(summary_of(make_run(tmp_path / "run", {"one": outcomes(5, 2), "two": outcomes(5, 2)})))
     assert line_with(shown, "1  ").split()[:4] == ["1", "40.0", "%", "6.3"]
-    assert "Gaffke bootstrap over 2 tasks" in line_with(shown, "interval")
+    assert "95 % interval over 2 tasks" in line_with(shown, "interval")
 
 
 # The live display

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from monkeys.cli import main
-from monkeys.cost import ModelShape, request_flops
+from monkeys.cost import ModelShape, find_shape, request_flops
 from monkeys.counts import read_counts
 from tests.helpers import Answer, ChatServer
 from tests.published import published_counts
@@ -78,7 +78,7 @@ def test_coverage_draws_a_table_a_curve_and_says_what_the_interval_is(monkeys: A
     assert "airline   50 tasks, 36 solved in 4 attempts each" in said.out
     assert re.search(r"\b4 +72\.00 %", said.out)
     assert "░" in said.out
-    assert "Gaffke bootstrap over 50 tasks" in said.out
+    assert "95 % interval over 50 tasks, as a sample of such tasks: Gaffke bootstrap" in said.out
 
 
 def test_fit_prints_the_law_of_the_paper(monkeys: Any) -> None:
@@ -133,6 +133,57 @@ def test_cost_finds_the_cheapest_model_for_a_coverage(monkeys: Any, tmp_path: Pa
     assert flops["sets"]["weak"]["unit"] == "FLOPs"
     tokens = data(monkeys("cost", path, "--prices", "2,10,.5", "--prompt", 1000, "--completion", 100, "--json"))
     assert [row["a_task"] for row in tokens["sets"]["weak"]["points"][:2]] == pytest.approx([0.003, 0.0045])
+
+
+def test_cost_draws_coverage_against_what_each_task_took(monkeys: Any, tmp_path: Path) -> None:
+    rows = [
+        {"task": "a", "n": 4, "correct": 4, "tokens": 400, "seconds": 8, "cost": 2},
+        {"task": "b", "n": 4, "correct": 0, "tokens": 1200, "seconds": 16, "cost": 6},
+    ]
+    path = written(tmp_path / "x.csv", rows)
+    for axis, unit, each in (("tokens", "tokens", 200), ("seconds", "seconds", 3), ("dollars", "$", 1)):
+        found = data(monkeys("cost", path, "--against", axis, "--json"))["sets"]["x"]
+        assert found["unit"] == unit
+        assert [(point["k"], point["cost"], point["coverage"]) for point in found["points"]] == [
+            (1, each, 0.5),
+            (2, 2 * each, 0.5),
+            (4, 4 * each, 0.5),
+        ]
+    stopped = data(monkeys("cost", path, "--against", "tokens", "--stop-on-success", "--json"))["sets"]["x"]["points"]
+    assert [point["cost"] for point in stopped] == [200, 350, 650]
+    priced = data(monkeys("cost", path, "--against", "dollars", "--price", "3", "--json"))["sets"]["x"]["points"]
+    assert [point["cost"] for point in priced] == [3, 6, 12]
+    assert "give --shape with a run" in monkeys("cost", path, "--against", "flops").err
+
+
+def test_a_run_knows_what_its_tasks_took(monkeys: Any, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", {"a": [(b"x", GOOD), (b"y", BAD)], "b": [(b"x", BAD), (b"y", BAD)]})
+    options = {"tokens": (), "seconds": (), "dollars": ("--prices", "2,10,.5"), "flops": ("--shape", "gemma-2b")}
+    first = {}
+    for axis, more in options.items():
+        points = data(monkeys("cost", "run", "--against", axis, *more, "--json"))["sets"]["run"]["points"]
+        first[axis] = points[0]["cost"]
+    flops = request_flops(find_shape("gemma-2b"), 1000, 20, cached=400)
+    assert first == {"tokens": 1020, "seconds": 0.5, "dollars": pytest.approx(0.0016), "flops": pytest.approx(flops)}
+
+
+@pytest.mark.parametrize("words", [("compare", "--k", "1,10000"), ("predict", "--first", "100", "--k", "1000,10000")])
+def test_on_a_narrow_terminal_numbers_stay_whole(
+    monkeys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    rows = [
+        {"model": f"some family/{arm}", "task": f"t{at}", "n": 10_000, "correct": c * at**3}
+        for arm, c in (("small", 2), ("large", 5))
+        for at in range(12)
+    ]
+    path = written(tmp_path / "x.csv", rows)
+    monkeypatch.setenv("COLUMNS", "60")
+    said = monkeys(words[0], path, *words[1:])
+    assert said.code == 0
+    table = [line for line in said.out.splitlines() if "10,000 " in line and "%" in line]
+    assert table
+    assert not any("…" in line for line in table)
+    assert max(map(len, said.out.splitlines())) <= 60
 
 
 def test_select_shows_rules_beside_coverage(monkeys: Any, tmp_path: Path) -> None:

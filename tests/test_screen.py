@@ -65,7 +65,7 @@ def test_what_would_examine_itself_is_taken_out(name: str) -> None:
     found = screen(task, added(name) + GOLD)
     assert found.patch == GOLD
     assert found.dropped == (name,)
-    assert found.flags == (f"{DROPPED[name]}: {name}",)
+    assert found.flags == (f"{DROPPED[name]}, so taken out: {name}",)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_settings_are_taken_out_only_where_they_are_the_runner_s(name: str) -> N
         for patch in (changed(name, "version = 1", line), changed(name, line, "version = 1")):
             found = screen(TALLY, patch)
             assert (found.patch, found.dropped) == (b"", (name,))
-            assert found.flags == (f"changes settings of the test runner: {name}",)
+            assert found.flags == (f"changes settings of the test runner, so taken out: {name}",)
 
 
 def test_what_the_known_solution_changes_is_never_taken_out() -> None:
@@ -151,7 +151,9 @@ def test_oddities_are_flagged_and_left_in(text: str, flag: str) -> None:
 
 
 def test_what_is_taken_out_is_not_flagged_besides() -> None:
-    assert screen(TALLY, added("conftest.py", "os._exit(0)\n")).flags == ("changes test files: conftest.py",)
+    assert screen(TALLY, added("conftest.py", "os._exit(0)\n")).flags == (
+        "changes test files, so taken out: conftest.py",
+    )
 
 
 # headers

@@ -116,7 +116,14 @@ def select(
             *(Series(f"{one.name}: {curve.rule}", _points(found, curve.mean, curve)) for curve in found.curves),
         ]
         data[one.name] = _data(found, shares, one.notes)
-    return Result({"sets": data}, tuple(sections), tuple(curves), "share of tasks with a correct choice", bars=bars)
+    return Result(
+        {"sets": data},
+        tuple(sections),
+        tuple(curves),
+        "share of tasks with a correct choice",
+        band="bands: ± s.d. of subsets",
+        bars=bars,
+    )
 
 
 def _candidates(one: Outcomes) -> tuple[list[str], list[str | None] | None, dict[str, Any]]:

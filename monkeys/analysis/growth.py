@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from monkeys.analysis.curves import curve_of, groups_of, law_of
 from monkeys.analysis.result import Result, Section, Series, Table, points
 from monkeys.counts import Counts, CountsError
-from monkeys.coverage import (
-    Curve,
-    coverage_by_group,
-    coverage_curve,
-    default_ks,
-    paired_difference,
-    pass_at_k,
-    stopped_curve,
-)
+from monkeys.coverage import Curve, default_ks, paired_difference, pass_at_k
 from monkeys.coverage.curve import Bootstrap, Estimate
 from monkeys.report.text import count, percent, several
-from monkeys.scaling import FitError, PowerLaw, choose_mixture, fit_coverage, log_spaced_ks, predict_coverage
+from monkeys.scaling import FitError, PowerLaw, choose_mixture, log_spaced_ks, predict_coverage
 
 __all__ = ["compare", "coverage", "fit", "predict"]
 
@@ -48,24 +41,16 @@ def coverage(
     """
     sections, curves, data = [], [], {}
     for one in sets:
-        names = one.task_ids
-        largest = stopped_at or one.attempts
-        shown = tuple(ks) if ks else default_ks(largest)
+        if stopped_at is not None:
+            one = replace(one, stopped_at=stopped_at)
+        shown = tuple(ks) if ks else default_ks(one.attempts)
         between = log_spaced_ks(max(shown), FINE).tolist() if min(shown) >= 1 else []  # the estimator refuses k < 1
         wanted = sorted({*shown, *(k for k in between if k >= min(shown))})
-        options: dict[str, Any] = {"level": level, "seed": seed, "names": names}
-        if stopped_at is not None:
-            curve = stopped_curve(one.n, one.correct, wanted, cap=stopped_at, **options)
-        else:
-            bootstrap: Bootstrap = "two-level" if again else "tasks"
-            curve = coverage_curve(one.n, one.correct, wanted, bootstrap=bootstrap, estimate=estimate, **options)
+        bootstrap: Bootstrap = "two-level" if again else "tasks"
+        options: dict[str, Any] = {"level": level, "seed": seed, "estimate": estimate}
+        curve = curve_of(one, wanted, bootstrap=bootstrap, **options)
         series = Series(one.name, points(curve.ks, curve.coverage, curve.low, curve.high))
-        groups: dict[str, Curve] = {}
-        if by_repository:
-            if one.repositories is None:
-                raise CountsError(f"{one.name} does not say its tasks' repositories: add a column repo")
-            options = {"level": level, "seed": seed, "estimate": estimate}
-            groups = coverage_by_group(one.n, one.correct, one.repositories, shown, names=names, **options)
+        groups = groups_of(one, shown, **options) if by_repository else {}
         sections.append(
             Section(
                 _title(one),
@@ -86,7 +71,7 @@ def coverage(
             **({"groups": {name: _rows(group, shown) for name, group in groups.items()}} if groups else {}),
         }
     y = "coverage (pass@k)" if estimate == "pass@k" else "reliability (pass^k)"
-    return Result({"sets": data}, tuple(sections), tuple(curves), y)
+    return Result({"sets": data}, tuple(sections), tuple(curves), y, band=_band(level, again=again))
 
 
 def fit(sets: Sequence[Counts], *, seed: int = 0) -> Result:
@@ -97,7 +82,7 @@ def fit(sets: Sequence[Counts], *, seed: int = 0) -> Result:
         tables: list[Table] = []
         law, series, entry = None, None, dict[str, Any]()
         try:
-            law = fit_coverage(one.n, one.correct)
+            law = law_of(one)
             entry["law"] = {**asdict(law), "form": "c = exp(a k^b)"}
             facts += _law_facts(law)
         except FitError as error:
@@ -122,12 +107,12 @@ def fit(sets: Sequence[Counts], *, seed: int = 0) -> Result:
             entry["mixtures_missing"] = str(error)
             facts.append(("pass@1", f"no distribution: {error}"))
         if law is not None:
-            curve = coverage_curve(one.n, one.correct, log_spaced_ks(one.attempts, FINE), seed=seed)
+            curve = curve_of(one, log_spaced_ks(one.attempts, FINE).tolist(), seed=seed)
             series = Series(one.name, points(curve.ks, curve.coverage, curve.low, curve.high), law.predict)
             curves.append(series)
         sections.append(Section(_title(one), tuple(tables), series, (*facts, *_notes(one))))
         data[one.name] = entry
-    return Result({"sets": data}, tuple(sections), tuple(curves))
+    return Result({"sets": data}, tuple(sections), tuple(curves), band=_band(0.95))
 
 
 def predict(
@@ -152,7 +137,7 @@ def predict(
         wanted = tuple(ks) if ks else (10 * known.attempts, 100 * known.attempts)
         law, why = None, ""
         try:
-            law = fit_coverage(known.n, known.correct)
+            law = law_of(known)
         except FitError as error:
             why = str(error)
         rows, facts = [], list[tuple[str, str]]()
@@ -166,7 +151,7 @@ def predict(
                 facts.append((f"@{k:,}", f"no prediction: {error}"))
                 entries.append({"k": k, "coverage": None, "reason": str(error)})
                 continue
-            truth = float(pass_at_k(one.n, one.correct, k).mean()) if k <= one.attempts else None
+            truth = curve_of(one, [k], level=level).coverage[0] if k <= one.attempts else None
             rows.append(
                 (
                     f"{k:,}",
@@ -189,21 +174,22 @@ def predict(
             )
             if found.reason:
                 facts.append((f"@{k:,}", found.reason))
-        headings = ("k", "predicted", f"{100 * level:g} % interval", "law extrapolated", "measured")
+        headings = ("k", "predicted", f"{100 * level:g} % interval", "by the law", "measured")
         if why:
             facts.append(("law", f"none: {why}"))
         drawn = f" (of {one.attempts:,}, seed {seed})" if first is not None else ""
-        facts.append(("from", f"{known.attempts:,} attempts on each of {len(known.task_ids)} tasks{drawn}"))
-        curve = coverage_curve(known.n, known.correct, log_spaced_ks(known.attempts, FINE), level=level, seed=seed)
+        facts.append(("from", f"{_made(known)} attempts on each of {len(known.task_ids)} tasks{drawn}"))
+        curve = curve_of(known, log_spaced_ks(known.attempts, FINE).tolist(), level=level, seed=seed)
         series = Series(one.name, points(curve.ks, curve.coverage, curve.low, curve.high), law.predict if law else None)
         curves.append(series)
         sections.append(Section(_title(known), (Table(headings, tuple(rows)),), None, (*facts, *_notes(one))))
         data[one.name] = {"from_attempts": known.attempts, "predictions": entries, "law_missing": why}
-    return Result({"sets": data}, tuple(sections), tuple(curves))
+    return Result({"sets": data}, tuple(sections), tuple(curves), band=_band(level))
 
 
 def _fewer(one: Counts, first: int, seed: int) -> Counts:
     """As if only so many of the attempts on each task had been made."""
+    one = one.fixed()
     if not 1 <= first <= one.attempts:
         raise CountsError(
             f"{one.name}: {first} attempts cannot be taken of {one.attempts}; ask for 1 to {one.attempts}"
@@ -220,6 +206,7 @@ def compare(sets: Sequence[Counts], ks: Sequence[int] | None = None, *, level: f
     """
     if len(sets) < 2:
         raise CountsError("a comparison needs two sets: give two files, or one with several arms")
+    sets = [one.fixed() for one in sets]
     first, *others = sets
     sections, curves, data = [], [], {}
     for other in others:
@@ -232,8 +219,9 @@ def compare(sets: Sequence[Counts], ks: Sequence[int] | None = None, *, level: f
         theirs = np.array([row[task] for task in both])
         n_a, c_a, n_b, c_b = other.n[theirs], other.correct[theirs], first.n[mine], first.correct[mine]
         found = paired_difference(n_a, c_a, n_b, c_b, ks, level=level, seed=seed, names=both)
-        mean_a = coverage_curve(n_a, c_a, found.ks, names=both).coverage
-        mean_b = coverage_curve(n_b, c_b, found.ks, names=both).coverage
+        mean_a, mean_b = (
+            pass_at_k(n, c, np.array(found.ks)[:, None]).mean(axis=1).tolist() for n, c in ((n_a, c_a), (n_b, c_b))
+        )
         rows = tuple(
             (f"{k:,}", percent(b), percent(a), f"{100 * d:+.1f}", f"{100 * low:+.1f} – {100 * high:+.1f}", f"{p:.3g}")
             for k, a, b, d, low, high, p in zip(
@@ -242,23 +230,42 @@ def compare(sets: Sequence[Counts], ks: Sequence[int] | None = None, *, level: f
         )
         headings = ("k", first.name, other.name, "points", f"{100 * level:g} % interval", "p")
         unpaired = len(first.task_ids) + len(other.task_ids) - 2 * len(both)
-        facts = [("interval", found.interval), ("p", f"{found.replicates:,} random swaps of the arms, one k at a time")]
+        facts = [
+            ("interval", found.interval),
+            ("p", f"that the arms are alike on these tasks: {found.replicates:,} random swaps, one k at a time"),
+        ]
+        bounds = zip(found.low, found.high, found.p_value, strict=True)
+        if any(low < 0 < high and p < 1 - level for low, high, p in bounds):
+            facts.append(
+                (
+                    "note",
+                    "where the interval holds 0 and p is small, the arms differ on these tasks, but a rare task that "
+                    "is not among them might turn the difference",
+                )
+            )
         if unpaired:
             facts.append(("note", f"left out: {several(unpaired, 'task')} that only one of the two has"))
         title = f"{other.name} less {first.name}   {several(found.tasks, 'task')} in pairs"
         sections.append(Section(title, (Table(headings, rows),), None, tuple(facts)))
         data[other.name] = {"against": first.name, **asdict(found), "interval": found.interval, "unpaired": unpaired}
     for one in sets:
-        curve = coverage_curve(one.n, one.correct, log_spaced_ks(one.attempts, FINE), level=level)
+        curve = curve_of(one, log_spaced_ks(one.attempts, FINE).tolist(), level=level, seed=seed)
         curves.append(Series(one.name, points(curve.ks, curve.coverage, curve.low, curve.high)))
-    return Result({"differences": data}, tuple(sections), tuple(curves))
+    return Result({"differences": data}, tuple(sections), tuple(curves), band=_band(level))
+
+
+def _band(level: float, *, again: bool = False) -> str:
+    return f"bands: {100 * level:g} % interval over tasks{' and their attempts' if again else ''}"
 
 
 def _title(one: Counts) -> str:
     solved = int((one.correct > 0).sum())
+    return f"{one.name}   {several(len(one.task_ids), 'task')}, {count(solved)} solved in {_made(one)} attempts each"
+
+
+def _made(one: Counts) -> str:
     least, most = int(one.n.min()), int(one.n.max())
-    made = count(least) if least == most else f"{count(least)} to {count(most)}"
-    return f"{one.name}   {several(len(one.task_ids), 'task')}, {count(solved)} solved in {made} attempts each"
+    return count(least) if least == most else f"{count(least)} to {count(most)}"
 
 
 def _notes(one: Counts) -> list[tuple[str, str]]:

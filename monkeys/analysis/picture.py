@@ -47,7 +47,7 @@ def draw(result: Result, path: Path, title: str = "") -> None:
         OSError: the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise PictureError(f"{path.name}: pictures are {', '.join(SUFFIXES)}; choose one of these")
+        raise PictureError(f"{path}: pictures are {', '.join(SUFFIXES)}; choose one of these")
     if not result.curves:
         raise PictureError("there is no curve to draw; leave --plot out")
     try:
@@ -105,7 +105,7 @@ def _curves(axes: Any, result: Result, title: str) -> None:
             )
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(result.x)
+    axes.set_xlabel("\n".join(filter(None, (result.x, result.band))))
     axes.set_ylabel(result.y)
     axes.set_title(title)
     axes.grid(alpha=0.3, linewidth=0.5)

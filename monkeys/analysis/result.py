@@ -7,6 +7,7 @@ with the curves of a run's final screen.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -16,12 +17,14 @@ from monkeys.report.curve import Ink, Point, glyphs, plot
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table as RichTable
 
 __all__ = ["Result", "Section", "Series", "Table", "known", "points", "show", "to_json"]
 
 PLOT_ROWS = 13
 WIDEST = 72
 MARGIN = 1
+BREAKS = re.compile(r" (?!%)|(?<=/)")  # where a heading may go on in the next line
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Result:
     curves: tuple[Series, ...] = ()
     y: str = "coverage (pass@k)"
     x: str = "attempts k"
+    band: str = ""
+    """What the bands around the curves are."""
     bars: tuple[tuple[str, float, float], ...] = ()
     """A picture's bars below its curves: task, share of correct samples, probability that plurality is right."""
 
@@ -105,16 +110,11 @@ def _section(section: Section, console: Console) -> Iterator[RenderableType]:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    from monkeys.report.closing import columns, name
     from monkeys.report.text import plain
 
     yield Text(plain(section.title), style="bold")
     for table in section.tables:
-        drawn = columns(*table.headings)
-        for row in table.rows:
-            cells = zip(table.headings, row, strict=True)
-            drawn.add_row(*(name(cell) if heading.startswith("<") else Text(cell) for heading, cell in cells))
-        yield drawn
+        yield _table(table, console)
     if section.series is not None and len(section.series.points) > 1:
         yield _drawing(section.series, console)
     if section.facts:
@@ -124,6 +124,25 @@ def _section(section: Section, console: Console) -> Iterator[RenderableType]:
         for what, said in section.facts:
             grid.add_row(what, Text(plain(said)))
         yield grid
+
+
+def _table(table: Table, console: Console) -> RenderableType:
+    """As wide as its words; where there is no room for that its headings break, so that numbers stay whole."""
+    from rich.text import Text
+
+    from monkeys.report.closing import columns, name
+
+    def drawn(headings: Sequence[str]) -> RichTable:
+        made = columns(*headings)
+        for row in table.rows:
+            cells = zip(headings, row, strict=True)
+            made.add_row(*(name(cell) if heading.startswith("<") else Text(cell) for heading, cell in cells))
+        return made
+
+    whole, room = drawn(table.headings), console.width - 2 * MARGIN
+    if console.measure(whole, options=console.options.update(max_width=10 * console.width)).maximum <= room:
+        return whole
+    return drawn([BREAKS.sub("\n", heading) for heading in table.headings])
 
 
 def _drawing(series: Series, console: Console) -> RenderableType:

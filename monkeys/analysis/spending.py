@@ -7,12 +7,15 @@ shape and the tokens of a prompt and a completion. Tokens of a run are those of 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from monkeys.analysis.result import Result, Section, Series, Table
+import numpy as np
+
+from monkeys.analysis.result import Result, Section, Series, Table, known
 from monkeys.cost import (
     Arm,
     CostError,
@@ -29,16 +32,19 @@ from monkeys.cost import (
     shape_from_config,
 )
 from monkeys.counts import Counts, read_requests
-from monkeys.coverage import coverage_curve, default_ks, pass_at_k
+from monkeys.coverage import CostCurve, coverage_against_cost, coverage_curve, default_ks, pass_at_k
+from monkeys.coverage.counts import FloatArray
 from monkeys.report.curve import Point
 from monkeys.report.text import amount, count, percent, several
 from monkeys.scaling import log_spaced_ks
 
-__all__ = ["Request", "cost", "read_shape", "run_work", "table_of_arms"]
+__all__ = ["AXES", "Request", "against", "cost", "read_shape", "run_work", "table_of_arms"]
 
 Value = TypeVar("Value")
 
 FINE = 60
+AXES = {"attempts": "attempts", "tokens": "tokens", "seconds": "seconds", "dollars": "$", "flops": "FLOPs"}
+"""What coverage is drawn against, and how a table names it."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,8 @@ class Request:
     """Tokens of an attempt's completion."""
     shapes: Mapping[str, str] = field(default_factory=dict)
     """A model of the table, a config.json or `parameters,layers,hidden`, by the set's name or a part of it."""
-    work: Mapping[str, Work] = field(default_factory=dict)
-    """What all attempts together had to compute, by the set's name: known of runs."""
+    work: Mapping[str, Mapping[str, Work]] = field(default_factory=dict)
+    """What all attempts on each task had to compute, by the set's name: known of runs."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def cost(sets: Sequence[Counts], request: Request, *, wanted: float | None = Non
     priced = [_priced(one, request, flops=flops) for one in sets]
     sections, curves, data = [], [], {}
     for one in priced:
-        counts = one.counts
+        counts = one.counts.fixed()
         shown = default_ks(counts.attempts)
         shares = coverage_curve(counts.n, counts.correct, shown).coverage
         tasks = len(counts.task_ids)
@@ -108,9 +114,103 @@ def cost(sets: Sequence[Counts], request: Request, *, wanted: float | None = Non
     return Result(result, tuple(sections), tuple(curves), x=f"{unit} a task")
 
 
+def against(
+    sets: Sequence[Counts], axis: str, request: Request, *, stop_on_success: bool = False, seed: int = 0
+) -> Result:
+    """Coverage beside what it takes on average to reach it, each with its interval over tasks.
+
+    Args:
+        axis: one of `AXES`.
+        stop_on_success: as if attempts on a task had ended with its first success.
+
+    Raises:
+        CostError: a set that does not say, and cannot be told by the request, what attempts on its tasks took.
+        monkeys.counts.CountsError: attempts whose number depended on the outcomes.
+    """
+    unit = AXES[axis]
+    sections, curves, data, band = [], [], {}, ""
+    for one in sets:
+        fixed = one.fixed()
+        # What attempts on a task took on average is known best from all of them.
+        spent = _spent(one, axis, request) / one.n * fixed.n
+        shown = default_ks(fixed.attempts)
+        between = log_spaced_ks(fixed.attempts, FINE).tolist()
+        ks = sorted({*shown, *between})
+        found = coverage_against_cost(
+            fixed.n,
+            fixed.correct,
+            spent,
+            ks,
+            unit=unit,
+            stop_on_success=stop_on_success,
+            names=fixed.task_ids,
+            seed=seed,
+        )
+        rows = tuple(
+            (
+                f"{point.k:,}",
+                _much(point.cost, unit),
+                _between(_much(known(point.cost_low), unit), _much(known(point.cost_high), unit)),
+                percent(point.coverage),
+                _between(percent(known(point.low)), percent(known(point.high))),
+            )
+            for point in found.points
+            if point.k in shown
+        )
+        level = f"{100 * found.level:g} % interval"
+        way = "until the first success, k at the most" if stop_on_success else "k attempts on every task"
+        sections.append(
+            Section(
+                f"{one.name}   {several(found.tasks, 'task')}",
+                (Table(("k", f"{unit} a task", level, "pass@k", level), rows),),
+                None,
+                (("spent", way), ("interval", found.interval), *(("note", note) for note in one.notes)),
+            )
+        )
+        curves.append(_costs_drawn(one.name, found))
+        band = f"bands: {100 * found.level:g} % interval over tasks"
+        entries = [asdict(point) for point in found.points if point.k in shown]
+        data[one.name] = {"unit": unit, "stop_on_success": stop_on_success, "points": entries, "notes": one.notes}
+    return Result({"sets": data}, tuple(sections), tuple(curves), x=f"{unit} a task", band=band)
+
+
+def _costs_drawn(name: str, found: CostCurve) -> Series:
+    line = tuple(Point(point.k, point.coverage, known(point.low), known(point.high)) for point in found.points)
+    return Series(name, line, at=tuple(point.cost for point in found.points))
+
+
+def _spent(one: Counts, axis: str, request: Request) -> FloatArray:
+    """What all attempts on each task took."""
+    if axis == "attempts":
+        return one.n.astype(np.float64)
+    if axis == "dollars":
+        price = _by_name(request.dollars, one.name)
+        if price is not None:
+            return (one.n * price).astype(np.float64)
+        if request.prices is not None and one.tokens is not None:
+            return np.array([request.prices.dollars(Tokens(*each)) for each in one.tokens.tolist()], np.float64)
+        if one.costs is not None:
+            return one.costs
+        remedy = "--price, --prices with a run, or a column cost"
+    elif axis == "flops":
+        if work := request.work.get(one.name):
+            shape = read_shape(_by_name(request.shapes, one.name) or one.name)
+            return np.array([work[task].flops(shape) for task in one.task_ids], np.float64)
+        remedy = "--shape with a run"
+    else:
+        if axis in one.spent:
+            return one.spent[axis]
+        remedy = f"a run, or a column {axis} of numbers"
+    raise CostError(f"{one.name} does not say what attempts on each task took in {AXES[axis]}: give {remedy}")
+
+
+def _between(low: str, high: str) -> str:
+    return "–" if low == "–" else f"{low} – {high}"
+
+
 def _cheapest(priced: Sequence[_Priced], wanted: float, unit: str) -> tuple[Section, dict[str, Any]]:
     deals = cheapest(
-        [Offer(one.counts.name, _coverage(one.counts), one.cost, one.counts.attempts) for one in priced], wanted
+        [Offer(one.counts.name, _coverage(one.counts.fixed()), one.cost, one.counts.attempts) for one in priced], wanted
     )
     reached = [deal for deal in deals if deal.k is not None]
     least = reached[0].cost if reached else None
@@ -167,10 +267,12 @@ def table_of_arms(arms: Sequence[Arm], tasks: int) -> Result:
     return Result({"tasks": tasks, "arms": data}, (Section(title, (Table(headings, rows),)),))
 
 
-def run_work(path: Path) -> Work:
-    """What all requests of the run at `path` had to compute; what the server's cache held is left out."""
-    requests = read_requests(path)
-    return sum((request_work(prompt, completion, cached=cached) for prompt, cached, completion in requests), Work())
+def run_work(path: Path) -> dict[str, Work]:
+    """What the requests of the run at `path` had to compute, by task; what the server's cache held is left out."""
+    work: defaultdict[str, Work] = defaultdict(Work)
+    for task, prompt, cached, completion in read_requests(path):
+        work[task] += request_work(prompt, completion, cached=cached)
+    return work
 
 
 def read_shape(text: str) -> ModelShape:
@@ -223,14 +325,15 @@ def _by_tokens(one: Counts, request: Request, prices: Prices) -> _Priced:
         return _Priced(one, cost, f"{_tokens(prompt, completion)}, the prompt cached after the first attempt")
     if one.tokens is None:
         raise CostError(f"{one.name} does not say its tokens: give those of a prompt and a completion")
-    tokens = Tokens(*one.tokens)
+    tokens = Tokens(*one.tokens.sum(axis=0).tolist())
     each = prices.dollars(tokens) / int(one.n.sum())
     said = f"{amount(tokens.fresh)} tokens in, {amount(tokens.cached)} cached, {amount(tokens.completion)} out"
     return _Priced(one, lambda k: k * each, f"{said}: $ {each:.4g} an attempt")
 
 
 def _by_flops(one: Counts, request: Request) -> _Priced:
-    work = request.work.get(one.name)
+    known_work = request.work.get(one.name)
+    work = None if known_work is None else sum(known_work.values(), Work())
     if work is None and (request.prompt is None or request.completion is None):
         raise CostError(
             f"{one.name} has no price: give dollars an attempt, or for FLOPs the tokens of a prompt and a completion"
@@ -264,4 +367,4 @@ def _by_name(values: Mapping[str, Value], name: str) -> Value | None:
 def _much(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    return f"{value:.3g}" if unit == "FLOPs" else f"{value:,.4g}"
+    return f"{value:.3g}" if unit == "FLOPs" else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from monkeys.counts.cells import ATTEMPTS, CORRECT, OUTCOME, PRICE, TASK, CountsError
-from monkeys.counts.folders import read_reports, read_requests, read_run, read_yaml
+from monkeys.counts.folders import read_reports, read_requests, read_run, read_yaml, run_counts
 from monkeys.counts.records import Counts, Found, Outcomes
 from monkeys.counts.tables import read_csv, read_json, read_jsonl, read_parquet
 
@@ -43,6 +43,7 @@ __all__ = [
     "read_counts",
     "read_outcomes",
     "read_requests",
+    "run_counts",
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = [
     "as_object",
     "find_column",
     "listed",
+    "numbers_of",
     "parse_json",
     "single_values",
 ]
@@ -48,11 +50,22 @@ LISTS = ("is_corrects", "outcomes", "corrects", "results")
 ARM = ("arm", "set", "model", "model_name_or_path")
 REPO = ("repo", "repository")
 PRICE = ("cost", "costs", "dollars")
+SPENT = ("tokens", "seconds")
 NAMED = 3
 
 
 class CountsError(ValueError):
     """No counts can be had from there; the message names the place, the cause and the remedy."""
+
+
+def numbers_of(place: str, columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, FloatArray]:
+    """Those of these columns that are there and hold amounts; a column of this name may hold something else."""
+    found = {}
+    for name in names:
+        if column := find_column(columns, (name,)):
+            with suppress(CountsError):
+                found[name] = as_numbers(place, *column)
+    return found
 
 
 def find_column(columns: Mapping[str, Any], names: Iterable[str]) -> tuple[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,11 +14,13 @@ import numpy as np
 from monkeys.counts.cells import CountsError, as_object, parse_json
 from monkeys.counts.records import Counts, Found, Outcomes
 from monkeys.counts.sets import single_attempts
+from monkeys.coverage import until_success
+from monkeys.plan import Choice
 
 if TYPE_CHECKING:
-    from monkeys.store import AttemptRow, Store
+    from monkeys.store import AttemptRow, Store, Tally
 
-__all__ = ["read_reports", "read_requests", "read_run", "read_yaml"]
+__all__ = ["read_reports", "read_requests", "read_run", "read_yaml", "run_counts"]
 
 ATTEMPT_OF = re.compile(r"[-_]attempt[-_]?\d+$")
 NOT_APPLIED = ">>>>> Patch Apply Failed"
@@ -77,31 +80,79 @@ def read_run(path: Path, *, whole: bool) -> Found:
 
     store = Store.read(path)
     try:
-        return _run_attempts(store) if whole else _run_counts(store)
+        return _run_attempts(store) if whole else run_counts(store, store.tallies())
     finally:
         store.close()
 
 
-def _run_counts(store: Store) -> Counts:
-    tallies = store.tallies()
-    return Counts(
+def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
+    """The counts of a run with its tokens and seconds, and how its attempts came about.
+
+    Where they stopped on success, n and c are those until then, in the order of the indices; where they were allocated
+    by outcomes, `first` has those that were fixed beforehand. Infra errors are no attempts.
+    """
+    counts = Counts(
         name=store.folder.name,
         task_ids=tuple(tally.task for tally in tallies),
         n=np.array([tally.resolved + tally.unresolved for tally in tallies], np.int64),
         correct=np.array([tally.resolved for tally in tallies], np.int64),
-        tokens=(
-            sum(tally.usage.prompt for tally in tallies),
-            sum(tally.usage.cached for tally in tallies),
-            sum(tally.usage.completion for tally in tallies),
-        ),
+        tokens=np.array([(used.prompt, used.cached, used.completion) for used in (tally.usage for tally in tallies)]),
+        spent={
+            "tokens": np.array([tally.usage.total for tally in tallies], np.float64),
+            "seconds": np.array([tally.seconds for tally in tallies], np.float64),
+        },
         notes=_waiting(sum(tally.unverified for tally in tallies)),
     )
+    choice = Choice.of(store.config)
+    if choice.rule == "stop":
+        return _stopped(store, counts)
+    return _firsts(store, counts, choice) if choice.looks else counts
+
+
+def _stopped(store: Store, counts: Counts) -> Counts:
+    """Until each task's first success; what waits for its verdict, and what came after it, is not known yet."""
+    known: dict[str, list[bool]] = {task: [] for task in counts.task_ids}
+    waiting: set[str] = set()
+    for row in store.attempts():
+        if row.outcome is None:
+            waiting.add(row.task)
+        elif not row.exit.infra and row.task not in waiting:
+            known[row.task].append(row.outcome == "resolved")
+    made = np.array([len(known[task]) for task in counts.task_ids])
+    n, correct, cap = np.zeros_like(counts.n), np.zeros_like(counts.correct), 0
+    if (some := made > 0).any():
+        table = np.full((int(some.sum()), made.max()), np.nan)
+        for line, outcomes in zip(table, (known[task] for task in counts.task_ids if known[task]), strict=True):
+            line[: len(outcomes)] = outcomes
+        n[some], correct[some], cap = until_success(table)
+    note = f"attempts on a task ended with its first success, or after {cap}: estimated as such"
+    return replace(counts, n=n, correct=correct, stopped_at=cap, notes=(*counts.notes, note))
+
+
+def _firsts(store: Store, counts: Counts, choice: Choice) -> Counts:
+    number = {task: at for at, task in enumerate(counts.task_ids)}
+    n, correct = np.zeros_like(counts.n), np.zeros_like(counts.correct)
+    for row in store.attempts():
+        if row.index < choice.first and row.outcome is not None and not row.exit.infra:
+            n[number[row.task]] += 1
+            correct[number[row.task]] += row.outcome == "resolved"
+    note = (
+        f"attempts were allocated by outcomes ({choice.rule}): the curve is of the first {choice.first} on each task, "
+        "distributions and predictions of all"
+    )
+    return replace(counts, first=(n, correct), notes=(*counts.notes, note))
 
 
 def _run_attempts(store: Store) -> Outcomes:
     from tasks.task import Outcome
 
-    rows = [row for row in store.attempts() if not row.exit.infra]
+    choice = Choice.of(store.config)
+    if choice.rule == "stop":
+        raise CountsError(
+            f"{store.folder.name}: attempts ended with a task's first success, so that too many of the candidates are "
+            "correct; sample with another --allocate to evaluate selection"
+        )
+    rows = [row for row in store.attempts() if not row.exit.infra and not (choice.looks and row.index >= choice.first)]
     judged = [row for row in rows if row.outcome is not None]
     numbers = {task: number for number, task in enumerate(store.task_ids())}
     return Outcomes(
@@ -117,15 +168,15 @@ def _run_attempts(store: Store) -> Outcomes:
     )
 
 
-def read_requests(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Prompt, cached and completion tokens of every request of the run at `path`, those of infra errors included."""
+def read_requests(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Task, prompt, cached and completion tokens of every request of the run at `path`, infra errors included."""
     from monkeys.store import Store
 
     store = Store.read(path)
     try:
         for row in store.attempts():
             for turn in store.turns(row):
-                yield turn.usage.prompt, turn.usage.cached, turn.usage.completion
+                yield row.task, turn.usage.prompt, turn.usage.cached, turn.usage.completion
     finally:
         store.close()
 

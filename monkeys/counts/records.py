@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from monkeys.counts.cells import (
     ARM,
     PRICE,
     REPO,
+    SPENT,
     BoolArray,
     CountsError,
     FloatArray,
@@ -21,6 +22,7 @@ from monkeys.counts.cells import (
     as_numbers,
     find_column,
     listed,
+    numbers_of,
 )
 
 __all__ = ["Counts", "Found", "Outcomes"]
@@ -40,8 +42,14 @@ class Counts:
     """Each task's repository, where it is said; `repositories` reads it from SWE-bench's ids too."""
     costs: FloatArray | None = None
     """Dollars in all on each task, where it is said."""
-    tokens: tuple[int, int, int] | None = None
-    """Prompt tokens, the cached ones among them, and completion tokens of all tries, where it is said."""
+    tokens: IntArray | None = None
+    """Prompt tokens, the cached ones among them, and completion tokens of all tries on each task, where it is said."""
+    spent: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What all attempts on each task took of "tokens" or "seconds", where it is said."""
+    stopped_at: int | None = None
+    """Attempts on a task ended with its first success, or after so many; None: their number was fixed beforehand."""
+    first: tuple[IntArray, IntArray] | None = None
+    """n and c of each task's first attempts alone, where later ones were allocated by outcomes."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
 
@@ -64,13 +72,49 @@ class Counts:
 
     @property
     def attempts(self) -> int:
-        """The smallest n, and so the largest k that the counts can carry."""
-        return int(self.n.min())
+        """The largest k that the counts can carry: the smallest n that did not depend on outcomes."""
+        if self.stopped_at is not None:
+            return self.stopped_at
+        return int((self.n if self.first is None else self.first[0]).min())
 
     @property
     def repositories(self) -> tuple[str, ...] | None:
         """Each task's repository: as said, or by ids of SWE-bench's form, `owner__name-123`; None where neither is."""
         return self.repos or _repos(self.task_ids)
+
+    def fixed(self) -> Counts:
+        """The counts of those attempts whose number was fixed beforehand.
+
+        Raises:
+            CountsError: there are none, for attempts ended with a task's first success.
+        """
+        if self.stopped_at is not None:
+            raise CountsError(
+                f"{self.name}: attempts ended with a task's first success, so that n depends on the outcomes; "
+                "`monkeys coverage` and `monkeys fit` know of it, and this needs attempts fixed beforehand"
+            )
+        if self.first is None:
+            return self
+        n, correct = self.first
+        return replace(self, n=n, correct=correct, first=None)
+
+    def only(self, kept: BoolArray) -> Counts:
+        """The same of these tasks alone."""
+
+        def names(column: Sequence[str]) -> tuple[str, ...]:
+            return tuple(value for value, keep in zip(column, kept, strict=True) if keep)
+
+        return replace(
+            self,
+            task_ids=names(self.task_ids),
+            n=self.n[kept],
+            correct=self.correct[kept],
+            repos=None if self.repos is None else names(self.repos),
+            costs=None if self.costs is None else self.costs[kept],
+            tokens=None if self.tokens is None else self.tokens[kept],
+            spent={unit: values[kept] for unit, values in self.spent.items()},
+            first=None if self.first is None else (self.first[0][kept], self.first[1][kept]),
+        )
 
     def sampled(self) -> Counts:
         """The same without the tasks that have no attempt, which a note then names.
@@ -78,26 +122,13 @@ class Counts:
         Raises:
             CountsError: none has any.
         """
-        kept = self.n > 0
+        kept = (self.n if self.first is None else self.first[0]) > 0
         if kept.all():
             return self
         if not kept.any():
             raise CountsError(f"{self.name}: no task has an attempt that counts; sample at least one")
         without = [task for task, keep in zip(self.task_ids, kept, strict=True) if not keep]
-
-        def only(column: Sequence[str]) -> tuple[str, ...]:
-            return tuple(value for value, keep in zip(column, kept, strict=True) if keep)
-
-        return Counts(
-            name=self.name,
-            task_ids=only(self.task_ids),
-            n=self.n[kept],
-            correct=self.correct[kept],
-            repos=None if self.repos is None else only(self.repos),
-            costs=None if self.costs is None else self.costs[kept],
-            tokens=self.tokens,
-            notes=(*self.notes, f"left out: no attempt that counts on {listed(without)}"),
-        )
+        return replace(self.only(kept), notes=(*self.notes, f"left out: no attempt that counts on {listed(without)}"))
 
 
 @dataclass(frozen=True)
@@ -130,6 +161,10 @@ class Outcomes:
             correct=np.bincount(self.task[self.correct], minlength=tasks),
             repos=repos,
             costs=None if costs is None else _summed(self.task, as_numbers(self.name, *costs), tasks),
+            spent={
+                unit: _summed(self.task, values, tasks)
+                for unit, values in numbers_of(self.name, self.columns, SPENT).items()
+            },
             notes=self.notes,
         ).sampled()
 

@@ -15,12 +15,14 @@ from monkeys.counts.cells import (
     OUTCOME,
     PRICE,
     REPO,
+    SPENT,
     TASK,
     CountsError,
     as_counts,
     as_numbers,
     find_column,
     listed,
+    numbers_of,
     single_values,
 )
 from monkeys.counts.records import Counts, Found, Outcomes
@@ -66,6 +68,7 @@ def _set(place: str, name: str, columns: Columns) -> Found:
             correct=as_counts(place, *correct),
             repos=tuple(map(str, repos[1])) if repos else None,
             costs=None if costs is None else as_numbers(place, *costs),
+            spent=numbers_of(place, columns, SPENT),
         )
     outcome = find_column(columns, OUTCOME)
     if task is None or outcome is None:

@@ -49,9 +49,8 @@ class Difference:
     @property
     def interval(self) -> str:
         """What the interval is, in words, for a caption."""
-        return (
-            f"{self.level:.4g} interval over {self.tasks} tasks in pairs, from the Korn-Graubard ones of the two arms"
-        )
+        arms = {"gaffke": "Gaffke", "korn-graubard": "Korn-Graubard"}.get(self.method, self.method)
+        return f"{100 * self.level:.4g} % interval over {self.tasks} tasks in pairs, from the {arms} ones of both arms"
 
 
 def paired_difference(

@@ -82,12 +82,12 @@ class Curve:
     @property
     def interval(self) -> str:
         """What the interval is, in words, for a caption."""
-        sampled = "tasks" if self.bootstrap == "tasks" else "tasks and the attempts within each"
-        over = f"over {self.tasks} {sampled}"
+        answers = "as a sample of such tasks" if self.bootstrap == "tasks" else "and their attempts, all run again"
+        what = f"{100 * self.level:.4g} % interval over {self.tasks} tasks, {answers}"
         if not self.replicates:
-            return f"{self.level:.4g} Korn-Graubard interval {over}"
+            return f"{what}: Korn-Graubard"
         drawn = {"bca": "BCa bootstrap", "gaffke": "Gaffke bootstrap"}.get(self.method, "percentile bootstrap")
-        return f"{self.level:.4g} {drawn} {over}, {self.replicates:,} replicates, seed {self.seed}"
+        return f"{what}: {drawn}, {self.replicates:,} replicates, seed {self.seed}"
 
 
 def default_ks(attempts: int) -> tuple[int, ...]:

@@ -64,7 +64,10 @@ def name(text: str, style: str = "") -> Text:
 
 def issues(summary: Summary) -> RenderableType:
     """A line for every issue, and one for all of them."""
-    keys = [key for key in HUES if key != "unverified" or any(issue.unverified for issue in summary.issues)]
+    absent = set() if any(issue.unverified for issue in summary.issues) else {"unverified"}
+    if summary.allocate != "uniform":  # n depends on the outcomes, and resolved / n would be read as pass@1
+        absent.add("rate")
+    keys = [key for key in HUES if key not in absent]
     table = columns("<issue", *keys)
     table.show_footer = True
     for issue in summary.issues:

@@ -4,7 +4,8 @@
 harness keeps one row per instance and file. Infra errors are no attempts and are left
 out. A patch that is not UTF-8 cannot be said in JSON without changing it (the harness
 writes what it reads as UTF-8): it is left out too, and named in `Exported.left_out`.
-`outcomes` writes counts, which is all that the estimators need.
+`outcomes` writes counts, which is all that the estimators need; of attempts that were allocated by outcomes, those that
+the estimators can take.
 
 A file is there whole or not at all.
 """
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from monkeys.plan import Choice
 from monkeys.report.text import several
 from monkeys.store import AttemptRow, Store
 
@@ -68,15 +70,28 @@ def outcomes(store: Store, folder: Path) -> Exported:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["task", "n", "resolved"])
-    tallies = store.tallies()
-    for tally in tallies:
-        table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved])
+    tallies, choice = store.tallies(), Choice.of(store.config)
+    allotted = []
+    if choice.looks:
+        from monkeys.counts import run_counts
+
+        counts = run_counts(store, tallies)
+        n, correct = counts.first or (counts.n, counts.correct)
+        table.writerows(zip(counts.task_ids, n.tolist(), correct.tolist(), strict=True))
+        allotted = [
+            f"all but the first {choice.first} attempts on each task, for they were allocated by outcomes"
+            if counts.stopped_at is None
+            else "attempts after a task's first success; read the others with `monkeys coverage --stopped-at "
+            f"{counts.stopped_at}`"
+        ]
+    else:
+        table.writerows((tally.task, tally.resolved + tally.unresolved, tally.resolved) for tally in tallies)
     unverified = [
         f"{tally.task}: {several(tally.unverified, 'attempt')} without a verdict"
         for tally in tallies
         if tally.unverified
     ]
-    return Exported((_write(folder / "outcomes.csv", text.getvalue()),), len(tallies), tuple(unverified))
+    return Exported((_write(folder / "outcomes.csv", text.getvalue()),), len(tallies), (*allotted, *unverified))
 
 
 def _prediction(task: str, model: str, patch: str) -> str:

@@ -3,8 +3,9 @@
 `summarize` reads a store into a frozen `Summary`, plain data that a screen draws (`render`)
 and a machine reads (`to_json`). Guarantees: n of an issue counts its attempts that have a
 verdict; infra errors are counted apart and attempts without a verdict are said to be such.
-The curve ends at the smallest n. What the counts cannot carry is absent, and the reason
-stands in its place.
+The curve ends at the smallest n; where attempts were allocated by outcomes it is made from
+those and by that estimate which remain unbiased. What the counts cannot carry is absent,
+and the reason stands in its place.
 
 Numpy, scipy and rich are imported when they are needed, for they take longer than `--help` may.
 """
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING
 
 from agent.scan import scan
 from agent.trajectory import Usage
+from monkeys.plan import Choice
 from monkeys.report.curve import Point
 from monkeys.report.text import several
 from monkeys.store import Store, Tally
 from tasks.task import Outcome
 
 if TYPE_CHECKING:
+    from monkeys.counts import Counts
     from monkeys.scaling import PowerLaw
 
 __all__ = ["Coverage", "Issue", "Summary", "summarize"]
@@ -99,6 +102,8 @@ class Summary:
     usage: Usage
     seconds: float
     """Time of all tries together."""
+    allocate: str = "uniform"
+    """The rule by which issues got their attempts. Under all others resolved / n of an issue is no estimate."""
 
     @property
     def attempts(self) -> int:
@@ -124,6 +129,7 @@ class Summary:
                 "folder": self.folder,
                 "tasks": self.tasks,
                 "model": self.model,
+                "allocate": self.allocate,
                 "issues": [asdict(issue) for issue in self.issues],
                 "solved": self.solved,
                 "attempts": self.attempts,
@@ -147,12 +153,20 @@ class Summary:
 
 def summarize(store: Store) -> Summary:
     """What the store holds now; it may still be written."""
-    config = store.config
+    config, choice = store.config, Choice.of(store.config)
     tallies = store.tallies()
     issues = tuple(_issue(tally) for tally in tallies)
-    counted = [issue for issue in issues if issue.n]
-    coverage, no_coverage = _coverage(counted)
-    law, no_law = _law(counted) if coverage else (None, no_coverage)
+    coverage, law, no_law = None, None, ""
+    no_coverage = "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
+    if any(issue.n for issue in issues):
+        from monkeys.counts import CountsError, run_counts
+
+        try:
+            counts = run_counts(store, tallies).sampled()
+            coverage, no_coverage = _coverage(counts)
+            law, no_law = _law(counts) if coverage else (None, no_coverage)
+        except CountsError as error:
+            no_coverage = str(error)
     return Summary(
         run=store.folder.name,
         folder=str(store.folder),
@@ -162,12 +176,13 @@ def summarize(store: Store) -> Summary:
         coverage=coverage,
         no_coverage=no_coverage,
         law=law,
-        no_law=no_law,
-        notes=(*_notes(issues), *_suspicions(store, issues)),
+        no_law=no_law if coverage else no_coverage,
+        notes=(*_notes(issues, choice), *_suspicions(store, issues)),
         exits={str(exit): number for exit, number in store.exits().items()},
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
+        allocate=choice.rule,
     )
 
 
@@ -186,55 +201,65 @@ def _issue(tally: Tally) -> Issue:
     )
 
 
-def _coverage(counted: Sequence[Issue]) -> tuple[Coverage | None, str]:
-    if not counted:
-        return None, "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
-    from monkeys.coverage import CoverageError, coverage_curve, default_ks
+def _coverage(counts: Counts) -> tuple[Coverage | None, str]:
+    from monkeys.analysis.curves import curve_of
+    from monkeys.coverage import CoverageError, default_ks
     from monkeys.scaling import log_spaced_ks
 
-    n, resolved = [issue.n for issue in counted], [issue.resolved for issue in counted]
     try:
-        shown = default_ks(min(n))
-        ks = sorted({*shown, *log_spaced_ks(min(n), CURVE_POINTS).tolist()})
-        curve = coverage_curve(n, resolved, ks, names=[issue.id for issue in counted])
+        shown = default_ks(counts.attempts)
+        ks = sorted({*shown, *log_spaced_ks(counts.attempts, CURVE_POINTS).tolist()})
+        curve = curve_of(counts, ks)
     except CoverageError as error:
         return None, str(error)
     points = zip(curve.ks, curve.coverage, map(_known, curve.low), map(_known, curve.high), strict=True)
     # The reason names every k of the fine curve; the table's reader knows only these.
     some = [str(point) for point, low in zip(curve.ks, curve.low, strict=True) if point in shown and not isfinite(low)]
-    reason = curve.reason if len(counted) == 1 or not some else f"none at k = {', '.join(some)}: all issues alike there"
+    reason = curve.reason if curve.tasks == 1 or not some else f"none at k = {', '.join(some)}: all issues alike there"
     return (
         Coverage(
             points=tuple(Point(*point) for point in points),
             shown=shown,
-            issues=len(counted),
+            issues=curve.tasks,
             level=curve.level,
-            interval=curve.interval.replace(f"{curve.level:.4g}", f"{100 * curve.level:.4g} %", 1),
+            interval=curve.interval,
             no_interval=reason if some else "",
         ),
         "",
     )
 
 
-def _law(counted: Sequence[Issue]) -> tuple[PowerLaw | None, str]:
+def _law(counts: Counts) -> tuple[PowerLaw | None, str]:
+    from monkeys.analysis.curves import law_of
     from monkeys.coverage import CoverageError
-    from monkeys.scaling import FitError, fit_coverage
+    from monkeys.scaling import FitError
 
     try:
-        return fit_coverage([issue.n for issue in counted], [issue.resolved for issue in counted]), ""
+        return law_of(counts), ""
     except (CoverageError, FitError) as error:
         return None, str(error)
 
 
-def _notes(issues: Sequence[Issue]) -> list[str]:
+def _notes(issues: Sequence[Issue], choice: Choice) -> list[str]:
     notes = []
+    if choice.rule == "stop":
+        notes.append("attempts on an issue ended with its first success; the curve is estimated as such")
+    elif choice.looks:
+        notes.append(
+            f"attempts were allocated by outcomes ({choice.rule}): the curve is of the first {choice.first} on each "
+            "issue; `monkeys fit` and `monkeys predict` use all"
+        )
     counted = [issue for issue in issues if issue.n]
     if counted and len(counted) < len(issues):
         missing = _named([issue.id for issue in issues if not issue.n])
         notes.append(
             f"the curve is over {len(counted)} of {len(issues)} issues; no attempt with a verdict on {missing}"
         )
-    if counted and (least := min(issue.n for issue in counted)) < (most := max(issue.n for issue in counted)):
+    if (
+        not choice.looks
+        and counted
+        and (least := min(issue.n for issue in counted)) < (most := max(issue.n for issue in counted))
+    ):
         fewer = _named([f"{issue.id} ({issue.n})" for issue in counted if issue.n < most])
         notes.append(f"the curve ends at k = {least}; fewer than {most} attempts with a verdict on {fewer}")
     if unverified := sum(issue.unverified for issue in issues):

@@ -203,7 +203,8 @@ def _verdict(store: Store, row: AttemptRow, patch: bytes, page: _Page, log: bool
     yield Padding(
         Text.assemble(("verdict: ", "bold"), shown, f"   {plain(row.reason)}" if row.reason else ""), (1, 0, 0, 1)
     )
-    if row.official is not None and row.outcome and row.official != (row.outcome is Outcome.RESOLVED):
+    differs = row.official is not None and row.official != (row.outcome is Outcome.RESOLVED)
+    if row.official is not None and row.outcome and (differs or row.flags):
         yield page.label(f"by the harness's own score: {'resolved' if row.official else 'unresolved'}")
     for flag in (*(("another run said otherwise",) if row.flaky else ()), *row.flags):
         yield Padding(Text(plain(flag), style="yellow"), (0, 0, 0, INDENT))

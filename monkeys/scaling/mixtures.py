@@ -179,7 +179,7 @@ def solved_counts(n: ArrayLike, c: ArrayLike) -> tuple[FloatArray, FloatArray]:
         raise CoverageError(f"n and c have shape {attempts.shape}: pass one count per task")
     attempts, resolved = attempts[attempts > 0], resolved[attempts > 0]
     if attempts.size < 2:
-        raise FitError(f"{attempts.size} attempted tasks have no distribution: fit at least two")
+        raise FitError(f"a distribution is over tasks: fit at least two that were attempted, not {attempts.size}")
     if not resolved.any():
         raise FitError("nothing was solved, so that p could be anything near 0: sample more attempts or easier tasks")
     if (resolved == attempts).all():
