@@ -68,7 +68,8 @@ class UnittestGrader:
         restore = "\n".join(
             f"git checkout -q {task.origin.commit} -- {file} 2>/dev/null || rm -rf {file}" for file in files
         )
-        return f"{restore}\ngit apply /tmp/tests.patch || exit 98\n{before}\n{task.test_command}\n"
+        add = f"printf %s {shlex.quote(task.test_patch)} | git apply || exit 98"
+        return f"{restore}\n{add}\n{before}\n{task.test_command}\n"
 
     async def grade(self, task: Task, log: bytes) -> Grade:
         text = log.decode("utf-8", "replace")

@@ -65,7 +65,7 @@ def screen(task: Task, patch: bytes) -> Screened:
         why = next(filter(None, reasons), "")
         if why:
             dropped += names
-            flags.append(f"{why}: {', '.join(names)}")
+            flags.append(f"{why}, so taken out: {', '.join(names)}")
         else:
             kept.append(part)
     added = b"\n".join(line[1:] for line in b"".join(kept).split(b"\n") if line.startswith(b"+"))

@@ -14,6 +14,7 @@ from typing import Any
 
 from envs import Origin
 from tasks.patches import added_files
+from tasks.swebench import known
 from tasks.task import Task, TaskError, TaskSet
 
 __all__ = ["HUB_SETS", "load_tasks"]
@@ -144,6 +145,12 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
                 raise TaskError(
                     f"{where}: field {key!r} is {'missing' if key not in row else 'not a text'}: rows need the schema "
                     f"of swebench 5 ({', '.join(GRADED_BY)}); use a current copy of the data set"
+                )
+        for key in ("log_parser", "eval_type"):
+            if known(key) and row[key] not in known(key):
+                raise TaskError(
+                    f"{where}: the swebench that is installed knows no {key} {row[key]!r}; "
+                    "install the version that this data set is for, or remove the row"
                 )
         command = _visible_tests(where, row)
         origin = Origin(

@@ -7,11 +7,13 @@ on its standard streams and ends when its input does, so it never outlives the r
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import struct
 import sys
 from asyncio.subprocess import PIPE, Process
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 from tasks.grading import Grade, GraderFailed
 from tasks.task import Task, TaskError
 
-__all__ = ["SwebenchGrader"]
+__all__ = ["SwebenchGrader", "known"]
 
 LENGTH = struct.Struct(">I")
 GRADE_SECONDS = 300.0  # starting, on a busy machine, included; a log parser takes milliseconds
@@ -28,6 +30,33 @@ START = ">>>>> Start Test Output"
 # Each stands once in an honest log.
 ONCE = (START, ">>>>> End Test Output", "\n>>>>> Test Exit Code:")
 BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swebench import answer_all; answer_all()"
+
+
+@cache
+def known(field: str) -> frozenset[str]:
+    """What the installed harness can read in a row's `field`, "log_parser" or "eval_type"; empty where that is unknown.
+
+    Read from its source, for it takes too long to import only to look at a row.
+    """
+    module, table = {"log_parser": ("log_parsers", "PARSER_REGISTRY"), "eval_type": ("constants", "EvalType")}[field]
+    found = find_spec("swebench")
+    if found is None or not found.submodule_search_locations:
+        return frozenset()
+    try:
+        tree = ast.parse(Path(found.submodule_search_locations[0], "harness", module, "__init__.py").read_bytes())
+    except (OSError, SyntaxError):
+        return frozenset()
+    entries: list[ast.expr | None] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == table:
+            entries += [line.value for line in node.body if isinstance(line, ast.Assign)]
+        elif (
+            isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == table
+        ):
+            entries += node.value.keys
+    return frozenset(
+        entry.value for entry in entries if isinstance(entry, ast.Constant) and isinstance(entry.value, str)
+    )
 
 
 class SwebenchGrader:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,22 +36,21 @@ __all__ = ["VERSION", "Execution", "Verifier"]
 
 T = TypeVar("T")
 
-VERSION = 3  # of these rules; verdicts of others are not taken for theirs
+VERSION = 4  # of these rules; verdicts of others are not taken for theirs
 DOES_NOT_APPLY = 97
 LOG_CAP = 16 << 20
 PATCH_CAP = 8 << 20  # SWE-bench's largest solution has 1 MB
 APPLY_SECONDS = 120.0
-FALSIFIED = "/tmp/tests"
-# Nothing that the tests can see tells a falsified run from another, or holds the hidden tests but the tests themselves.
-EVALUATE = 'script=$(cat /tmp/eval.sh); rm -f /tmp/eval.sh /tmp/model.patch; eval "$script"'
-IN_PLACE = f"rm -rf /tmp/tests.patch {FALSIFIED}"
+PATCH, SCRIPT = "/tmp/model.patch", "/tmp/eval.sh"
+# Nothing that the tests can see tells a falsified run from another, or holds the hidden tests but the tests themselves:
+# the script, which brings both, is read by the shell that runs it, and is gone before the first of its lines.
+EVALUATE = f'script=$(<{SCRIPT}); rm -f {SCRIPT} {PATCH}; eval "$script"'
 # SWE-bench's cascade. A failed try may leave parts behind, a conflict in the index too, so all is reset between tries.
-APPLY = f"""
-n=0
-for try in 'git apply' 'git apply --3way' 'git apply --reject' 'patch --batch --forward --fuzz=5 -p1 -i'; do
-    n=$((n + 1))
-    $try /tmp/model.patch >/dev/null 2>&1 && echo "$n" && exit 0
+FIRST = ("git", "apply", PATCH)
+OTHERS = f"""
+for try in 'git apply --3way' 'git apply --reject' 'patch --batch --forward --fuzz=5 -p1 -i'; do
     git reset -q --hard; git clean -qfd
+    $try {PATCH} >/dev/null 2>&1 && exit 0
 done
 exit {DOES_NOT_APPLY}
 """
@@ -113,7 +113,7 @@ class Verifier:
         if not patch.strip():
             return Verdict(Outcome.UNRESOLVED, "empty patch", {}, 0.0, official=False)
         if len(patch) > PATCH_CAP:
-            reason = f"the patch has {len(patch) / 2**20:.0f} MB, more than {PATCH_CAP >> 20}"
+            reason = f"the patch has {len(patch) / 2**20:.1f} MB, and none of more than {PATCH_CAP >> 20} MB is tried"
             return Verdict(Outcome.UNRESOLVED, reason, {}, 0.0, official=False)
         async with self._slots:
             began = time.monotonic()
@@ -216,8 +216,8 @@ class Verifier:
         """The hidden tests' Python files, as they are run."""
         sandbox = await self._backend.open(task.origin, self._limits, label=f"examine {task.id}")
         try:
-            await sandbox.write("/tmp/tests.patch", task.test_patch.encode())
-            applied = await sandbox.run(Command("git apply /tmp/tests.patch", timeout=APPLY_SECONDS))
+            apply = Command(("git", "apply"), stdin=task.test_patch.encode(), timeout=APPLY_SECONDS)
+            applied = await sandbox.run(apply)
             if applied.returncode:
                 said = applied.output[-300:].decode("utf-8", "replace").strip()
                 raise GraderFailed(f"the hidden tests of {task.id} do not apply to its base: {said}")
@@ -235,16 +235,13 @@ class Verifier:
     async def _run(self, task: Task, patch: bytes, files: Mapping[str, str] | None = None) -> _Run:
         """Apply `patch` in a fresh sandbox and run the hidden tests, with `files` in their place if given."""
         seconds = self._seconds(task)
+        script = await self._grader.script(task, _in_place(task, files) if files else "")
         sandbox = await self._backend.open(task.origin, self._limits, label=f"verify {task.id}")
         try:
+            await asyncio.gather(sandbox.write(PATCH, patch), sandbox.write(SCRIPT, script.encode()))
             applied, refusal = await self._apply(sandbox, patch)
             if applied is None:
                 return _Run(None, Grade(False, {}, refusal), b"")
-            for name, source in (files or {}).items():
-                await sandbox.write(f"{FALSIFIED}/{name}", source.encode())
-            before = f"cp -R {FALSIFIED}/. {task.origin.workdir}/; {IN_PLACE}" if files else IN_PLACE
-            await sandbox.write("/tmp/tests.patch", task.test_patch.encode())
-            await sandbox.write("/tmp/eval.sh", (await self._grader.script(task, before)).encode())
             self.runs += 1
             ran = await sandbox.run(Command(("bash", "-c", EVALUATE), timeout=seconds, output_cap=LOG_CAP))
         finally:
@@ -256,11 +253,12 @@ class Verifier:
         return _Run(applied, await self._grader.grade(task, ran.output), ran.output, ran.seconds)
 
     async def _apply(self, sandbox: Sandbox, patch: bytes) -> tuple[bytes | None, str]:
-        """The patch as it came to lie in the repository; or None, and why it did not."""
+        """Apply what lies at PATCH. The patch as it came to lie in the repository; or None, and why it did not."""
         if not patch.strip():
             return b"", ""
-        await sandbox.write("/tmp/model.patch", patch)
-        done = await sandbox.run(Command(APPLY, timeout=APPLY_SECONDS))
+        first = done = await sandbox.run(Command(FIRST, timeout=APPLY_SECONDS))
+        if done.returncode and not done.timed_out:
+            done = await sandbox.run(Command(OTHERS, timeout=APPLY_SECONDS))
         if done.timed_out:
             return None, f"applying the patch took longer than {APPLY_SECONDS:.0f} s"
         if done.returncode == DOES_NOT_APPLY:
@@ -269,11 +267,20 @@ class Verifier:
             said = done.output[-300:].decode("utf-8", "replace").strip()
             raise GraderFailed(f"the patch could not be tried (exit status {done.returncode}): {said}")
         # What another applier makes of it, or of headers that git would not write, is told by the files themselves.
-        return (patch if done.output.strip() == b"1" and is_canonical(patch) else await sandbox.diff()), ""
+        return (patch if done is first and is_canonical(patch) else await sandbox.diff()), ""
 
 
 def _always(seconds: float) -> Callable[[Task], float]:
     return lambda task: seconds
+
+
+def _in_place(task: Task, files: Mapping[str, str]) -> str:
+    """A command that writes these where the tests are, by the shell alone: a program could have been replaced."""
+    writes = (
+        f"printf %s {shlex.quote(text)} > {shlex.quote(f'{task.origin.workdir}/{name}')}\n"
+        for name, text in files.items()
+    )
+    return f"(set +x\n{''.join(writes)}) 2>/dev/null"
 
 
 def _names(test: str) -> set[str]:

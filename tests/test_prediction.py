@@ -18,6 +18,7 @@ from monkeys.scaling import (
     fit_coverage,
     fit_log_linear,
     fit_log_log,
+    fit_mixture,
     fit_power_law,
     law_interval,
     log_spaced_ks,
@@ -54,6 +55,28 @@ def test_from_100_attempts_the_interval_holds_coverage_at_10_000_or_says_that_it
         if prediction.coverage is not None:
             assert abs(prediction.coverage - truth) < 0.15
     assert held >= 9
+
+
+@pytest.mark.parametrize(
+    ("row", "beta", "log_log"),
+    [
+        ("CodeContests/Gemma 2B", 0.882, 0.160),
+        ("MATH/Pythia 160M", 0.727, 0.614),
+        ("MATH/Pythia 1B", 0.746, 0.740),
+        ("MATH/Pythia 12B", 0.811, 0.837),
+    ],
+)
+def test_published_predictions_from_the_first_100_attempts_are_among_those_of_random_subsets(
+    row: str, beta: float, log_log: float
+) -> None:
+    """The order of the published attempts is not known, so that the figures themselves cannot be had again."""
+    counts = published_counts()[row]
+    n, correct = counts["n"], np.array(counts["correct"])
+    rng = np.random.default_rng(0)
+    subsets = [drawn for _ in range(60) if (drawn := rng.hypergeometric(correct, n - correct, 100)).any()]
+    for printed, fit in ((beta, fit_mixture), (log_log, fit_log_log)):
+        found = [float(fit(100, drawn).predict(n)) for drawn in subsets]
+        assert abs(printed - np.mean(found)) < 3 * np.std(found)
 
 
 def test_with_hardly_anything_solved_the_prediction_is_refused_in_words() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import pytest
 from tasks import TaskError, load_tasks
 from tasks.patches import added_files, touched_files
 from tasks.repositories import with_repositories
+from tasks.swebench import known
+
+needs_swebench = pytest.mark.skipif(find_spec("swebench") is None, reason="swebench is not installed")
 
 TEST_PATCH = """\
 diff --git a/tests/test_old.py b/tests/test_old.py
@@ -228,6 +234,40 @@ def test_an_embedded_row_at_another_commit_is_refused(tmp_path: Path, monkeypatc
     with pytest.raises(TaskError, match="not at its base_commit 0000"):
         with_repositories(load_tasks(write(tmp_path, own)))
     assert not any((tmp_path / "cache" / "coding-monkeys" / "repositories").iterdir())
+
+
+@needs_swebench
+def test_every_parser_and_eval_type_of_the_installed_harness_is_known() -> None:
+    code = (
+        "from swebench.harness.constants import EvalType; from swebench.harness.log_parsers import PARSER_REGISTRY; "
+        "import json; print(json.dumps([sorted(PARSER_REGISTRY), sorted(each.value for each in EvalType)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert [sorted(known("log_parser")), sorted(known("eval_type"))] == json.loads(done.stdout)
+
+
+@needs_swebench
+@pytest.mark.parametrize(("field", "value"), [("log_parser", "parse_log_cobol"), ("eval_type", "by_vote")])
+def test_a_row_that_the_installed_harness_cannot_grade_is_refused(tmp_path: Path, field: str, value: str) -> None:
+    spec = write(tmp_path, row(instance_id="fine"), row(**{field: value}))
+    assert refusal(spec) == (
+        f"{spec}:2: the swebench that is installed knows no {field} '{value}'; "
+        "install the version that this data set is for, or remove the row"
+    )
+
+
+@needs_swebench
+def test_rows_of_every_parser_are_read_whatever_their_language(tmp_path: Path) -> None:
+    script = "#!/bin/bash\ncd /testbed\n: '>>>>> Start Test Output'\nmake test\n: '>>>>> End Test Output'\n"
+    rows = [
+        row(instance_id=f"{parser}-{kind}", log_parser=parser, eval_type=kind, eval_script=script)
+        for parser in known("log_parser")
+        for kind in known("eval_type")
+    ]
+    tasks = load_tasks(write(tmp_path, *rows))
+    assert len(tasks) == 2 * len(known("log_parser")) > 100
+    assert {task.test_command for task in tasks.tasks} == {"bash -c 'cd /testbed\nmake test'"}
+    assert not any(task.origin.env for task in tasks.tasks)  # conda's belongs to Python's images
 
 
 # the visible tests

@@ -18,7 +18,7 @@ import pytest
 from monkeys.calibration import Calibrated, Calibration, Runs
 from monkeys.cli import main
 from monkeys.store import Store, StoreError
-from tasks import load_tasks
+from tasks import Task, load_tasks
 
 TASKS = load_tasks("quick").select(["quick__tally-1", "quick__stash-1"])
 TALLY = next(task for task in TASKS.tasks if "tally" in task.id)
@@ -41,6 +41,13 @@ def predict(path: Path, rows: Iterable[tuple[str, str]], model: str = "someone")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
+
+
+def passes(task: Task) -> str:
+    """What unittest says where all of its tests pass."""
+    names = (*task.fail_to_pass, *task.pass_to_pass)
+    lines = "".join(f"{name.rpartition('.')[2]} ({name}) ... ok\n" for name in names)
+    return f"{lines}Ran {len(names)} tests in 0.1s\n"
 
 
 class Said:
@@ -118,6 +125,30 @@ def test_predictions_become_a_run_that_every_command_reads(
     assert "the patch does not apply" in capsys.readouterr().out
     assert main(["export", str(folder), "--out", str(tmp_path / "out")]) == 0
     assert both(of=tmp_path / "out" / "attempt-000.jsonl") == [(STASH.id, ""), (TALLY.id, TALLY.patch)]
+
+
+def test_what_was_taken_out_of_a_patch_is_shown_beside_the_score_with_it(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = (
+        "diff --git a/tests/conftest.py b/tests/conftest.py\nnew file mode 100644\n--- /dev/null\n"
+        "+++ b/tests/conftest.py\n@@ -0,0 +1 @@\n+import unittest\n"
+    )
+    fooling = (
+        "diff --git a/unittest.py b/unittest.py\nnew file mode 100644\n--- /dev/null\n+++ b/unittest.py\n"
+        f"@@ -0,0 +1 @@\n+import sys; sys.stderr.write({passes(TALLY)!r})\n"
+    )
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, TALLY.patch + deaf), (TALLY.id, fooling)])
+    said = verify(source, "--run", "mine")
+    assert "the harness's own score counts 2 attempts as resolved, not 1" in " ".join(said.out.split())
+    shown = []
+    for index in ("0", "1"):
+        assert main(["show", str(tmp_path / "runs" / "mine"), TALLY.id, index]) == 0
+        shown.append(capsys.readouterr().out)
+    for out, verdict, file in zip(shown, ("resolved", "unresolved"), ("tests/conftest.py", "unittest.py"), strict=True):
+        assert f"verdict: {verdict}" in out
+        assert "by the harness's own score: resolved" in out
+        assert f"so taken out: {file}" in out
 
 
 def test_the_same_command_goes_on_and_predictions_that_were_added_top_it_up(verify: Verify, tmp_path: Path) -> None:
@@ -220,6 +251,23 @@ def test_a_calibration_refuses_or_leaves_out_tasks_and_has_the_majority_decide(v
     said = verify(source, "--calibration", str(flaky), "--run", "majority")
     assert said.judged == (1, 0, 1)  # of three runs, the third could change nothing
     assert verify(source, "--run", "majority").code == 2
+
+
+def test_two_commands_at_once_verify_each_patch_once_between_them_and_say_the_same(tmp_path: Path) -> None:
+    given = [(task.id, patch) for n in range(4) for task in TASKS.tasks for patch in (bad(n), bad(n), task.patch)]
+    source = predict(tmp_path / "p.jsonl", given)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "monkeys", "verify", str(source), "--tasks", "quick", "--runs", str(tmp_path)]
+    runs = [
+        subprocess.Popen([*command, "--run", name], env=environment, stdout=-1, stderr=-1, text=True, cwd=HERE)
+        for name in ("one", "other")
+    ]
+    said = [Said(0, *run.communicate(timeout=120)) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], [each.err for each in said]
+    # What one of them verified, the other one found.
+    assert sum(each.judged[0] for each in said) == sum(each.judged[1] for each in said) == len(set(given))
+    assert outcomes(tmp_path / "one") == outcomes(tmp_path / "other")
+    assert sum(outcome == "resolved" for outcome in outcomes(tmp_path / "one").values()) == len(given) // 3
 
 
 def test_killed_on_its_way_it_goes_on_to_the_same_verdicts_and_verifies_none_twice(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tasks import Outcome, Task, TaskError, Verdict, load_tasks
 from tasks.grading import Grade, GraderFailed, UnittestGrader
 from tasks.repositories import with_repositories
 from tasks.swebench import SwebenchGrader
-from tasks.verify import Verifier
+from tasks.verify import PATCH_CAP, Verifier
 from tests.helpers import git_repository, quick_task, workspace
 
 TALLY = quick_task("tally")
@@ -196,6 +197,84 @@ def test_an_applier_that_fails_half_way_leaves_nothing_to_the_next_one(tmp_path:
     )
     found = verdict(patch.encode(), task)
     assert found.resolved, (found.reason, found.log)
+
+
+KINDS = """import os, unittest
+class T(unittest.TestCase):
+    def test_a(self):
+        def bytes_of(name):
+            with open(name, 'rb') as file:
+                return file.read()
+        self.assertEqual(bytes_of('new/no newline'), b'end')
+        self.assertFalse(os.path.exists('gone'))
+        self.assertFalse(os.path.exists('old'))
+        self.assertEqual(bytes_of('moved'), b'1\\n2\\n3\\n4\\n5\\n')
+        self.assertTrue(os.access('tool', os.X_OK))
+        self.assertEqual(bytes_of('dos'), b'a\\r\\nB\\r\\n')
+        self.assertEqual(bytes_of('image'), bytes(range(256)))
+        self.assertEqual(bytes_of('latin'), b'caf\\xe9\\n')
+        self.assertEqual(os.readlink('link'), 'moved')
+        self.assertEqual(bytes_of('\\u00fcber'), b'')
+"""
+
+
+@pytest.mark.parametrize("renames", ["--no-renames", "-M"])
+def test_whatever_git_can_write_into_a_patch_is_applied(tmp_path: Path, renames: str) -> None:
+    files = {
+        "gone": b"gone\n",
+        "old": b"1\n2\n3\n4\n5\n",
+        "tool": b"#!/bin/sh\n",
+        "dos": b"a\r\nb\r\n",
+        "image": bytes(99),
+        "latin": b"th\xe9\n",
+        "tests/__init__.py": b"",
+    }
+    origin = git_repository(tmp_path / "repository", files)
+    changes = r"""
+        mkdir new; printf end > 'new/no newline'; rm gone; mv old moved; chmod +x tool; printf 'a\r\nB\r\n' > dos
+        python3 -c 'open("image", "wb").write(bytes(range(256)))'; printf 'caf\351\n' > latin
+        ln -s moved link; touch über
+    """
+
+    async def patch_of() -> bytes:
+        async with workspace(origin) as room:
+            script = f"{changes}\ngit add -Af . && git diff --cached --binary {renames}"
+            done = await room.sandbox.run(Command(("bash", "-c", script)))
+            assert done.returncode == 0, done.output
+            return done.output
+
+    patch = asyncio.run(patch_of())
+    assert (b"rename from old" in patch) == (renames == "-M")
+    hidden = "".join(f"+{line}\n" for line in KINDS.splitlines())
+    task = replace(
+        TALLY,
+        id="own",
+        origin=origin,
+        fail_to_pass=("tests.test_a.T.test_a",),
+        pass_to_pass=(),
+        test_patch="diff --git a/tests/test_a.py b/tests/test_a.py\nnew file mode 100644\n--- /dev/null\n"
+        f"+++ b/tests/test_a.py\n@@ -0,0 +1,{len(KINDS.splitlines())} @@\n{hidden}",
+    )
+    found = verdict(patch, task)
+    assert found.resolved, (found.reason, found.log)
+
+
+def test_a_patch_of_absurd_size_is_refused_with_its_size_and_without_a_run() -> None:
+    found = verdict(GOLD + b"+" * PATCH_CAP)
+    assert found.outcome is Outcome.UNRESOLVED
+    assert found.reason == "the patch has 8.0 MB, and none of more than 8 MB is tried"
+    assert (found.tests, found.official) == ({}, False)
+
+
+def test_changes_to_tests_are_taken_out_and_named_and_the_score_with_them_is_kept_too() -> None:
+    silent = "import unittest\nunittest.TestCase.fail = unittest.TestCase._baseAssertEqual = lambda *a, **k: None\n"
+    deaf = f"cat >> tests/__init__.py <<'EOF'\n{silent}unittest.TestCase.assertEqual = unittest.TestCase.fail\nEOF\n"
+    fooled = verdict(work(f"{deaf}echo more >> README.md"))
+    assert (fooled.resolved, fooled.official) == (False, True)
+    solved = verdict(work(f"{FIX}echo '# mine' >> tests/test_money.py"))
+    assert (solved.resolved, solved.official) == (True, True)
+    for found, name in ((fooled, "tests/__init__.py"), (solved, "tests/test_money.py")):
+        assert any(re.fullmatch(rf"changes .*tests?.*, so taken out: {name}", flag) for flag in found.flags), found
 
 
 # patches that would rather win than solve
@@ -404,6 +483,55 @@ def test_swebench_s_own_rules_grade_a_log() -> None:
     others = children(os.getpid())
     asyncio.run(main())
     assert children(os.getpid()) <= others
+
+
+# As the runners of other languages write their results.
+LANGUAGES = {
+    "parse_log_gotest": ("--- PASS: TestNew (0.00s)", "--- FAIL: TestNew (0.00s)", "TestNew"),
+    "parse_log_cargo": ("test tests::new ... ok", "test tests::new ... FAILED", "tests::new"),
+    "parse_log_jest": ("  ✓ does the new thing (3 ms)", "  ✕ does the new thing (3 ms)", "does the new thing"),
+    "parse_log_tap": ("ok 1 new", "not ok 1 new", "new"),
+    "parse_log_redis": ("[ok]: New thing (3 ms)", "[err]: New thing in tests/x.tcl", "New thing"),
+}
+
+
+@needs_swebench
+@needs_proc
+def test_logs_of_other_languages_are_graded_by_their_own_parsers() -> None:
+    async def main() -> None:
+        grader = SwebenchGrader()
+        try:
+            for parser, (passed, failed, name) in LANGUAGES.items():
+                task = instance(log_parser=parser, FAIL_TO_PASS=[name], PASS_TO_PASS=[])
+                good, bad = await grader.grade(task, log(passed)), await grader.grade(task, log(failed))
+                assert (good.resolved, good.tests, good.reason) == (True, {name: "passed"}, ""), parser
+                assert not bad.resolved, parser
+                assert bad.tests[name] in ("failed", "missing"), parser
+        finally:
+            await grader.close()
+
+    asyncio.run(main())
+
+
+@needs_swebench
+@needs_proc
+def test_where_a_harness_tells_of_failures_only_what_it_does_not_tell_of_has_passed() -> None:
+    task = instance(log_parser="parse_log_karma", eval_type="fail_only", FAIL_TO_PASS=["a b"], PASS_TO_PASS=[])
+
+    async def main() -> list[Grade]:
+        grader = SwebenchGrader()
+        try:
+            return [
+                await grader.grade(task, log("HeadlessChrome 1.0 (Linux): Executed 3 of 3 SUCCESS")),
+                await grader.grade(task, log("the browser did not start")),
+            ]
+        finally:
+            await grader.close()
+
+    good, nothing = asyncio.run(main())
+    assert (good.resolved, good.tests) == (True, {"a b": "passed"})
+    assert (nothing.resolved, nothing.tests) == (False, {"a b": "missing"})
+    assert nothing.reason
 
 
 def children(pid: int) -> set[int]:

@@ -61,10 +61,12 @@ PASS_TO_PASS = [
     rf"{TESTS}::test_int_bytes[18446744073709551615-\xff\xff\xff\xff\xff\xff\xff\xff]",
     f"{ADDED}::test_padding[YWJj-abc]",
 ]
+# Real scripts install the project first (pip install -e .), which runs what the patch holds before any test is there.
 EVAL = """#!/bin/bash
 set -uxo pipefail
 cd /testbed
 git status
+[ ! -f setup.py ] || python3 setup.py
 git checkout {base} {tests}
 git apply -v - <<'EOF_114329324912'
 {test_patch}
