@@ -274,7 +274,8 @@ def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
     if disputed := [issue for issue in issues if issue.disputed]:
         official, strict = sum(issue.official for issue in issues), sum(issue.resolved for issue in issues)
         where = _named([f"{issue.id} ({issue.disputed})" for issue in disputed])
-        yield f"the harness's own score counts {official} attempts as resolved, not {strict}; they differ on {where}"
+        counted = several(official, "attempt")
+        yield f"the harness's own score counts {counted} as resolved, not {strict}; they differ on {where}"
     if flaky := [issue for issue in issues if issue.flaky]:
         where = _named([f"{issue.id} ({issue.flaky})" for issue in flaky])
         yield f"flaky: verified twice with different verdicts, the third run counts, on {where}"
