@@ -89,6 +89,11 @@ def read_given(source: str, runs: Path) -> list[Given]:
         return given
     store = Store.read(find_run(runs, source))
     try:
+        if rule := store.config.get("allocate"):
+            raise PredictionsError(
+                f"run {source} was sampled with --allocate {rule['rule']}, so outcomes decided who got attempts, and "
+                "a run of verdicts is taken for independent ones; export its predictions to verify them all the same"
+            )
         model = str(store.config.get("model", ""))
         given = [Given(row.task, row.index, model, store.patch(row)) for row in store.attempts() if not row.exit.infra]
     finally:

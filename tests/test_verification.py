@@ -210,6 +210,14 @@ def test_a_run_is_verified_again_and_what_it_exports_gets_the_same_verdicts(
     store.close()
 
 
+def test_a_run_whose_attempts_were_allocated_by_outcomes_is_refused(verify: Verify, tmp_path: Path) -> None:
+    config = {"model": "m", "allocate": {"rule": "stop"}}
+    Store.write(tmp_path / "runs/allocated", config, load_tasks("quick"), {}).close()
+    said = verify("allocated")
+    assert said.code == 2
+    assert "sampled with --allocate stop" in said.err
+
+
 def test_predictions_for_other_tasks_are_an_error_that_names_them_unless_they_are_to_be_skipped(
     verify: Verify, tmp_path: Path
 ) -> None:
