@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--allocate {arguments.allocate} goes by verdicts: leave --no-verify out, or allocate uniformly")
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
+    from agent.servers import Serve
     from monkeys.run import Choice, Settings, sample_run
 
     def chosen(*names: str) -> dict[str, Any]:
@@ -31,8 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(
         tasks=arguments.tasks,
         ids=tuple(arguments.ids or ()),
-        model=arguments.model,
+        model=arguments.model or arguments.serve or "monkey",
         base_url=arguments.base_url,
+        serve=Serve(
+            arguments.serve,
+            arguments.tensor_parallel,
+            arguments.data_parallel,
+            arguments.tool_parser,
+            tuple(arguments.serve_args),
+            arguments.serve_seconds,
+        ),
         api_key_env=arguments.api_key_env,
         sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
@@ -113,9 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     model = parser.add_argument_group("the model")
     model.add_argument(
         "--model",
-        default="monkey",
         metavar="NAME",
-        help="monkey, replay:gold, replay:empty, replay:PREDICTIONS, scripted:FILE, or a served model's name",
+        help="monkey (default), smollm2, replay:gold, replay:empty, replay:PREDICTIONS, scripted:FILE, or a served "
+        "model's name",
     )
     model.add_argument(
         "--base-url",
@@ -154,6 +164,28 @@ def _parser() -> argparse.ArgumentParser:
         choices=("native", "text", "structured"),
         default="native",
         help="tool calls (default), fenced blocks for servers without them, or JSON under a schema for weak models",
+    )
+    server = parser.add_argument_group("a server of the run's own, which ends with it")
+    server.add_argument(
+        "--serve", metavar="MODEL", help="start vLLM with this model, by its name on the hub or its folder"
+    )
+    server.add_argument("--tensor-parallel", type=_at_least(1), default=1, metavar="N", help="GPUs that share a copy")
+    server.add_argument("--data-parallel", type=_at_least(1), default=1, metavar="N", help="copies of the model")
+    server.add_argument(
+        "--tool-parser", metavar="NAME", help="how the model writes tool calls, in vLLM's terms (default: by its name)"
+    )
+    server.add_argument(
+        "--serve-args",
+        type=_words,
+        default=(),
+        metavar="'OPTIONS'",
+        help="further options of the server, as in --serve-args='--max-model-len 32768'",
+    )
+    server.add_argument(
+        "--serve-seconds",
+        type=_positive,
+        metavar="S",
+        help="until it answers, weights downloaded (default: 1800 for vLLM)",
     )
     attempt = parser.add_argument_group("limits of an attempt")
     attempt.add_argument("--max-turns", type=_at_least(1), default=40, metavar="N", help="default %(default)s")
@@ -224,7 +256,8 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_at_least(1),
         metavar="N",
-        help="attempts at once (default: 8 for a served model, processors + 1 for a built-in one)",
+        help="attempts at once (default: 64 for a served model, as many as its server takes for smollm2, "
+        "processors + 1 for a built-in one)",
     )
     how.add_argument(
         "--starts",
@@ -308,6 +341,13 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
     return value
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of words ({error})") from None
 
 
 def _positive(text: str) -> float:

@@ -14,18 +14,20 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agent.actions import make_actions
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
 from agent.prompts import opening, prompt_texts
+from agent.servers import Serve, ServerLost, make_server
 from agent.tools import TOOLS
 from envs import Backend, Limits, SandboxUnavailable, backend
 from envs.budget import Budget, Placed, this_machine
@@ -43,12 +45,17 @@ from tasks.grading import Grader, UnittestGrader
 from tasks.swebench import SwebenchGrader
 from tasks.verdicts import make_judge
 
+if TYPE_CHECKING:
+    from agent.servers.server import Server
+
 __all__ = ["Choice", "Settings", "sample_run"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
 MEMORY_MB = {"local": 512}  # of a process
 CONTAINER_MB = 2048  # of a whole sandbox, in Docker and whatever else there is
 WARM_AT_MOST = 4
+SERVED_WORKERS = 64
+SERVER_LOG = "server.log"  # in the run's folder
 # What a sandbox lives on top of an attempt or a verification: its wait in the pool, and patches applied and taken.
 MARGIN_SECONDS = WARM_SECONDS + 900.0
 
@@ -69,13 +76,14 @@ class Settings:
     ids: tuple[str, ...] = ()
     model: str = "monkey"
     base_url: str | Sequence[str] | None = None
+    serve: Serve = field(default_factory=Serve)  # a server of our own
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
-    workers: int | None = None  # None: 8 for a served model, processors + 1 for a built-in one
+    workers: int | None = None  # None: what its server takes, at most SERVED_WORKERS; processors + 1 for a built-in one
     retries: int = 3
     seed: int = 0
     attempt: AttemptLimits = field(default_factory=AttemptLimits)
@@ -105,7 +113,7 @@ def sample_run(settings: Settings) -> int:
         return asyncio.run(_Job(settings).main())
     except (TaskError, CalibrationError, ModelRefused, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
-    except RunStopped as error:
+    except (RunStopped, ServerLost) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         print("interrupted: all that was recorded is kept; give the same command again to go on", file=sys.stderr)
@@ -124,6 +132,8 @@ class _Job:
         self.settings = settings
         self.actions = make_actions(settings.actions)
         self.calibration: Calibration | None = None
+        self.server: Server | None = None  # of our own, for this run
+        self.taken_mb = 0  # by it
 
     def allowed(self, task: Task) -> float:
         """Seconds for one run of the task's hidden tests."""
@@ -136,7 +146,9 @@ class _Job:
 
     @property
     def workers(self) -> int:
-        return self.settings.workers or (8 if self.settings.base_url else (os.cpu_count() or 2) + 1)
+        if self.server:
+            return self.settings.workers or self.server.spec.at_once
+        return self.settings.workers or (SERVED_WORKERS if self.settings.base_url else (os.cpu_count() or 2) + 1)
 
     async def main(self) -> int:
         settings = self.settings
@@ -153,11 +165,18 @@ class _Job:
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
         if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
             raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
+        self.server = make_server(
+            settings.model,
+            settings.serve,
+            served=bool(settings.base_url),
+            tools=bool(self.actions.schemas),
+            seed=settings.seed,
+        )
         model = make_model(
             settings.model,
             tasks,
-            base_url=settings.base_url,
-            api_key=os.environ.get(settings.api_key_env),
+            base_url=self.server.url if self.server else settings.base_url,
+            api_key=None if self.server else os.environ.get(settings.api_key_env),
             sampling={**self.actions.body, **settings.sampling},
             scheduled=settings.scheduled,
         )
@@ -169,6 +188,8 @@ class _Job:
             await rooms.close()
             await grader.close()
             await model.close()
+            if self.server:
+                await self.server.stop()
 
     def options(self, sandbox: str) -> dict[str, Any]:
         """What a back end is told beyond its name."""
@@ -185,7 +206,8 @@ class _Job:
         async with together() as group:
             ready = group.create_task(self.prepared(tasks))
             group.create_task(rooms.start())
-            group.create_task(model.check())
+            if not self.server:
+                group.create_task(model.check())
         tasks = ready.result()
         for task in tasks.tasks:
             rooms.check(task.origin)
@@ -201,18 +223,23 @@ class _Job:
         budget.check(sandbox_limits(settings, rooms.name).memory_mb)
         usual = min(self.workers, WARM_AT_MOST) if rooms.name == "docker" else 0
         warm = usual if settings.warm is None else settings.warm
+        wanted = self.server.spec.memory_mb if self.server and not isinstance(rooms, Placed) else 0
+        if wanted and budget.try_reserve(wanted):  # a server that does not fit in must do with what there is
+            self.taken_mb = wanted
         pool = Pool(rooms, budget=budget, gate=Gate(settings.starts), warm=warm)
         try:
             yield pool
         finally:
             await pool.close()
+            if self.taken_mb:
+                budget.release(self.taken_mb)
             budget.close()
 
     async def carry_out(self, tasks: TaskSet, model: Model, pool: Pool, grader: Grader) -> int:
         settings, limits = self.settings, sandbox_limits(self.settings, pool.name)
         config = self.config(tasks, pool.name, model)
         name = settings.run or default_name(config)
-        store = Store.write(settings.runs / name, config, tasks, environment(pool))
+        store = Store.write(settings.runs / name, config, tasks, {**environment(pool), **self.serving()})
         note, judge = "stopped", None
         try:
             progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
@@ -254,7 +281,8 @@ class _Job:
                 choice=settings.allocate,
             )
             with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
-                await sampler.run()
+                async with self.served(model, store, progress):
+                    await sampler.run()
                 progress.note = ""  # nothing is under way any more
             note = "done"
             if not settings.quiet:
@@ -267,6 +295,26 @@ class _Job:
             finally:
                 store.close()
         return 0
+
+    @asynccontextmanager
+    async def served(self, model: Model, store: Store, progress: Progress) -> AsyncIterator[None]:
+        """The server of our own, if there is one, for as long as the block lasts."""
+        if self.server is None:
+            yield
+            return
+        from agent.servers.server import serving
+
+        self.server.tell = lambda text: setattr(progress, "note", text)
+        async with serving(self.server, store.folder / SERVER_LOG), together() as group:
+            await model.check()
+            progress.began = time.monotonic()  # the pace is that of sampling
+            keeping = group.create_task(self.server.keep())
+            yield
+            keeping.cancel()
+
+    def serving(self) -> dict[str, Any]:
+        """What is to be remembered of our server that its answers do not depend on."""
+        return {"server": {"kind": self.server.spec.what, **self.server.spec.environment}} if self.server else {}
 
     async def prepared(self, tasks: TaskSet) -> TaskSet:
         from tasks.repositories import with_repositories
@@ -290,6 +338,7 @@ class _Job:
             "actions": self.actions.name,
             "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
+            **({"served": dict(self.server.spec.config)} if self.server else {}),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
@@ -311,8 +360,11 @@ class _Job:
             f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
         ]
+        if self.server:
+            spec = self.server.spec
+            lines += [f"{spec.what} is started for {spec.model}; its log: {store.folder / SERVER_LOG}", *spec.notes]
         limits = sandbox_limits(settings, pool.name)
-        fit = pool.budget.total // limits.memory_mb
+        fit = (pool.budget.total - self.taken_mb) // limits.memory_mb
         if fit < self.workers and not settings.overcommit:
             lines.append(
                 f"memory for {fit} sandboxes of {limits.memory_mb} MB at once; --memory-mb or --overcommit for more"

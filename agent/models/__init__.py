@@ -33,7 +33,7 @@ __all__ = [
     "make_model",
 ]
 
-BUILT_IN = ("monkey", "replay:gold", "replay:empty", "replay:PREDICTIONS", "scripted:FILE")
+BUILT_IN = ("monkey", "smollm2", "replay:gold", "replay:empty", "replay:PREDICTIONS", "scripted:FILE")
 
 
 def make_model(

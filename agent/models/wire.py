@@ -128,6 +128,7 @@ class Wire:
             limits=self._errors.Limits(keepalive_expiry=IDLE_SECONDS),
             # Certificates take 70 ms to load, and local servers speak plain HTTP.
             verify=not (self._url or "").startswith("http://"),
+            trust_env=not _is_loopback(self._url),  # no proxy leads to this machine
         )
         sdk = openai.AsyncOpenAI(base_url=self._url, api_key=self._key, http_client=self._http)
         headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
@@ -152,6 +153,11 @@ def _is_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_loopback(url: str | None) -> bool:
+    host = urlsplit(url or "").hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _cause(error: BaseException) -> str:

@@ -1,0 +1,58 @@
+"""A process that ends with us: a server and all that it starts, under a guard (`agent.servers.guard`).
+
+Guarantees: it ends when it is told to, when this program ends, and when this program is
+killed; what it starts ends with it. It has a session of its own, so Ctrl-C at the terminal
+is for this program alone, which ends it then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["Owned"]
+
+GUARD = Path(__file__).with_name("guard.py")
+GRACE_SECONDS = 5.0  # between asking it to end and killing it
+GONE_SECONDS = 20.0  # when the guard itself should have done all it can
+
+
+class Owned:
+    """One process. Made by `start`; wants one `stop`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, command: Sequence[str], env: Mapping[str, str], output: int) -> Owned:
+        """Run `command` with its standard output and errors going to the descriptor `output`."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(GUARD.absolute()), str(GRACE_SECONDS)),
+            *command,
+            stdin=asyncio.subprocess.PIPE,  # the life line
+            stdout=output,
+            stderr=output,
+            env=dict(env),
+            start_new_session=True,
+        )
+        return cls(process)
+
+    async def wait(self) -> int:
+        """Its exit status, 128 + N for signal N, once nothing of it is left."""
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    async def stop(self) -> None:
+        """End it. Idempotent; what is called off meanwhile goes on without us."""
+        if self._process.returncode is not None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(GONE_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
