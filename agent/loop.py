@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from agent.actions import Action, Actions, Fault, make_actions
 from agent.conversation import Conversation
-from agent.models.model import Call, ContextExceeded, Model, ModelUnavailable, Reply
+from agent.models.model import Call, ContextExceeded, Meter, Model, ModelUnavailable, Reply
 from agent.tools import Mistake, Workspace
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from envs import SandboxError
@@ -31,7 +31,7 @@ SALVAGE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimits:
-    """What one attempt may use: turns, tokens (prompt and completion, all turns), wall seconds.
+    """What one attempt may use: turns, tokens (prompt and completion, all turns), wall seconds, dollars if priced.
 
     `window` is how many tokens one request may have, None for what the server takes; `context` is what
     becomes of a conversation that outgrows it: "stop" ends the attempt, "elide" leaves out older observations.
@@ -42,6 +42,13 @@ class AttemptLimits:
     seconds: float = 3600.0
     window: int | None = None
     context: str = "stop"
+    dollars: float | None = None
+
+    def reached(self, meter: Meter) -> Exit | None:
+        """The limit that ends an attempt which has used so much."""
+        if meter.used.total >= self.tokens:
+            return Exit.TOKEN_LIMIT
+        return Exit.COST_LIMIT if self.dollars is not None and meter.dollars >= self.dollars else None
 
 
 async def run_attempt(
@@ -63,7 +70,7 @@ async def run_attempt(
         async with asyncio.timeout(limits.seconds) as call.meter.clock:  # which stands still while a server is away
             exit = await attempt.play()
     except TimeoutError:
-        exit = Exit.TIME_LIMIT
+        exit = Exit.CANCELLED if call.meter.closed else Exit.TIME_LIMIT
     except ContextExceeded as error:
         exit, detail = Exit.CONTEXT_LIMIT, str(error)
     except ModelUnavailable as error:
@@ -102,10 +109,13 @@ class _Attempt:
         self.turns: list[Turn] = []
 
     async def play(self) -> Exit:
-        tokens = faults = 0
+        faults, meter = 0, self.call.meter
         for _ in range(self.limits.turns):
+            if meter.closed:
+                return Exit.CANCELLED
             before = time.monotonic()
             reply = await self.sample()
+            meter.charge(reply.usage)
             sampled = time.monotonic()
             message, actions = self.actions.read(reply.message, cut=reply.finish_reason == "length")
             self.said.add(message)
@@ -121,9 +131,8 @@ class _Attempt:
             faults = 0 if any(isinstance(action, Action) for action in actions) else faults + 1
             if faults >= FAULTS_IN_A_ROW:
                 return Exit.STOPPED
-            tokens += reply.usage.total
-            if tokens + self.call.meter.wasted.total >= self.limits.tokens:
-                return Exit.TOKEN_LIMIT
+            if limit := self.limits.reached(meter):
+                return limit
         return Exit.TURN_LIMIT
 
     async def sample(self) -> Reply:

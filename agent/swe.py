@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["main"]
 
 # What goes into the body of each request by the same name.
-FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "max_tokens", "logprobs", "return_token_ids")
+FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "logprobs", "return_token_ids")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,11 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
     from agent.servers import Serve
-    from monkeys.run import Choice, Settings, sample_run
+    from monkeys.run import Choice, RunLimits, Settings, sample_run
 
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
+    length = {} if arguments.max_completion_tokens is None else {"max_tokens": arguments.max_completion_tokens}
     settings = Settings(
         tasks=arguments.tasks,
         ids=tuple(arguments.ids or ()),
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.serve_seconds,
         ),
         api_key_env=arguments.api_key_env,
-        sampling={**chosen(*FIELDS), **arguments.extra_body},
+        sampling={**chosen(*FIELDS), **length, **arguments.extra_body},
         scheduled=arguments.scheduled,
         actions=arguments.actions,
         attempts=arguments.attempts,
@@ -55,10 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         attempt=AttemptLimits(
             arguments.max_turns,
             arguments.max_attempt_tokens,
-            arguments.max_attempt_seconds,
+            arguments.max_attempt_time,
             arguments.context_window,
             arguments.context,
+            arguments.max_attempt_cost,
         ),
+        spend=RunLimits(arguments.max_cost, arguments.max_tokens, arguments.max_time),
+        prices=arguments.prices,
         sandbox=arguments.sandbox,
         limits=chosen("memory_mb", "processes", "disk_mb", "cpus", "command_seconds", "network"),
         overcommit=arguments.overcommit,
@@ -144,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--top-k", type=int, metavar="K")
     model.add_argument("--min-p", type=float, metavar="P")
     model.add_argument("--stop", nargs="+", metavar="TEXT", help="where a reply ends")
-    model.add_argument("--max-tokens", type=_at_least(1), metavar="N", help="completion tokens per turn")
+    model.add_argument("--max-completion-tokens", type=_at_least(1), metavar="N", help="of one reply")
     model.add_argument("--logprobs", action="store_true", default=None, help="ask for log-probabilities of tokens")
     model.add_argument("--return-token-ids", action="store_true", default=None, help="ask for token ids (vLLM)")
     model.add_argument(
@@ -164,6 +168,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("native", "text", "structured"),
         default="native",
         help="tool calls (default), fenced blocks for servers without them, or JSON under a schema for weak models",
+    )
+    model.add_argument(
+        "--prices",
+        type=Path,
+        metavar="FILE",
+        help="JSON or TOML, dollars per million tokens by model (default: genai-prices, where it is installed)",
     )
     server = parser.add_argument_group("a server of the run's own, which ends with it")
     server.add_argument(
@@ -196,8 +206,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="prompt and completion, all turns (default %(default)s)",
     )
+    attempt.add_argument("--max-attempt-cost", type=_positive, metavar="USD", help="where prices are known")
     attempt.add_argument(
-        "--max-attempt-seconds", type=_positive, default=3600.0, metavar="S", help="default %(default)s"
+        "--max-attempt-time", type=_seconds, default=3600.0, metavar="TIME", help="such as 90, 15m, 2h (default 1h)"
+    )
+    attempt.add_argument(
+        "--max-attempt-seconds",
+        dest="max_attempt_time",
+        type=_seconds,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     attempt.add_argument(
         "--context-window",
@@ -213,6 +231,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     attempt.add_argument(
         "--command-seconds", type=_positive, default=120.0, metavar="S", help="one command (default %(default)s)"
+    )
+    run = parser.add_argument_group("limits of the run", "at which it stops; with larger ones it goes on")
+    inf = float("inf")
+    run.add_argument(
+        "--max-cost", type=_positive, default=inf, metavar="USD", help="of all its sessions, where prices are known"
+    )
+    run.add_argument(
+        "--max-tokens",
+        type=_at_least(1),
+        default=inf,
+        metavar="N",
+        help="prompt and completion, of all attempts and sessions",
+    )
+    run.add_argument(
+        "--max-time", type=_seconds, default=inf, metavar="TIME", help="of this session's sampling: 90, 15m, 2h"
     )
     sandbox = parser.add_argument_group("limits of a sandbox")
     sandbox.add_argument(
@@ -358,6 +391,15 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
     return value
+
+
+def _seconds(text: str) -> float:
+    """`90`, `15m`, `2h`, `1.5d`."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        return _positive(text[:-1]) * units[text[-1]] if text[-1:] in units else _positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, or the like of 15m, 2h") from None
 
 
 def _share(text: str) -> float:

@@ -24,6 +24,7 @@ class Exit(StrEnum):
     STOPPED = "stopped"  # the model kept answering without a usable action
     TURN_LIMIT = "turn limit"
     TOKEN_LIMIT = "token limit"
+    COST_LIMIT = "cost limit"
     TIME_LIMIT = "time limit"
     CONTEXT_LIMIT = "context limit"
     SANDBOX_FAILED = "sandbox failed"

@@ -5,8 +5,9 @@ What it guarantees:
 - FLOPs are exact whole numbers, by the closed form of the Monkeys paper's count (arXiv 2407.21787): a token at context
   length t takes `2 (P + 2 L d t)`, P parameters, L layers, d hidden size; a prompt that n completions share is counted
   once. They are forward passes alone; a mixture of experts counts the parameters that one token uses.
-- Money is prices per million tokens times tokens, with prompt, cached and completion tokens each at its own price. No
-  price is built in, for prices age: `compare` and `cheapest` take what an attempt costs.
+- Money is prices per million tokens times tokens, with prompt, cached and completion tokens each at its own price, and
+  requests with a long prompt at theirs. No price is built in, for prices age: `compare` and `cheapest` take what an
+  attempt costs.
 - A model whose shape is not known, a price below 0, a count that is none: refused with a `CostError`.
 
 What it does not say: how long it takes, what the hardware reaches of its peak, or what verifying costs. The attention
@@ -21,7 +22,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -282,16 +283,29 @@ class Prices:
     prompt: float
     completion: float
     cached: float | None = None
+    longer: tuple[tuple[int, Prices], ...] = field(default=(), kw_only=True)
+    """Above how many prompt tokens a whole request has other prices, and which: ascending, empty for most models."""
 
     def __post_init__(self) -> None:
         for what in ("prompt", "completion", "cached"):
             if (price := getattr(self, what)) is not None:
                 _amount(f"the price of {what} tokens", price)
+        bounds = [_natural("the length from which other prices hold", bound) for bound, _ in self.longer]
+        if bounds != sorted(set(bounds)) or any(prices.longer for _, prices in self.longer):
+            raise CostError("prices for long prompts must ascend by length, each without further ones")
 
     def dollars(self, tokens: Tokens) -> float:
-        """What these tokens cost."""
+        """What these tokens cost in requests that are not long."""
         cached = self.prompt if self.cached is None else self.cached
         return (self.prompt * tokens.fresh + cached * tokens.cached + self.completion * tokens.completion) / 1e6
+
+    def request(self, tokens: Tokens) -> float:
+        """What one request of these tokens costs, by the length of its prompt."""
+        prices = self
+        for bound, dearer in self.longer:
+            if tokens.prompt > bound:
+                prices = dearer
+        return prices.dollars(tokens)
 
 
 # Comparisons

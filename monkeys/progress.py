@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agent.trajectory import Exit, Trajectory, Usage
@@ -41,6 +41,7 @@ class Progress:
     note: str = ""
     rule: str = "uniform"  # of `monkeys.plan.RULES`: who gets the attempts
     heard: Callable[[], None] = lambda: None  # called when a verdict came
+    spending: Callable[[], Sequence[str]] = tuple  # what was paid in all sessions, and of how much
 
     @classmethod
     def start(cls, task_ids: Iterable[str], attempts: int, rule: str = "uniform") -> Progress:

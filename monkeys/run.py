@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import platform
 import signal
@@ -25,19 +26,23 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agent.actions import make_actions
 from agent.loop import AttemptLimits
-from agent.models import Model, ModelRefused, make_model
+from agent.models import BUILT_IN, Model, ModelRefused, make_model
 from agent.prompts import opening, prompt_texts
 from agent.servers import Serve, ServerLost, make_server
 from agent.tools import TOOLS
+from agent.trajectory import Usage
 from envs import Backend, Limits, SandboxUnavailable, backend
 from envs.budget import Budget, Placed, this_machine
 from envs.gate import Gate
 from envs.pool import WARM_SECONDS, Pool
+from monkeys.bill import bill_of
 from monkeys.calibration import Calibration, CalibrationError
 from monkeys.incidents import RunStopped
 from monkeys.plan import Choice
+from monkeys.prices import PriceError, Quote, find_quote, how_to_price, served_at
 from monkeys.progress import Progress
 from monkeys.sampling import Arm, Sampler
+from monkeys.spending import Ledger, RunLimits, Spent
 from monkeys.store import Store, StoreError
 from monkeys.together import together
 from tasks import Task, TaskError, TaskSet, load_tasks
@@ -48,7 +53,7 @@ from tasks.verdicts import make_judge
 if TYPE_CHECKING:
     from agent.servers.server import Server
 
-__all__ = ["Choice", "Settings", "sample_run"]
+__all__ = ["Choice", "RunLimits", "Settings", "sample_run"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
 MEMORY_MB = {"local": 512}  # of a process
@@ -78,7 +83,7 @@ class Settings:
     base_url: str | Sequence[str] | None = None
     serve: Serve = field(default_factory=Serve)  # a server of our own
     api_key_env: str = "OPENAI_API_KEY"
-    sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
+    sampling: dict[str, Any] = field(default_factory=dict)  # body fields: temperature, top_p, max_tokens, ...
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
@@ -87,6 +92,8 @@ class Settings:
     retries: int = 3
     seed: int = 0
     attempt: AttemptLimits = field(default_factory=AttemptLimits)
+    spend: RunLimits = field(default_factory=RunLimits)
+    prices: Path | None = None  # None: what is published of the provider's
     sandbox: str | None = None  # None: what the tasks need
     limits: dict[str, Any] = field(default_factory=dict)  # those of `Limits` that are to be other than usual
     overcommit: bool = False
@@ -108,10 +115,13 @@ class Settings:
 
 
 def sample_run(settings: Settings) -> int:
-    """Do the job. Returns the exit code: 0 done, 1 stopped on the way, 2 a mistake in the settings, 130 interrupted."""
+    """Do the job. Returns the exit code.
+
+    0 done, 1 stopped on the way, 2 a mistake in the settings, 3 stopped at a limit of the run, 130 interrupted.
+    """
     try:
         return asyncio.run(_Job(settings).main())
-    except (TaskError, CalibrationError, ModelRefused, SandboxUnavailable, StoreError) as error:
+    except (TaskError, CalibrationError, PriceError, ModelRefused, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except (RunStopped, ServerLost) as error:
         return _complain(error, 1)
@@ -134,6 +144,7 @@ class _Job:
         self.calibration: Calibration | None = None
         self.server: Server | None = None  # of our own, for this run
         self.taken_mb = 0  # by it
+        self.quote: Quote | None = None
 
     def allowed(self, task: Task) -> float:
         """Seconds for one run of the task's hidden tests."""
@@ -143,6 +154,26 @@ class _Job:
     def repeats(self, task: Task) -> int:
         """How many runs of them decide on a patch."""
         return self.calibration.repeats(task.id) if self.calibration and self.settings.unstable == "majority" else 1
+
+    @property
+    def built_in(self) -> bool:
+        kinds = {name.partition(":")[0] for name in BUILT_IN}
+        return not self.settings.base_url and self.settings.model.partition(":")[0] in kinds
+
+    @property
+    def own(self) -> bool:
+        """Nobody sends a bill for it."""
+        return self.built_in or self.server is not None
+
+    def priced(self) -> Quote | None:
+        """What the model's tokens cost. Raises `PriceError` where a limit needs to know and nobody says."""
+        settings = self.settings
+        urls = () if self.own else served_at(settings.base_url)
+        quote = find_quote(settings.model, urls, settings.prices)
+        limits = {"--max-cost": settings.spend.dollars, "--max-attempt-cost": settings.attempt.dollars}
+        if quote is None and (named := [name for name, limit in limits.items() if limit not in (None, math.inf)]):
+            raise PriceError(f"{named[0]} cannot be kept: {how_to_price(settings.model)}")
+        return quote
 
     @property
     def workers(self) -> int:
@@ -172,6 +203,7 @@ class _Job:
             tools=bool(self.actions.schemas),
             seed=settings.seed,
         )
+        self.quote = self.priced()
         model = make_model(
             settings.model,
             tasks,
@@ -239,10 +271,13 @@ class _Job:
         settings, limits = self.settings, sandbox_limits(self.settings, pool.name)
         config = self.config(tasks, pool.name, model)
         name = settings.run or default_name(config)
-        store = Store.write(settings.runs / name, config, tasks, {**environment(pool), **self.serving()})
+        told = {**environment(pool, self.quote), **self.serving()}
+        store = Store.write(settings.runs / name, config, tasks, told)
         note, judge = "stopped", None
         try:
             progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
+            ledger = Ledger(settings.spend, settings.attempt, self.quote, spent(store))
+            progress.spending = ledger.status
             for one in (pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
@@ -279,12 +314,14 @@ class _Job:
                 verify_workers=settings.verify_workers,
                 retries=settings.retries,
                 choice=settings.allocate,
+                ledger=ledger,
             )
             with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
                 async with self.served(model, store, progress):
                     await sampler.run()
                 progress.note = ""  # nothing is under way any more
-            note = "done"
+            stopped = ledger.stopped if progress.done < progress.total else ""
+            note = stopped.partition(";")[0] or "done"
             if not settings.quiet:
                 show_summary(store)
         finally:
@@ -294,7 +331,9 @@ class _Job:
                 store.end_session(note)
             finally:
                 store.close()
-        return 0
+        if stopped:
+            print(stopped, file=sys.stderr)
+        return 3 if stopped else 0
 
     @asynccontextmanager
     async def served(self, model: Model, store: Store, progress: Progress) -> AsyncIterator[None]:
@@ -363,6 +402,10 @@ class _Job:
         if self.server:
             spec = self.server.spec
             lines += [f"{spec.what} is started for {spec.model}; its log: {store.folder / SERVER_LOG}", *spec.notes]
+        if self.quote:
+            lines.append(f"prices {self.quote}")
+        elif not self.own:
+            lines.append(f"{how_to_price(settings.model)}; there is no money in this run's report")
         limits = sandbox_limits(settings, pool.name)
         fit = (pool.budget.total - self.taken_mb) // limits.memory_mb
         if fit < self.workers and not settings.overcommit:
@@ -413,7 +456,18 @@ def default_name(config: dict[str, Any]) -> str:
     return f"{parts[:80].strip('-.')}-{digest}"
 
 
-def environment(pool: Pool) -> dict[str, Any]:
+def spent(store: Store) -> Spent:
+    """What the run has cost before."""
+    tallies, bill = store.tallies(), bill_of(store)
+    return Spent(
+        sum((tally.usage for tally in tallies), Usage()).total,
+        bill.total if bill else 0.0,
+        sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
+        sum(tally.seconds for tally in tallies),
+    )
+
+
+def environment(pool: Pool, quote: Quote | None = None) -> dict[str, Any]:
     """What may differ between two sessions of one run, kept with each."""
     found = {}
     for name in PACKAGES:
@@ -427,6 +481,7 @@ def environment(pool: Pool) -> dict[str, Any]:
         "platform": platform.platform(),
         **pool.describe(),
         "memory_budget_mb": None if pool.budget.overcommit else pool.budget.total,
+        **({"prices": quote.record()} if quote else {}),
         **found,
     }
 

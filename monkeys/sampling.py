@@ -31,6 +31,7 @@ from monkeys.incidents import Incidents, RunStopped
 from monkeys.judging import Judging
 from monkeys.plan import UNIFORM, Allocated, Choice, Plan, Slot, Waves
 from monkeys.progress import Progress
+from monkeys.spending import Ledger, RunLimits
 from monkeys.store import Store
 from monkeys.together import together
 from tasks.task import Outcome, Task, TaskSet
@@ -61,7 +62,8 @@ def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
 class Sampler:
     """Brings a run to `progress.attempts` attempts per task, each with a verdict if there is a verifier.
 
-    `choice` says which tasks get them; what looks at outcomes needs a verifier.
+    `choice` says which tasks get them; what looks at outcomes needs a verifier. `ledger` says how long to go on, and
+    then whether the run was stopped short of it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Sampler:
         retries: int,
         verify_workers: int = 2,
         choice: Choice = UNIFORM,
+        ledger: Ledger | None = None,
     ) -> None:
         if choice.looks and verifier is None:
             raise ValueError(f"{choice.rule} goes by verdicts: give a verifier")
@@ -84,6 +87,7 @@ class Sampler:
         self._tasks = {task.id: task for task in tasks.tasks}
         self._progress, self._workers, self._retries = progress, workers, retries
         self._choice = choice
+        self._ledger = ledger or Ledger(RunLimits(), arm.attempt_limits)
         self._tries: Counter[Slot] = Counter()
         self._incidents = Incidents()
         self._heard = asyncio.Event()
@@ -100,7 +104,7 @@ class Sampler:
         """
         self._recall()
         plan = self._plan()
-        async with together() as group:
+        async with self._ledger.timed(), together() as group:
             self._judging.resume(group)
             for _ in range(self._workers):
                 group.create_task(self._work(group, plan))
@@ -132,14 +136,16 @@ class Sampler:
     async def _work(self, group: asyncio.TaskGroup, plan: Plan) -> None:
         if self._choice.looks:
             await self._until(lambda: not any(row.unverified for row in self._progress.tasks.values()))
-        while slot := plan.next():
+        while await self._ledger.room() and (slot := plan.next()):
             task, index = self._tasks[slot[0]], slot[1]
+            account, trajectory = self._ledger.account(), None
             self._progress.active += 1
             try:
                 seed = attempt_seed(self._arm.seed, self._arm.name, task.id, index)
-                trajectory = await self._attempt(task, index, seed)
+                trajectory = await self._attempt(task, Call(task.id, index, seed, account))
             finally:
                 self._progress.active -= 1
+                self._ledger.settle(account, trajectory)
             self._store.record_attempt(task.id, index, seed, trajectory)
             self._progress.attempt_over(task.id, trajectory)
             if trajectory.exit is Exit.CANCELLED:
@@ -161,17 +167,16 @@ class Sampler:
             self._heard.clear()
             await self._heard.wait()
 
-    async def _attempt(self, task: Task, index: int, seed: int) -> Trajectory:
-        began = time.monotonic()
+    async def _attempt(self, task: Task, call: Call) -> Trajectory:
+        began, label = time.monotonic(), f"{task.id} #{call.attempt}"
         try:
-            sandbox = await self._backend.open(task.origin, self._arm.sandbox_limits, label=f"{task.id} #{index}")
+            sandbox = await self._backend.open(task.origin, self._arm.sandbox_limits, label=label)
         except SandboxUnavailable as error:
             raise RunStopped(f"{error}; nothing recorded is lost") from None
         except SandboxError as error:
             return Trajectory(Exit.SANDBOX_FAILED, (), (), b"", time.monotonic() - began, str(error))
         try:
             workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
-            call = Call(task.id, index, seed)
             return await run_attempt(
                 self._arm.model,
                 workspace,

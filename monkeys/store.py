@@ -91,6 +91,7 @@ class AttemptRow:
     official: bool | None = None
     flaky: bool = False
     flags: tuple[str, ...] = ()
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +416,7 @@ class Store:
         """Every try, in order of task and index."""
         where, values = ("WHERE a.task = ?", [task]) if task else ("", [])
         rows = self._db.execute(
-            "SELECT a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
+            "SELECT a.session, a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
             "a.prompt_tokens, a.completion_tokens, a.cached_tokens, a.reasoning_tokens, "
             "a.seconds, a.patch, v.outcome, v.reason, v.official, v.flaky, v.flags "
             "FROM attempts a JOIN tasks t ON t.id = a.task "
@@ -424,7 +425,7 @@ class Store:
             values,
         )
         for row in rows:
-            key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch = row[:-5]
+            session, key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds, patch = row[:-5]
             outcome, reason, official, flaky, flags = row[-5:]
             yield AttemptRow(
                 key=key,
@@ -443,6 +444,7 @@ class Store:
                 official=None if official is None else bool(official),
                 flaky=bool(flaky),
                 flags=tuple(json.loads(flags)) if flags else (),
+                session=session,
             )
 
     def tallies(self) -> list[Tally]:
@@ -471,6 +473,16 @@ class Store:
         """How many tries ended in which way, the commonest first."""
         rows = self._db.execute("SELECT exit, count(*) FROM attempts GROUP BY exit ORDER BY count(*) DESC, exit")
         return {Exit(exit): count for exit, count in rows}
+
+    def usages(self, above: int | None = None) -> dict[tuple[int, str], Usage]:
+        """Tokens of all tries by session and task; of the turns alone whose prompt had more tokens than `above`."""
+        one, long, values = "a", "", []
+        if above is not None:
+            one, long, values = "t", "JOIN turns t ON t.attempt = a.id WHERE t.prompt_tokens > ?", [above]
+        names = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+        sums = ", ".join(f"sum({one}.{name})" for name in names)
+        rows = self._db.execute(f"SELECT a.session, a.task, {sums} FROM attempts a {long} GROUP BY 1, 2", values)
+        return {(session, task): Usage(*tokens) for session, task, *tokens in rows}
 
     def turns(self, row: AttemptRow) -> list[Turn]:
         """What each turn of one try cost."""

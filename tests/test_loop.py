@@ -20,7 +20,6 @@ from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
 from tests.helpers import git_repository, workspace
 
-CALL = Call("task", 0, 1)
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "It is broken."}]
 EDIT = say(("edit", {"command": "create", "path": "new.txt", "new": "kept\n"}))
 SLEEP = say(("bash", {"command": "sleep 60"}))
@@ -46,7 +45,7 @@ class Breaking(Scripted):
 
 
 async def play(room: Workspace, model: Model, **limits: Any) -> Trajectory:
-    return await run_attempt(model, room, OPENING, CALL, AttemptLimits(**limits))
+    return await run_attempt(model, room, OPENING, Call("task", 0, 1), AttemptLimits(**limits))
 
 
 def played(origin: Origin, model: Model, **limits: Any) -> Trajectory:

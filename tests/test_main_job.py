@@ -253,7 +253,7 @@ def test_the_limits_of_a_sandbox_are_as_told_and_its_lifetime_covers_its_longest
     assert 3600 < usual["lifetime_seconds"] < 2 * 3600
     told = limits("told", "--memory-mb", "700", "--processes", "99", "--disk-mb", "50", "--cpus", "1.5")
     assert (told["memory_mb"], told["processes"], told["disk_mb"], told["cpus"]) == (700, 99, 50, 1.5)
-    assert limits("long", "--max-attempt-seconds", "90000")["lifetime_seconds"] > 90000
+    assert limits("long", "--max-attempt-time", "25h")["lifetime_seconds"] > 90000
     assert limits("slow", "--verify-seconds", "90000")["lifetime_seconds"] > 90000
 
 

@@ -69,19 +69,37 @@ class Reply:
 
 
 class Meter:
-    """What one attempt is charged with and what not, beside its replies.
+    """What one attempt is charged with and what not.
 
-    `wasted` are the tokens of answers that were no use; whoever plays the attempt takes them, also when
-    the attempt ends with an error. `clock` is its time limit, if it has one: what it waits for us or for
-    a server that is away does not count.
+    `used` are all its tokens so far, `dollars` what they cost where prices are known. `wasted` are those of
+    answers that were no use; whoever plays the attempt takes them, also when the attempt ends with an error.
+    `clock` is its time limit, if it has one: what it waits for us or for a server that is away does not count.
+    An attempt that is `closed` samples no more: the run has reached a limit.
     """
 
     def __init__(self) -> None:
-        self.wasted = Usage()
+        self.used = self.wasted = Usage()
+        self.dollars = 0.0
+        self.closed = False
         self.clock: asyncio.Timeout | None = None
 
+    def charge(self, usage: Usage) -> None:
+        """Note the tokens of a reply."""
+        self.used += usage
+
     def bill(self, usage: Usage) -> None:
+        """Note the tokens of an answer that was no use."""
+        self.used += usage
         self.wasted += usage
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Let the attempt end after its turn, or break it off in the midst of one."""
+        self.closed = True
+        if at_once and self.clock is not None:
+            try:
+                self.clock.reschedule(asyncio.get_running_loop().time())
+            except RuntimeError:
+                pass  # it has run out or been stopped: the attempt is at its end
 
     def take(self) -> Usage:
         """What was wasted since it was last asked."""
@@ -107,7 +125,8 @@ class Meter:
         try:
             yield
         finally:
-            clock.reschedule(when + now() - began)
+            if not clock.expired():  # it was set meanwhile
+                clock.reschedule(when + now() - began)
 
 
 @dataclass(frozen=True, slots=True)

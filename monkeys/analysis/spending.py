@@ -78,7 +78,8 @@ def cost(sets: Sequence[Counts], request: Request, *, wanted: float | None = Non
     Raises:
         CostError: a set that cannot be priced; a wanted coverage that is no share.
     """
-    flops = not request.dollars and request.prices is None and not any(one.costs is not None for one in sets)
+    money = request.dollars or request.prices or (not request.work and any(one.costs is not None for one in sets))
+    flops = not money
     unit = "FLOPs" if flops else "$"
     priced = [_priced(one, request, flops=flops) for one in sets]
     sections, curves, data = [], [], {}
@@ -306,7 +307,7 @@ def _priced(one: Counts, request: Request, *, flops: bool) -> _Priced:
         return _Priced(one, lambda k: k * price, f"$ {price:g} an attempt")
     if request.prices is not None:
         return _by_tokens(one, request, request.prices)
-    if one.costs is not None:
+    if one.costs is not None and not flops:
         each = float((one.costs / one.n).mean())
         said = f"its costs: $ {each:.4g} an attempt, the mean of {several(len(one.task_ids), 'task')}"
         return _Priced(one, lambda k: k * each, said)

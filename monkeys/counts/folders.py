@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from monkeys.bill import bill_of
 from monkeys.counts.cells import CountsError, as_object, parse_json
 from monkeys.counts.records import Counts, Found, Outcomes
 from monkeys.counts.sets import single_attempts
@@ -86,11 +87,12 @@ def read_run(path: Path, *, whole: bool) -> Found:
 
 
 def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
-    """The counts of a run with its tokens and seconds, and how its attempts came about.
+    """The counts of a run with its tokens, seconds and dollars, and how its attempts came about.
 
     Where they stopped on success, n and c are those until then, in the order of the indices; where they were allocated
     by outcomes, `first` has those that were fixed beforehand. Infra errors are no attempts.
     """
+    bill = bill_of(store)
     counts = Counts(
         name=store.folder.name,
         task_ids=tuple(tally.task for tally in tallies),
@@ -101,6 +103,7 @@ def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
             "tokens": np.array([tally.usage.total for tally in tallies], np.float64),
             "seconds": np.array([tally.seconds for tally in tallies], np.float64),
         },
+        costs=None if bill is None else np.array([bill.tasks[tally.task] for tally in tallies], np.float64),
         notes=_waiting(sum(tally.unverified for tally in tallies)),
     )
     choice = Choice.of(store.config)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from monkeys.report.curve import Ink, glyphs, plot
 from monkeys.report.summary import Coverage, Issue, Summary
-from monkeys.report.text import amount, count, duration, percent, plain, put, speaks_unicode
+from monkeys.report.text import amount, count, duration, money, percent, plain, put, speaks_unicode
 
 __all__ = ["closing", "columns", "issues", "name", "render"]
 
@@ -164,6 +164,14 @@ def _facts(summary: Summary) -> RenderableType:
         f"{count(summary.turns)} turns   {amount(usage.total)} tokens",
         (f" ({amount(usage.prompt)} in{cached}, {amount(usage.completion)} out)", "dim"),
     )
+    if (dollars := summary.dollars) and summary.bill:
+        each = [
+            f"{money(value)} {what}"
+            for what, key in (("an attempt", "an_attempt"), ("a solved issue", "a_solved_issue"))
+            if (value := dollars[key]) is not None
+        ]
+        by = plain(", then ".join(summary.bill.sources))
+        row("money", (money(summary.bill.total), "bold"), "".join(f"   {one}" for one in each), (f" ({by})", "dim"))
     if tries := sum(summary.exits.values()):
         row("time", f"{duration(summary.seconds)} in all attempts", (f", {summary.seconds / tries:.2g} s each", "dim"))
     row("ended", "   ".join(f"{exit} {count(number)}" for exit, number in summary.exits.items()) or "–")

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from monkeys.bill import bill_of
 from monkeys.plan import Choice
 from monkeys.report.text import several
 from monkeys.store import AttemptRow, Store
@@ -66,12 +67,15 @@ def predictions(store: Store, folder: Path) -> Exported:
 
 
 def outcomes(store: Store, folder: Path) -> Exported:
-    """Write outcomes.csv: task, n (attempts with a verdict), resolved. Raises `OSError`."""
+    """Write outcomes.csv: task, n (attempts with a verdict), resolved, and where known the cost in dollars.
+
+    The cost is that of all tries; it is left out where attempts were allocated by outcomes. Raises `OSError`.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["task", "n", "resolved"])
     tallies, choice = store.tallies(), Choice.of(store.config)
-    allotted = []
+    allotted, bill = [], None if choice.looks else bill_of(store)
+    table.writerow(["task", "n", "resolved", *(["cost"] if bill else [])])
     if choice.looks:
         from monkeys.counts import run_counts
 
@@ -85,7 +89,9 @@ def outcomes(store: Store, folder: Path) -> Exported:
             f"{counts.stopped_at}`"
         ]
     else:
-        table.writerows((tally.task, tally.resolved + tally.unresolved, tally.resolved) for tally in tallies)
+        for tally in tallies:
+            cost = [f"{bill.tasks[tally.task]:.9g}"] if bill else []
+            table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved, *cost])
     unverified = [
         f"{tally.task}: {several(tally.unverified, 'attempt')} without a verdict"
         for tally in tallies

@@ -123,6 +123,8 @@ def status(progress: Progress) -> str:
         f"{_turns_per_second(progress)} turns/s",
         f"{amount(progress.usage_here.total)} tokens",
     ]
+    if spent := progress.spending():
+        parts.append(f"spent {', '.join(spent)}")
     if infra := sum(row.infra for row in progress.tasks.values()):
         parts.append(several(infra, "infra error"))
     if waiting := sum(row.unverified for row in progress.tasks.values()):
@@ -134,8 +136,8 @@ def status(progress: Progress) -> str:
 
 def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]:
     """The whole display, for a terminal of this size: at most `height` lines of at most `width` cells."""
-    rows = list(progress.tasks.values())
-    room = max(1, height - 9)  # what the rest takes, and a line to spare for the cursor
+    rows, spent = list(progress.tasks.values()), progress.spending()
+    room = max(1, height - 9 - bool(spent))  # what the rest takes, and a line to spare for the cursor
     shown = rows if len(rows) <= room else _under_way(rows, progress.attempts, max(1, room - 1))
     columns = _Columns.fit(rows, progress.attempts, width)
     lines = [
@@ -147,6 +149,8 @@ def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]
     if len(shown) < len(rows):
         lines.append(_others(rows, progress.attempts))
     lines += [[], *_totals(progress, width)]
+    if spent:
+        lines.append([(" spent ", "dim"), ("   ".join(spent)[: width - 8], "bold")])
     if progress.note:
         lines.append([(" " + plain(progress.note)[: width - 2], "yellow")])
     return lines

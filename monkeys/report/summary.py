@@ -20,11 +20,12 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from agent.scan import scan
-from agent.trajectory import Usage
+from agent.trajectory import Exit, Usage
+from monkeys.bill import Bill, bill_of
 from monkeys.plan import Choice
 from monkeys.report.curve import Point
 from monkeys.report.text import several
-from monkeys.store import Store, Tally
+from monkeys.store import AttemptRow, Store, Tally
 from tasks.task import Outcome
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class Summary:
     usage: Usage
     seconds: float
     """Time of all tries together."""
+    bill: Bill | None = None
+    """What all tries cost; None where prices are not known."""
     allocate: str = "uniform"
     """The rule by which issues got their attempts. Under all others resolved / n of an issue is no estimate."""
 
@@ -112,6 +115,18 @@ class Summary:
     @property
     def solved(self) -> int:
         return sum(issue.resolved > 0 for issue in self.issues)
+
+    @property
+    def dollars(self) -> dict[str, float | None] | None:
+        """In all, for an attempt that counts, and for a solved issue, tries that do not count included."""
+        if self.bill is None:
+            return None
+        total = self.bill.total
+        return {
+            "total": total,
+            "an_attempt": total / self.attempts if self.attempts else None,
+            "a_solved_issue": total / self.solved if self.solved else None,
+        }
 
     @property
     def commands(self) -> tuple[str, str]:
@@ -144,6 +159,7 @@ class Summary:
                 "exits": dict(self.exits),
                 "turns": self.turns,
                 "tokens": asdict(self.usage),
+                "dollars": {**self.dollars, "prices": self.bill.sources} if self.bill and self.dollars else None,
                 "attempt_seconds": round(self.seconds, 3),
             },
             indent=2,
@@ -154,7 +170,7 @@ class Summary:
 def summarize(store: Store) -> Summary:
     """What the store holds now; it may still be written."""
     config, choice = store.config, Choice.of(store.config)
-    tallies = store.tallies()
+    tallies, exits = store.tallies(), store.exits()
     issues = tuple(_issue(tally) for tally in tallies)
     coverage, law, no_law = None, None, ""
     no_coverage = "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
@@ -177,11 +193,12 @@ def summarize(store: Store) -> Summary:
         no_coverage=no_coverage,
         law=law,
         no_law=no_law if coverage else no_coverage,
-        notes=(*_notes(issues, choice), *_suspicions(store, issues)),
-        exits={str(exit): number for exit, number in store.exits().items()},
+        notes=(*_notes(issues, choice), *_cut(store, exits), *_suspicions(store, issues)),
+        exits={str(exit): number for exit, number in exits.items()},
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
+        bill=bill_of(store),
         allocate=choice.rule,
     )
 
@@ -267,6 +284,18 @@ def _notes(issues: Sequence[Issue], choice: Choice) -> list[str]:
             f"left out: {several(unverified, 'attempt')} without a verdict yet; the run's command again verifies them"
         )
     return notes
+
+
+def _cut(store: Store, exits: Mapping[Exit, int]) -> Iterator[str]:
+    """Attempts that were broken off and not sampled again yet."""
+    if Exit.CANCELLED not in exits:
+        return
+    last: dict[tuple[str, int], AttemptRow] = {(row.task, row.index): row for row in store.attempts()}
+    if cut := sum(row.exit is Exit.CANCELLED for row in last.values()):
+        yield (
+            f"{several(cut, 'attempt')} cut short by a limit or an interruption, long ones likelier than others; "
+            "the run's command again samples them anew"
+        )
 
 
 def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:

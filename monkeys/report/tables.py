@@ -13,9 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from monkeys.bill import attempt_dollars, quotes_of
 from monkeys.report.closing import columns, issues, name
 from monkeys.report.summary import Summary
-from monkeys.report.text import amount, count, duration, percent, plain, several, span
+from monkeys.report.text import amount, count, duration, money, percent, plain, several, span
 from monkeys.store import AttemptRow, Store, StoreError
 from tasks.task import Outcome
 
@@ -24,6 +25,7 @@ __all__ = ["attempts", "extent", "outcome", "overview", "runs"]
 HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 HUES = {Outcome.RESOLVED: "green", Outcome.UNRESOLVED: "", Outcome.INFRA_ERROR: "red", None: "yellow"}
 ROOM_FOR_REASONS = 100
+ROOM_FOR_MONEY = 90
 
 
 def runs(folders: Iterable[Path]) -> RenderableType:
@@ -82,12 +84,16 @@ def overview(store: Store, summary: Summary) -> Iterator[RenderableType]:
 def attempts(store: Store, task: str, width: int) -> Iterator[RenderableType]:
     """Every try at a task, infra errors included."""
     reasons = width >= ROOM_FOR_REASONS
-    rows = list(store.attempts(task))
+    rows, quotes = list(store.attempts(task)), quotes_of(store) if width >= ROOM_FOR_MONEY else {}
+    priced = ["$"] if quotes else []
     table = columns(
-        "attempt", "<outcome", "<exit", "turns", "tokens", "time", "lines", "<patch", *(["<reason"] * reasons)
+        "attempt", "<outcome", "<exit", "turns", "tokens", *priced, "time", "lines", "<patch", *(["<reason"] * reasons)
     )
     for row in rows:
-        table.add_row(*_attempt(store, row), *([name(row.detail if row.exit.infra else row.reason, "dim")] * reasons))
+        dollars = attempt_dollars(store, row, quotes)
+        table.add_row(
+            *_attempt(store, row, dollars), *([name(row.detail if row.exit.infra else row.reason, "dim")] * reasons)
+        )
     counted = [row for row in rows if not row.exit.infra]
     resolved = sum(row.outcome is Outcome.RESOLVED for row in counted)
     infra = f", {several(len(rows) - len(counted), 'infra error')} besides" if len(rows) > len(counted) else ""
@@ -115,7 +121,7 @@ def extent(patch: bytes) -> tuple[int, int]:
     return added, removed
 
 
-def _attempt(store: Store, row: AttemptRow) -> Sequence[RenderableType]:
+def _attempt(store: Store, row: AttemptRow, dollars: float | None) -> Sequence[RenderableType]:
     patch = store.patch(row)
     added, removed = extent(patch)
     return (
@@ -124,6 +130,7 @@ def _attempt(store: Store, row: AttemptRow) -> Sequence[RenderableType]:
         Text(row.exit, no_wrap=True),
         count(row.turns),
         amount(row.usage.total),
+        *([] if dollars is None else [money(dollars).removeprefix("$")]),
         span(row.seconds),
         f"+{added} -{removed}" if patch else "–",
         Text(row.patch.hex()[:8] if patch else "empty", style="dim", no_wrap=True),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan
+from math import floor, isnan, log10
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "amount",
     "count",
     "duration",
+    "money",
     "percent",
     "plain",
     "put",
@@ -55,6 +56,13 @@ def amount(number: float) -> str:
             value = number / size
             return f"{value:.{0 if value >= 99.95 else 1}f} {unit}"
     return f"{number:.0f}"
+
+
+def money(dollars: float) -> str:
+    """`$4.93`; two digits of what is less than a cent or so: `$0.0042`."""
+    if 0 < dollars < 0.0995:
+        return f"${dollars:.{1 - floor(log10(dollars))}f}" if dollars >= 1e-9 else "<$0.000000001"
+    return f"${dollars:,.2f}"
 
 
 def percent(share: float | None) -> str:

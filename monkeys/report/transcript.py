@@ -19,8 +19,9 @@ from rich.text import Text
 
 from agent.scan import scan
 from agent.trajectory import Message, Turn
+from monkeys.bill import attempt_dollars, quotes_of
 from monkeys.report.tables import outcome
-from monkeys.report.text import abridged, amount, count, plain, span
+from monkeys.report.text import abridged, amount, count, money, plain, span
 from monkeys.store import AttemptRow, Store
 from tasks.task import Outcome
 
@@ -119,7 +120,9 @@ def _head(store: Store, row: AttemptRow) -> RenderableType:
     table.add_row("outcome", outcome(row))
     table.add_row("ended", Text(plain(f"{row.exit}{f': {row.detail}' if row.detail else ''}")))
     tokens = f"{count(row.usage.prompt)} tokens in, {count(row.usage.completion)} out"
-    table.add_row("cost", f"{count(row.turns)} turns   {tokens}   {span(row.seconds)}")
+    dollars = attempt_dollars(store, row, quotes_of(store))
+    paid = "" if dollars is None else f"   {money(dollars)}"
+    table.add_row("cost", f"{count(row.turns)} turns   {tokens}{paid}   {span(row.seconds)}")
     table.add_row("seed", str(row.seed))
     others = sum(other.index == row.index for other in store.attempts(row.task)) - 1
     if others:
