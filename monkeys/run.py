@@ -25,6 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 from agent.actions import make_actions
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
+from agent.models.recorded import Recorded
 from agent.prompts import opening, prompt_texts
 from agent.tools import TOOLS
 from envs import Backend, Limits, SandboxUnavailable, backend
@@ -35,6 +36,7 @@ from monkeys.calibration import Calibration, CalibrationError
 from monkeys.incidents import RunStopped
 from monkeys.plan import Choice
 from monkeys.progress import Progress
+from monkeys.recording import Recording
 from monkeys.sampling import Arm, Sampler
 from monkeys.store import Store, StoreError
 from monkeys.together import together
@@ -72,6 +74,8 @@ class Settings:
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
+    as_recorded: frozenset[str] = frozenset()  # what a replay takes from its record, of these and of the limits' names
+    replay_strict: bool = False  # a replayed attempt ends where it is asked otherwise than recorded
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
@@ -102,7 +106,11 @@ class Settings:
 def sample_run(settings: Settings) -> int:
     """Do the job. Returns the exit code: 0 done, 1 stopped on the way, 2 a mistake in the settings, 130 interrupted."""
     try:
-        return asyncio.run(_Job(settings).main())
+        job = _Job(settings)
+        try:
+            return asyncio.run(job.main())
+        finally:
+            job.close()
     except (TaskError, CalibrationError, ModelRefused, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except RunStopped as error:
@@ -122,6 +130,9 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.recording = None if settings.base_url else Recording.named(settings.model, settings.runs)
+        if self.recording is not None:
+            self.settings = settings = as_recorded(settings, self.recording)
         self.actions = make_actions(settings.actions)
         self.calibration: Calibration | None = None
 
@@ -151,16 +162,7 @@ class _Job:
             limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
             self.settings = settings = replace(settings, limits=limits)
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
-        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
-            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
-        model = make_model(
-            settings.model,
-            tasks,
-            base_url=settings.base_url,
-            api_key=os.environ.get(settings.api_key_env),
-            sampling={**self.actions.body, **settings.sampling},
-            scheduled=settings.scheduled,
-        )
+        model = self.model(tasks)
         rooms = backend(sandbox, **self.options(sandbox))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
         try:
@@ -169,6 +171,27 @@ class _Job:
             await rooms.close()
             await grader.close()
             await model.close()
+
+    def model(self, tasks: TaskSet) -> Model:
+        """Who answers: a server, what is built in, or a recorded run. Raises `ModelRefused` or `StoreError`."""
+        settings, recording = self.settings, self.recording
+        if recording is not None:
+            recording.require(tasks, settings.attempts)
+            return Recorded(recording.name, recording, strict=settings.replay_strict)
+        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
+            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
+        return make_model(
+            settings.model,
+            tasks,
+            base_url=settings.base_url,
+            api_key=os.environ.get(settings.api_key_env),
+            sampling={**self.actions.body, **settings.sampling},
+            scheduled=settings.scheduled,
+        )
+
+    def close(self) -> None:
+        if self.recording is not None:
+            self.recording.close()
 
     def options(self, sandbox: str) -> dict[str, Any]:
         """What a back end is told beyond its name."""
@@ -290,6 +313,7 @@ class _Job:
             "actions": self.actions.name,
             "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
+            **({"recording": {**self.recording.identity, "strict": settings.replay_strict}} if self.recording else {}),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
@@ -311,6 +335,8 @@ class _Job:
             f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
         ]
+        if self.recording and (unlike := self.recording.differences(tasks, store.config)):
+            lines.append(f"replayed unlike it was recorded: {', '.join(unlike)}")
         limits = sandbox_limits(settings, pool.name)
         fit = pool.budget.total // limits.memory_mb
         if fit < self.workers and not settings.overcommit:
@@ -323,6 +349,23 @@ class _Job:
             if warning:
                 console.print(warning, style="bold red", markup=False, soft_wrap=True)
         return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
+
+
+def as_recorded(settings: Settings, recording: Recording) -> Settings:
+    """The settings of a replay: what they leave to the record is taken from it."""
+    left, config = settings.as_recorded, recording.config
+    found = {name: config[name] for name in ("tasks", "actions") if name in left and name in config}
+    ids = settings.ids
+    if "ids" in left and found.get("tasks", settings.tasks) == config.get("tasks"):
+        ids = tuple(config.get("ids", ()))
+    limits = {name: value for name, value in config.get("attempt_limits", {}).items() if name in left}
+    return replace(
+        settings,
+        **found,
+        ids=ids,
+        attempt=replace(settings.attempt, **limits),
+        attempts=(recording.attempts(ids) or settings.attempts) if "attempts" in left else settings.attempts,
+    )
 
 
 def sandbox_limits(settings: Settings, sandbox: str) -> Limits:
