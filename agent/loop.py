@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from agent.actions import Action, Actions, Fault, make_actions
 from agent.conversation import Conversation
-from agent.models.model import Call, ContextExceeded, Meter, Model, ModelUnavailable, Reply
+from agent.models.model import Call, ContextExceeded, Meter, Model, ModelUnavailable, NoMoreAnswers, Reply
 from agent.tools import Mistake, Workspace
-from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
+from agent.trajectory import Exit, Message, Trajectory, Turn
 from envs import SandboxError
 
 __all__ = ["AttemptLimits", "run_attempt"]
@@ -73,6 +73,8 @@ async def run_attempt(
         exit = Exit.CANCELLED if call.meter.closed else Exit.TIME_LIMIT
     except ContextExceeded as error:
         exit, detail = Exit.CONTEXT_LIMIT, str(error)
+    except NoMoreAnswers as end:
+        exit, detail = end.exit, str(end)
     except ModelUnavailable as error:
         exit, detail = Exit.MODEL_FAILED, str(error)
     except SandboxError as error:
@@ -89,6 +91,7 @@ async def run_attempt(
         if not exit.infra:
             exit, detail = Exit.SANDBOX_FAILED, str(error) or "the patch could not be taken in time"
     seconds, wasted = time.monotonic() - began, call.meter.take()
+    detail = "; ".join(part for part in (detail, call.meter.remark) if part)
     return Trajectory(exit, tuple(attempt.said.messages), tuple(attempt.turns), patch, seconds, detail, wasted)
 
 
@@ -125,7 +128,7 @@ class _Attempt:
             try:
                 submitted = await self.act(actions)
             finally:  # a turn that a limit cuts short is paid for all the same
-                self.turns.append(self.turn(reply.usage, sampled - before, time.monotonic() - sampled))
+                self.turns.append(self.turn(reply, message, sampled - before, time.monotonic() - sampled))
             if submitted:
                 return Exit.SUBMITTED
             faults = 0 if any(isinstance(action, Action) for action in actions) else faults + 1
@@ -168,5 +171,14 @@ class _Attempt:
         except Mistake as mistake:
             return f"[error] {mistake}"
 
-    def turn(self, usage: Usage, model_seconds: float, tool_seconds: float) -> Turn:
-        return Turn(len(self.said.messages), usage, model_seconds, tool_seconds)
+    def turn(self, reply: Reply, kept: Message, model_seconds: float, tool_seconds: float) -> Turn:
+        return Turn(
+            end=len(self.said.messages),
+            usage=reply.usage,
+            model_seconds=model_seconds,
+            tool_seconds=tool_seconds,
+            finish_reason=reply.finish_reason,
+            shared=reply.shared,
+            given=None if reply.message == kept else reply.message,
+            tokens=reply.tokens,
+        )

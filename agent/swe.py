@@ -15,6 +15,15 @@ __all__ = ["main"]
 # What goes into the body of each request by the same name.
 FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "logprobs", "return_token_ids")
 
+# What a replay takes from its record where it is not told, and what that is called there.
+RECORDED = {
+    **{name: name for name in ("tasks", "ids", "attempts", "actions", "context")},
+    "max_turns": "turns",
+    "max_attempt_tokens": "tokens",
+    "max_attempt_time": "seconds",
+    "context_window": "window",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, then sample. Returns the exit code."""
@@ -48,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sampling={**chosen(*FIELDS), **length, **arguments.extra_body},
         scheduled=arguments.scheduled,
         actions=arguments.actions,
+        as_recorded=frozenset(RECORDED[name] for name in _untold(parser, argv)),
+        replay_strict=arguments.replay_strict,
         attempts=arguments.attempts,
         allocate=Choice(arguments.allocate, arguments.first, arguments.narrow),
         workers=arguments.workers,
@@ -83,6 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         quiet=arguments.quiet,
     )
     return sample_run(settings)
+
+
+def _untold(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> list[str]:
+    """Which of `RECORDED` were not given: a default that was typed is."""
+    parser.set_defaults(**dict.fromkeys(RECORDED))
+    arguments = parser.parse_args(argv)
+    return [name for name in RECORDED if getattr(arguments, name) is None]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,8 +146,15 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--model",
         metavar="NAME",
-        help="monkey (default), smollm2, replay:gold, replay:empty, replay:PREDICTIONS, scripted:FILE, or a served "
-        "model's name",
+        help="monkey (default), smollm2, replay:gold, replay:empty, replay:PREDICTIONS, replay:RUN (the answers of a "
+        "run, and its tasks, attempts, actions and limits where none are given), scripted:FILE, or a served model's "
+        "name",
+    )
+    model.add_argument(
+        "--replay-strict",
+        action="store_true",
+        help="with replay:RUN: an attempt ends at the first request that is not as recorded (default: it goes on, "
+        "and the report counts it)",
     )
     model.add_argument(
         "--base-url",

@@ -1,8 +1,9 @@
 """The records of one attempt: what was said, what it cost, how it ended.
 
 Guarantees: every record is frozen, and a `Trajectory` holds what was sent to the
-model exactly as it was sent. How an attempt ended (`Exit`) is told apart from
-whether its patch is right, which only the verifier says.
+model exactly as it was sent, and what it answered exactly as it was answered. How an
+attempt ended (`Exit`) is told apart from whether its patch is right, which only the
+verifier says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Exit", "Message", "Trajectory", "Turn", "Usage"]
+__all__ = ["Exit", "Message", "Tokens", "Trajectory", "Turn", "Usage"]
 
 # A message in the chat-completions form: role, content, tool_calls, tool_call_id.
 Message = dict[str, Any]
@@ -27,6 +28,7 @@ class Exit(StrEnum):
     COST_LIMIT = "cost limit"
     TIME_LIMIT = "time limit"
     CONTEXT_LIMIT = "context limit"
+    OFF_RECORD = "off the record"  # a replay came to where its recording holds no answer
     SANDBOX_FAILED = "sandbox failed"
     MODEL_FAILED = "model failed"
     CANCELLED = "cancelled"
@@ -60,17 +62,31 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """What was sampled, as ids of the server's own vocabulary, with their log-probabilities; empty where not told."""
+
+    prompt: tuple[int, ...] = ()
+    completion: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One model reply and the observations of the actions in it.
 
-    `end` is how many messages the trajectory holds once the turn is over;
-    seconds are wall time.
+    `end` is how many messages the trajectory holds once the turn is over; seconds are wall time.
+    `finish_reason` is the server's, empty where it told none. `given` is the answer as it came,
+    None where it is the message that the trajectory holds. `shared` is as in a reply.
     """
 
     end: int
     usage: Usage
     model_seconds: float
     tool_seconds: float
+    finish_reason: str = ""
+    shared: int = 0
+    given: Message | None = None
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +107,14 @@ class Trajectory:
     @property
     def usage(self) -> Usage:
         return sum((turn.usage for turn in self.turns), self.wasted)
+
+    @property
+    def answers(self) -> list[int]:
+        """Where each turn's answer stands among the messages: those before it are what its request was made of."""
+        found, begin = [], 0
+        for turn in self.turns:
+            own = range(begin, min(turn.end, len(self.messages)))
+            # An opening may hold answers too, as examples: the turn's own is the last.
+            found.append(next((at for at in reversed(own) if self.messages[at]["role"] == "assistant"), turn.end))
+            begin = turn.end
+        return found

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -120,14 +121,20 @@ def _show(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from monkeys.report import export
 
-    write = {"predictions": export.predictions, "outcomes": export.outcomes}[arguments.format]
+    formats: dict[str, Callable[[Store, Path], Exported]] = {
+        "predictions": export.predictions,
+        "outcomes": export.outcomes,
+        "trajectories": partial(export.trajectories, tokens=arguments.tokens),
+    }
+    if arguments.tokens and arguments.format != "trajectories":
+        raise Mistake("--tokens goes with --format trajectories")
     with _Opened(arguments) as store:
-        done: Exported = write(store, arguments.out)
+        done = formats[arguments.format](store, arguments.out)
     for what in done.left_out[:LEFT_OUT_NAMED]:
         print(f"warning: left out: {what}", file=sys.stderr)
     if len(done.left_out) > LEFT_OUT_NAMED:
         print(f"warning: left out: {len(done.left_out) - LEFT_OUT_NAMED} more like these", file=sys.stderr)
-    rows = f"{done.rows:,} {'predictions' if arguments.format == 'predictions' else 'tasks'}"
+    rows = f"{done.rows:,} {'tasks' if arguments.format == 'outcomes' else arguments.format}"
     first, *others = [str(path) for path in done.files] or [str(arguments.out)]
     print(f"{rows} in {first}" + (f" to {Path(others[-1]).name}" if others else ""))
     return 0
@@ -335,9 +342,13 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", parents=[one], help="a run as files for other programs")
     export.add_argument(
         "--format",
-        choices=("predictions", "outcomes"),
+        choices=("predictions", "outcomes", "trajectories"),
         default="predictions",
-        help="SWE-bench predictions, one .jsonl file per attempt index (default), or a .csv of task, n, resolved",
+        help="SWE-bench predictions, one .jsonl file per attempt index (default), a .csv of task, n, resolved, or a "
+        ".jsonl of whole attempts",
+    )
+    export.add_argument(
+        "--tokens", action="store_true", help="with trajectories: token ids and log-probabilities of each turn"
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write into")
     export.set_defaults(command=_export)

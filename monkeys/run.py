@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from agent.actions import make_actions
 from agent.loop import AttemptLimits
 from agent.models import BUILT_IN, Model, ModelRefused, make_model
+from agent.models.recorded import Recorded
 from agent.prompts import opening, prompt_texts
 from agent.servers import Serve, ServerLost, make_server
 from agent.tools import TOOLS
@@ -41,6 +42,7 @@ from monkeys.incidents import RunStopped
 from monkeys.plan import Choice
 from monkeys.prices import PriceError, Quote, find_quote, how_to_price, served_at
 from monkeys.progress import Progress
+from monkeys.recording import Recording
 from monkeys.sampling import Arm, Sampler
 from monkeys.spending import Ledger, RunLimits, Spent
 from monkeys.store import Store, StoreError
@@ -85,6 +87,8 @@ class Settings:
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # body fields: temperature, top_p, max_tokens, ...
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
+    as_recorded: frozenset[str] = frozenset()  # what a replay takes from its record, of these and of the limits' names
+    replay_strict: bool = False  # a replayed attempt ends where it is asked otherwise than recorded
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
@@ -120,7 +124,11 @@ def sample_run(settings: Settings) -> int:
     0 done, 1 stopped on the way, 2 a mistake in the settings, 3 stopped at a limit of the run, 130 interrupted.
     """
     try:
-        return asyncio.run(_Job(settings).main())
+        job = _Job(settings)
+        try:
+            return asyncio.run(job.main())
+        finally:
+            job.close()
     except (TaskError, CalibrationError, PriceError, ModelRefused, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except (RunStopped, ServerLost) as error:
@@ -140,6 +148,9 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.recording = None if settings.base_url else Recording.named(settings.model, settings.runs)
+        if self.recording is not None:
+            self.settings = settings = as_recorded(settings, self.recording)
         self.actions = make_actions(settings.actions)
         self.calibration: Calibration | None = None
         self.server: Server | None = None  # of our own, for this run
@@ -194,24 +205,7 @@ class _Job:
             limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
             self.settings = settings = replace(settings, limits=limits)
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
-        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
-            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
-        self.server = make_server(
-            settings.model,
-            settings.serve,
-            served=bool(settings.base_url),
-            tools=bool(self.actions.schemas),
-            seed=settings.seed,
-        )
-        self.quote = self.priced()
-        model = make_model(
-            settings.model,
-            tasks,
-            base_url=self.server.url if self.server else settings.base_url,
-            api_key=None if self.server else os.environ.get(settings.api_key_env),
-            sampling={**self.actions.body, **settings.sampling},
-            scheduled=settings.scheduled,
-        )
+        model = self.model(tasks)
         rooms = backend(sandbox, **self.options(sandbox))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
         try:
@@ -222,6 +216,35 @@ class _Job:
             await model.close()
             if self.server:
                 await self.server.stop()
+
+    def model(self, tasks: TaskSet) -> Model:
+        """Who answers: a server, what is built in, or a recorded run. Raises `ModelRefused` or `StoreError`."""
+        settings, recording = self.settings, self.recording
+        if recording is not None:
+            recording.require(tasks, settings.attempts)
+            return Recorded(recording.name, recording, strict=settings.replay_strict)
+        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
+            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
+        self.server = make_server(
+            settings.model,
+            settings.serve,
+            served=bool(settings.base_url),
+            tools=bool(self.actions.schemas),
+            seed=settings.seed,
+        )
+        self.quote = self.priced()
+        return make_model(
+            settings.model,
+            tasks,
+            base_url=self.server.url if self.server else settings.base_url,
+            api_key=None if self.server else os.environ.get(settings.api_key_env),
+            sampling={**self.actions.body, **settings.sampling},
+            scheduled=settings.scheduled,
+        )
+
+    def close(self) -> None:
+        if self.recording is not None:
+            self.recording.close()
 
     def options(self, sandbox: str) -> dict[str, Any]:
         """What a back end is told beyond its name."""
@@ -378,6 +401,7 @@ class _Job:
             "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
             **({"served": dict(self.server.spec.config)} if self.server else {}),
+            **({"recording": {**self.recording.identity, "strict": settings.replay_strict}} if self.recording else {}),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
@@ -406,6 +430,8 @@ class _Job:
             lines.append(f"prices {self.quote}")
         elif not self.own:
             lines.append(f"{how_to_price(settings.model)}; there is no money in this run's report")
+        if self.recording and (unlike := self.recording.differences(tasks, store.config)):
+            lines.append(f"replayed unlike it was recorded: {', '.join(unlike)}")
         limits = sandbox_limits(settings, pool.name)
         fit = (pool.budget.total - self.taken_mb) // limits.memory_mb
         if fit < self.workers and not settings.overcommit:
@@ -418,6 +444,23 @@ class _Job:
             if warning:
                 console.print(warning, style="bold red", markup=False, soft_wrap=True)
         return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
+
+
+def as_recorded(settings: Settings, recording: Recording) -> Settings:
+    """The settings of a replay: what they leave to the record is taken from it."""
+    left, config = settings.as_recorded, recording.config
+    found = {name: config[name] for name in ("tasks", "actions") if name in left and name in config}
+    ids = settings.ids
+    if "ids" in left and found.get("tasks", settings.tasks) == config.get("tasks"):
+        ids = tuple(config.get("ids", ()))
+    limits = {name: value for name, value in config.get("attempt_limits", {}).items() if name in left}
+    return replace(
+        settings,
+        **found,
+        ids=ids,
+        attempt=replace(settings.attempt, **limits),
+        attempts=(recording.attempts(ids) or settings.attempts) if "attempts" in left else settings.attempts,
+    )
 
 
 def sandbox_limits(settings: Settings, sandbox: str) -> Limits:

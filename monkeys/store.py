@@ -3,8 +3,9 @@
 Guarantees: whatever `record_*` returned for survives the death of the process, also by
 SIGKILL; an attempt (task, index) is counted once and never sampled again, while every
 failed try stays as evidence; conversations are stored as they were sent to the model,
-shared prefixes once; patches once by content. Readers may look at any time. A second
-writer is refused.
+shared prefixes once, and answers as they came (`monkeys.answers`); patches once by
+content. `trajectory` is what `record_attempt` was given. Readers may look at any time. A
+second writer is refused.
 
     runs/NAME/run.sqlite   this file            runs/NAME/lock   held while a process writes
 """
@@ -21,11 +22,12 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
+from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
+from monkeys.answers import TABLE, packed_answers, unpacked_message, unpacked_tokens, written
 from tasks.task import Outcome, TaskSet, Verdict
 
 __all__ = ["AttemptRow", "Store", "StoreError", "Tally", "patch_digest"]
@@ -162,6 +164,7 @@ class Store:
                     store._create(config, tasks)
                 else:
                     store._resume(config, tasks)
+                store._db.execute(TABLE)  # which runs of earlier versions lack
                 session = {
                     "began": time.time(),
                     "pid": os.getpid(),
@@ -223,8 +226,7 @@ class Store:
                 f"run {self.folder.name} has another configuration ({changes}); give the same settings to go on, "
                 "or another --run name to start anew; nothing was changed"
             )
-        digests = {str(row[0]): str(row[1]) for row in self._db.execute("SELECT id, digest FROM tasks")}
-        if digests != {task.id: task.digest for task in tasks.tasks}:
+        if self.task_digests() != {task.id: task.digest for task in tasks.tasks}:
             raise StoreError(
                 f"run {self.folder.name} was made with other tasks (ids or contents differ from {tasks.name}); "
                 "give the same task set, or another --run name; nothing was changed"
@@ -273,9 +275,8 @@ class Store:
 
     def record_attempt(self, task: str, index: int, seed: int, trajectory: Trajectory) -> None:
         """Record one try. Raises `StoreError`, then nothing of it is recorded."""
-        digest = patch_digest(trajectory.patch)
         with self._writing():
-            self._insert("blobs", {"digest": digest, "body": zlib.compress(trajectory.patch)}, or_ignore=True)
+            digest = self._put_blob(trajectory.patch, zlib.compress(trajectory.patch))
             tries = self._db.execute("SELECT count(*) FROM attempts WHERE task = ? AND idx = ?", (task, index))
             attempt = self._insert(
                 "attempts",
@@ -308,11 +309,19 @@ class Store:
                         **_tokens(turn.usage),
                     },
                 )
+            for answer in packed_answers(trajectory, lambda body: self._put_blob(body, body)):
+                self._insert("answers", {"attempt": attempt, **answer})
+
+    def _put_blob(self, content: bytes, body: bytes) -> bytes:
+        """Keep `body` under the digest of its content, once."""
+        digest = patch_digest(content)
+        self._insert("blobs", {"digest": digest, "body": body}, or_ignore=True)
+        return digest
 
     def _put_messages(self, messages: Sequence[Message]) -> int:
         parent = 0
         for message in messages:
-            text = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+            text = written(message)
             digest = hashlib.sha256(text).digest()[:16]
             found = self._db.execute(
                 "SELECT id FROM messages WHERE parent = ? AND digest = ?", (parent, digest)
@@ -368,8 +377,17 @@ class Store:
     def config(self) -> dict[str, Any]:
         return dict(self._meta("config"))
 
+    @property
+    def created(self) -> float:
+        """When the run was made, in seconds since 1970: tells runs of one name apart."""
+        return float(self._meta("created"))
+
     def task_ids(self) -> list[str]:
         return [str(row[0]) for row in self._db.execute("SELECT id FROM tasks ORDER BY position")]
+
+    def task_digests(self) -> dict[str, str]:
+        """What tells whether a task is still the one that was sampled."""
+        return {str(row[0]): str(row[1]) for row in self._db.execute("SELECT id, digest FROM tasks")}
 
     def sessions(self) -> list[dict[str, Any]]:
         """Each process that wrote here, with how many tries it recorded."""
@@ -485,12 +503,53 @@ class Store:
         return {(session, task): Usage(*tokens) for session, task, *tokens in rows}
 
     def turns(self, row: AttemptRow) -> list[Turn]:
-        """What each turn of one try cost."""
+        """What each turn of one try cost. How it was answered says `trajectory`."""
         query = (
             "SELECT messages, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, "
             "model_seconds, tool_seconds FROM turns WHERE attempt = ? ORDER BY turn"
         )
         return [Turn(found[0], Usage(*found[1:5]), *found[5:]) for found in self._db.execute(query, (row.key,))]
+
+    @property
+    def holds_answers(self) -> bool:
+        """False for a run of an earlier version: how its answers ended, and what was wrong with them, is not known."""
+        return bool(self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone())
+
+    def tokens(self, row: AttemptRow) -> list[Tokens | None]:
+        """Token ids and log-probabilities of each turn of one try; None where the server told none."""
+        return [turn.tokens for turn in self._answered(row, self.conversation(row))]
+
+    def trajectory(self, row: AttemptRow) -> Trajectory:
+        """One try as it was recorded."""
+        messages = self.conversation(row)
+        turns = tuple(self._answered(row, messages))
+        billed, told = row.usage, sum((turn.usage for turn in turns), Usage())
+        wasted = Usage(
+            billed.prompt - told.prompt,
+            billed.completion - told.completion,
+            billed.cached - told.cached,
+            billed.reasoning - told.reasoning,
+        )
+        return Trajectory(row.exit, tuple(messages), turns, self.patch(row), row.seconds, row.detail, wasted)
+
+    def _answered(self, row: AttemptRow, messages: Sequence[Message]) -> list[Turn]:
+        """The turns with all that is known of their answers."""
+        turns = self.turns(row)
+        if not self.holds_answers:
+            return turns
+        query = (
+            "SELECT w.turn, w.finish_reason, w.shared, w.given, b.body, w.ids, w.logprobs "
+            "FROM answers w LEFT JOIN blobs b ON b.digest = w.opening WHERE w.attempt = ? ORDER BY w.turn"
+        )
+        answers = self._db.execute(query, (row.key,)).fetchall()
+        all_tokens = unpacked_tokens([answer[4:] for answer in answers])
+        places = Trajectory(row.exit, tuple(messages), tuple(turns), b"", 0.0).answers
+        for (number, finish_reason, shared, given, *_), tokens in zip(answers, all_tokens, strict=True):
+            came = None if given is None else unpacked_message(given, messages[places[number]])
+            turns[number] = replace(
+                turns[number], finish_reason=finish_reason, shared=shared, given=came, tokens=tokens
+            )
+        return turns
 
     def patch(self, row: AttemptRow) -> bytes:
         body = self._db.execute("SELECT body FROM blobs WHERE digest = ?", (row.patch,)).fetchone()[0]

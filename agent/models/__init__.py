@@ -14,6 +14,7 @@ from agent.models.model import (
     ModelError,
     ModelRefused,
     ModelUnavailable,
+    NoMoreAnswers,
     Reply,
     Tokens,
 )
@@ -28,12 +29,13 @@ __all__ = [
     "ModelError",
     "ModelRefused",
     "ModelUnavailable",
+    "NoMoreAnswers",
     "Reply",
     "Tokens",
     "make_model",
 ]
 
-BUILT_IN = ("monkey", "smollm2", "replay:gold", "replay:empty", "replay:PREDICTIONS", "scripted:FILE")
+BUILT_IN = ("monkey", "smollm2", "replay:gold", "replay:empty", "replay:PREDICTIONS", "replay:RUN", "scripted:FILE")
 
 
 def make_model(
@@ -48,6 +50,7 @@ def make_model(
     """The model called `name`: one of `BUILT_IN`, or one that the chat-completions servers at `base_url` know.
 
     `sampling` are body fields of a request; servers that are `scheduled` are told to take later turns first.
+    A replay:RUN is made where runs can be read, by `agent.models.recorded`.
     Raises `ModelRefused` when there is none.
     """
     kind, _, rest = name.partition(":")

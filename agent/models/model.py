@@ -7,7 +7,8 @@ any trajectory can be resumed, branched or replayed from its messages alone.
     ModelError
     ├── ModelUnavailable   the server failed or cannot be reached: an infra error
     ├── ModelRefused       the request can never succeed (key, name, parameter): stops the run
-    └── ContextExceeded    the conversation outgrew the model: the attempt ends, patch salvaged
+    ├── ContextExceeded    the conversation outgrew the model: the attempt ends, patch salvaged
+    └── NoMoreAnswers      the model has none for this attempt any more: it ends as told, patch salvaged
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.trajectory import Message, Usage
+from agent.trajectory import Exit, Message, Tokens, Usage
 
 __all__ = [
     "Call",
@@ -28,6 +29,7 @@ __all__ = [
     "ModelError",
     "ModelRefused",
     "ModelUnavailable",
+    "NoMoreAnswers",
     "Reply",
     "Tokens",
 ]
@@ -49,23 +51,32 @@ class ContextExceeded(ModelError):
     """The conversation no longer fits the model's context window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What was sampled, as ids of the server's own vocabulary, with their log-probabilities; empty where not told."""
+class NoMoreAnswers(ModelError):
+    """What is played from a recording is over, or was left; the attempt ends with `exit`."""
 
-    prompt: tuple[int, ...] = ()
-    completion: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    def __init__(self, exit: Exit, why: str) -> None:
+        super().__init__(why)
+        self.exit = exit
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `message` is the assistant message as it is to be sent back next turn."""
+    """One answer. `message` is the assistant message as it is to be sent back next turn.
+
+    `usage` is this answer's part of what the server bills; `shared` are further tokens of its prompt, billed to
+    other answers to the same request. `finish_reason` is empty where no server told one.
+    """
 
     message: Message
     usage: Usage = field(default_factory=Usage)
-    finish_reason: str = "stop"
+    finish_reason: str = ""
     tokens: Tokens | None = None
+    shared: int = 0
+
+    @property
+    def context(self) -> int:
+        """How many tokens the conversation has with it."""
+        return self.usage.total + self.shared
 
 
 class Meter:
@@ -74,13 +85,15 @@ class Meter:
     `used` are all its tokens so far, `dollars` what they cost where prices are known. `wasted` are those of
     answers that were no use; whoever plays the attempt takes them, also when the attempt ends with an error.
     `clock` is its time limit, if it has one: what it waits for us or for a server that is away does not count.
-    An attempt that is `closed` samples no more: the run has reached a limit.
+    An attempt that is `closed` samples no more: the run has reached a limit. `remark` is what a person should
+    know of the attempt.
     """
 
     def __init__(self) -> None:
         self.used = self.wasted = Usage()
         self.dollars = 0.0
         self.closed = False
+        self.remark = ""
         self.clock: asyncio.Timeout | None = None
 
     def charge(self, usage: Usage) -> None:

@@ -75,6 +75,11 @@ class Replay:
             )
             for row in rows.values() if isinstance(rows, dict) else rows:
                 patches.setdefault(row["instance_id"], []).append(row["model_patch"] or "")
+        except FileNotFoundError:
+            raise ModelRefused(
+                f"predictions {path} cannot be read: there is no such file, nor a run there to replay; "
+                "`monkeys runs` lists the runs"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelRefused(f"predictions {path} cannot be read: {type(error).__name__}: {error}") from None
         return cls(patches, f"replay:{path.name}")

@@ -4,6 +4,8 @@
 harness keeps one row per instance and file. Infra errors are no attempts and are left
 out. A patch that is not UTF-8 cannot be said in JSON without changing it (the harness
 writes what it reads as UTF-8): it is left out too, and named in `Exported.left_out`.
+`trajectories` writes whole attempts, a line each, for study and for training. Its token ids and log-probabilities are
+those that the server told, by the names that vLLM gives them.
 `outcomes` writes counts, which is all that the estimators need; of attempts that were allocated by outcomes, those that
 the estimators can take.
 
@@ -17,16 +19,19 @@ import io
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from monkeys.bill import bill_of
 from monkeys.plan import Choice
 from monkeys.report.text import several
 from monkeys.store import AttemptRow, Store
+from tasks.task import Outcome
 
-__all__ = ["Exported", "outcomes", "predictions"]
+__all__ = ["Exported", "outcomes", "predictions", "trajectories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,62 @@ def predictions(store: Store, folder: Path) -> Exported:
                 left_out.append(f"{row.task} attempt {index}: the patch is not UTF-8")
                 continue
             lines.append(_prediction(row.task, f"{model}-{name}", patch))
-        files.append(_write(folder / f"{name}.jsonl", "".join(lines)))
+        files.append(_write(folder / f"{name}.jsonl", lines))
         written += len(lines)
     return Exported(tuple(files), written, tuple(left_out))
+
+
+def trajectories(store: Store, folder: Path, *, tokens: bool = False) -> Exported:
+    """Write trajectories.jsonl: every attempt but infra errors, `tokens` with its ids. Raises `OSError`.
+
+    A turn's request are the first `request` of the messages, as `agent.conversation.as_sent` gives them, and
+    messages[request] is what was made of its answer. `resolved` is null without a verdict, and a patch that is not
+    UTF-8 too.
+    """
+    rows = [row for row in store.attempts() if not row.exit.infra]
+    left_out = []
+
+    def lines() -> Iterator[str]:
+        for row in rows:
+            line = _trajectory(store, row, tokens)
+            if line["patch"] is None:
+                left_out.append(f"{row.task} attempt {row.index}: the patch, which is not UTF-8")
+            yield json.dumps(line) + "\n"
+
+    return Exported((_write(folder / "trajectories.jsonl", lines()),), len(rows), tuple(left_out))
+
+
+def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
+    told = store.trajectory(row)
+    turns = []
+    for turn, request in zip(told.turns, told.answers, strict=True):
+        line: dict[str, Any] = {
+            "request": request,
+            "end": turn.end,
+            "finish_reason": turn.finish_reason or None,
+            "usage": asdict(turn.usage),
+            **({} if turn.given is None else {"given": turn.given}),
+        }
+        if tokens and turn.tokens:
+            line["prompt_token_ids"] = turn.tokens.prompt
+            line["token_ids"] = turn.tokens.completion
+            line["logprobs"] = [value if isfinite(value) else None for value in turn.tokens.logprobs]
+        turns.append(line)
+    try:
+        patch = told.patch.decode("utf-8")
+    except UnicodeDecodeError:
+        patch = None
+    return {
+        "task": row.task,
+        "attempt": row.index,
+        "seed": row.seed,
+        "exit": row.exit,
+        "detail": row.detail,
+        "resolved": None if row.outcome is None else row.outcome is Outcome.RESOLVED,
+        "patch": patch,
+        "messages": told.messages,
+        "turns": turns,
+    }
 
 
 def outcomes(store: Store, folder: Path) -> Exported:
@@ -97,7 +155,7 @@ def outcomes(store: Store, folder: Path) -> Exported:
         for tally in tallies
         if tally.unverified
     ]
-    return Exported((_write(folder / "outcomes.csv", text.getvalue()),), len(tallies), (*allotted, *unverified))
+    return Exported((_write(folder / "outcomes.csv", [text.getvalue()]),), len(tallies), (*allotted, *unverified))
 
 
 def _prediction(task: str, model: str, patch: str) -> str:
@@ -105,12 +163,12 @@ def _prediction(task: str, model: str, patch: str) -> str:
     return json.dumps(row) + "\n"
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(path: Path, texts: Iterable[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            file.writelines(texts)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from agent.models.recorded import IN_NUMBERS, UNLIKE
 from agent.scan import scan
 from agent.trajectory import Exit, Usage
 from monkeys.bill import Bill, bill_of
@@ -298,8 +299,25 @@ def _cut(store: Store, exits: Mapping[Exit, int]) -> Iterator[str]:
         )
 
 
+def _strayed(rows: Sequence[AttemptRow]) -> Iterator[str]:
+    """Which attempts of a replay were not replayed to the letter."""
+    strayed = [row for row in rows if UNLIKE in row.detail]
+    if strayed:
+        further = [f"{row.task} {row.index}" for row in strayed if IN_NUMBERS not in row.detail]
+        how = f"; but for {_named(further)} {IN_NUMBERS}, such as times" if len(further) < len(strayed) else ""
+        how = how if further else f", {IN_NUMBERS}, such as times"
+        counted = f"{several(len(strayed), 'attempt')} of {len(rows):,}"
+        yield f"replay: {counted} had requests unlike the recorded{how}; `monkeys show` says where"
+    if over := [row for row in rows if row.exit is Exit.OFF_RECORD]:
+        where = _named([f"{row.task} {row.index}" for row in over])
+        yield f"replay: {several(len(over), 'attempt')} left the recording, and the answers ended there: {where}"
+
+
 def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
     """Where the scores differ, and what of the good attempts a person should look at."""
+    rows = [row for row in store.attempts() if not row.exit.infra]
+    if "recording" in store.config:
+        yield from _strayed(rows)
     if disputed := [issue for issue in issues if issue.disputed]:
         official, strict = sum(issue.official for issue in issues), sum(issue.resolved for issue in issues)
         where = _named([f"{issue.id} ({issue.disputed})" for issue in disputed])
@@ -308,7 +326,7 @@ def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
     if flaky := [issue for issue in issues if issue.flaky]:
         where = _named([f"{issue.id} ({issue.flaky})" for issue in flaky])
         yield f"flaky: verified twice with different verdicts, the third run counts, on {where}"
-    good = [row for row in store.attempts() if row.outcome is Outcome.RESOLVED][:SCANNED]
+    good = [row for row in rows if row.outcome is Outcome.RESOLVED][:SCANNED]
     signs = [(row, sign) for row in good for sign in scan(store.conversation(row))]
     if signs:
         whats = _named(list(dict.fromkeys(sign.what for _, sign in signs)))
