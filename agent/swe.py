@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         api_key_env=arguments.api_key_env,
         sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
+        reasoning=arguments.reasoning,
+        first_turns=arguments.first_turns,
+        request_seconds=arguments.request_seconds,
+        outage_seconds=arguments.outage_seconds,
         actions=arguments.actions,
         attempts=arguments.attempts,
         allocate=Choice(arguments.allocate, arguments.first, arguments.narrow),
@@ -148,6 +152,30 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduled",
         action="store_true",
         help="the server schedules by priority (vLLM): later turns go first there too",
+    )
+    model.add_argument(
+        "--reasoning",
+        choices=("keep", "drop"),
+        default="keep",
+        help="what the model thought is sent back with the conversation where the server takes it (default), or never",
+    )
+    model.add_argument(
+        "--first-turns",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="ask for the first turns of up to N attempts on an issue with one request, whose prompt is billed once "
+        "(default: each by itself)",
+    )
+    model.add_argument(
+        "--request-seconds", type=_positive, default=600.0, metavar="S", help="one request (default %(default)s)"
+    )
+    model.add_argument(
+        "--outage-seconds",
+        type=_positive,
+        default=1800.0,
+        metavar="S",
+        help="how long a server that is down is waited for (default %(default)s)",
     )
     model.add_argument(
         "--actions",

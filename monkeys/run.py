@@ -61,6 +61,13 @@ class Reports(Protocol):
     progress: Callable[[str], None]
 
 
+@runtime_checkable
+class Warns(Protocol):
+    """A model that says what a person should know once, such as a field that the server does not take."""
+
+    warn: Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that one run is told. See `python -m agent.swe --help` for each."""
@@ -73,6 +80,10 @@ class Settings:
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
     actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
     scheduled: bool = False  # the server takes a priority with each request
+    reasoning: str = "keep"  # or "drop": whether what the model thought is sent back
+    first_turns: int = 1  # of attempts on one issue, asked for with one request
+    request_seconds: float = 600.0
+    outage_seconds: float = 1800.0
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
     workers: int | None = None  # None: 8 for a served model, processors + 1 for a built-in one
@@ -160,6 +171,10 @@ class _Job:
             api_key=os.environ.get(settings.api_key_env),
             sampling={**self.actions.body, **settings.sampling},
             scheduled=settings.scheduled,
+            reasoning=settings.reasoning,
+            first_turns=settings.first_turns,
+            request_seconds=settings.request_seconds,
+            outage_seconds=settings.outage_seconds,
         )
         rooms = backend(sandbox, **self.options(sandbox))
         grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
@@ -219,6 +234,8 @@ class _Job:
             for one in (pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
+            if isinstance(model, Warns) and not settings.quiet:
+                model.warn = lambda line: print(line, file=sys.stderr)
             arm = Arm(
                 name=model.name,
                 model=model,
@@ -290,6 +307,8 @@ class _Job:
             "actions": self.actions.name,
             "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
             "tools": [tool.name for tool in TOOLS],
+            **({"reasoning": settings.reasoning} if settings.reasoning != "keep" else {}),
+            **({"first_turns": settings.first_turns} if settings.first_turns > 1 else {}),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }

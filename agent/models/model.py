@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,12 +60,22 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `message` is the assistant message as it is to be sent back next turn."""
+    """One answer. `message` is the assistant message as it is to be sent back next turn.
+
+    `usage` is this answer's part of what the server bills; `shared` are further tokens of its prompt, billed to
+    other answers to the same request.
+    """
 
     message: Message
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = "stop"
     tokens: Tokens | None = None
+    shared: int = 0
+
+    @property
+    def context(self) -> int:
+        """How many tokens the conversation has with it."""
+        return self.usage.total + self.shared
 
 
 class Meter:
@@ -91,7 +101,7 @@ class Meter:
     def give_back(self, seconds: float) -> None:
         clock = self.clock
         if clock is not None and not clock.expired() and (when := clock.when()) is not None:
-            clock.reschedule(when + seconds)
+            _move(clock, when + seconds)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -107,7 +117,14 @@ class Meter:
         try:
             yield
         finally:
-            clock.reschedule(when + now() - began)
+            _move(clock, when + now() - began)
+
+
+def _move(clock: asyncio.Timeout, when: float) -> None:
+    try:
+        clock.reschedule(when)
+    except RuntimeError:
+        pass  # the attempt is over meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +132,15 @@ class Call:
     """Which attempt is asking. `seed` is the attempt's own, the same for each of its turns.
 
     A served model may use `task` to stay on one replica for its prefix, a replay to find
-    what to play; a policy under study must not look at it.
+    what to play; a policy under study must not look at it. `over` is closed by whoever plays
+    the attempt once it has ended: a model puts there what it is to do then.
     """
 
     task: str
     attempt: int
     seed: int
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+    over: ExitStack = field(default_factory=ExitStack, compare=False, repr=False)
 
 
 class Model(Protocol):
