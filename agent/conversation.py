@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agent.trajectory import Message, Usage
+from agent.trajectory import Message
 
 __all__ = ["ELIDED", "Conversation", "as_sent"]
 
@@ -38,10 +38,10 @@ class Conversation:
         """The messages of the next request."""
         return as_sent(self.messages)
 
-    def counted(self, usage: Usage) -> None:
-        """Learn from what the last request and its reply, which is the last message, came to."""
-        if usage.total:
-            self._rate = usage.total / _characters(self.sent())
+    def counted(self, tokens: int) -> None:
+        """Learn from what the last request and its reply, which is the last message, came to; 0 if that is unknown."""
+        if tokens:
+            self._rate = tokens / _characters(self.sent())
 
     @property
     def tokens(self) -> int:

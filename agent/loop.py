@@ -81,6 +81,8 @@ async def run_attempt(
         exit, detail = Exit.SANDBOX_FAILED, str(error)
     except asyncio.CancelledError:
         exit = Exit.CANCELLED
+    finally:
+        call.over.close()
     patch = b""
     try:
         async with asyncio.timeout(SALVAGE_SECONDS):
@@ -123,7 +125,7 @@ class _Attempt:
             message, actions = self.actions.read(reply.message, cut=reply.finish_reason == "length")
             self.said.add(message)
             if self.limits.window:
-                self.said.counted(reply.usage)
+                self.said.counted(reply.context)
             submitted = False
             try:
                 submitted = await self.act(actions)

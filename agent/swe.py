@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["main"]
 
 # What goes into the body of each request by the same name.
-FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "logprobs", "return_token_ids")
+FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "max_completion_tokens", "logprobs", "return_token_ids")
 
 # What a replay takes from its record where it is not told, and what that is called there.
 RECORDED = {
@@ -39,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
-    length = {} if arguments.max_completion_tokens is None else {"max_tokens": arguments.max_completion_tokens}
     settings = Settings(
         tasks=arguments.tasks,
         ids=tuple(arguments.ids or ()),
@@ -54,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.serve_seconds,
         ),
         api_key_env=arguments.api_key_env,
-        sampling={**chosen(*FIELDS), **length, **arguments.extra_body},
+        sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
+        reasoning=arguments.reasoning,
+        first_turns=arguments.first_turns,
+        request_seconds=arguments.request_seconds,
+        outage_seconds=arguments.outage_seconds,
         actions=arguments.actions,
         as_recorded=frozenset(RECORDED[name] for name in _untold(parser, argv)),
         replay_strict=arguments.replay_strict,
@@ -187,6 +190,30 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduled",
         action="store_true",
         help="the server schedules by priority (vLLM): later turns go first there too",
+    )
+    model.add_argument(
+        "--reasoning",
+        choices=("keep", "drop"),
+        default="keep",
+        help="what the model thought is sent back with the conversation where the server takes it (default), or never",
+    )
+    model.add_argument(
+        "--first-turns",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="ask for the first turns of up to N attempts on an issue with one request, whose prompt is billed once "
+        "(default: each by itself)",
+    )
+    model.add_argument(
+        "--request-seconds", type=_positive, default=600.0, metavar="S", help="one request (default %(default)s)"
+    )
+    model.add_argument(
+        "--outage-seconds",
+        type=_positive,
+        default=1800.0,
+        metavar="S",
+        help="how long a server that is down is waited for (default %(default)s)",
     )
     model.add_argument(
         "--actions",

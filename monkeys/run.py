@@ -75,6 +75,13 @@ class Reports(Protocol):
     progress: Callable[[str], None]
 
 
+@runtime_checkable
+class Warns(Protocol):
+    """A model that says what a person should know once, such as a field that the server does not take."""
+
+    warn: Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that one run is told. See `python -m agent.swe --help` for each."""
@@ -90,6 +97,10 @@ class Settings:
     as_recorded: frozenset[str] = frozenset()  # what a replay takes from its record, of these and of the limits' names
     replay_strict: bool = False  # a replayed attempt ends where it is asked otherwise than recorded
     scheduled: bool = False  # the server takes a priority with each request
+    reasoning: str = "keep"  # or "drop": whether what the model thought is sent back
+    first_turns: int = 1  # of attempts on one issue, asked for with one request
+    request_seconds: float = 600.0
+    outage_seconds: float = 1800.0
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
     workers: int | None = None  # None: what its server takes, at most SERVED_WORKERS; processors + 1 for a built-in one
@@ -240,6 +251,10 @@ class _Job:
             api_key=None if self.server else os.environ.get(settings.api_key_env),
             sampling={**self.actions.body, **settings.sampling},
             scheduled=settings.scheduled,
+            reasoning=settings.reasoning,
+            first_turns=settings.first_turns,
+            request_seconds=settings.request_seconds,
+            outage_seconds=settings.outage_seconds,
         )
 
     def close(self) -> None:
@@ -304,6 +319,8 @@ class _Job:
             for one in (pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
+            if isinstance(model, Warns) and not settings.quiet:
+                model.warn = lambda line: print(line, file=sys.stderr)
             arm = Arm(
                 name=model.name,
                 model=model,
@@ -402,6 +419,8 @@ class _Job:
             "tools": [tool.name for tool in TOOLS],
             **({"served": dict(self.server.spec.config)} if self.server else {}),
             **({"recording": {**self.recording.identity, "strict": settings.replay_strict}} if self.recording else {}),
+            **({"reasoning": settings.reasoning} if settings.reasoning != "keep" else {}),
+            **({"first_turns": settings.first_turns} if settings.first_turns > 1 else {}),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }

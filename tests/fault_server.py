@@ -48,7 +48,6 @@ STATUS: Mapping[Kind, int] = {
 
 def faulty(kind: Kind, good: dict[str, Any]) -> Answer:
     """How the server meets a request in place of `good`; `ENDLESS` and `UNREACHABLE` are more than an answer."""
-    choice = good["choices"][0]
     if kind in STATUS:
         return Answer(STATUS[kind], {"error": {"message": f"this is {kind}"}})
     whole = json.dumps(good).encode()
@@ -62,7 +61,10 @@ def faulty(kind: Kind, good: dict[str, Any]) -> Answer:
         Kind.NO_COMPLETION: Answer(body={**good, "choices": [None]}),
         Kind.NO_CHOICES: Answer(body={**good, "choices": []}),
         Kind.NO_CONTENT: Answer(
-            body={**good, "choices": [{**choice, "message": {**choice["message"], "content": None}}]}
+            body={
+                **good,
+                "choices": [{**one, "message": {**one["message"], "content": None}} for one in good["choices"]],
+            }
         ),
         Kind.BROKEN_UTF8: Answer(body=whole.replace(b"said here", b"s\xe9id h\xff")),
         Kind.NO_USAGE: Answer(body={key: value for key, value in good.items() if key != "usage"}),
@@ -120,11 +122,12 @@ class FaultServer:
             writer.write(Answer(body={"data": []}).encoded())
             return True
         length = int(head.partition("content-length: ")[2].split("\r\n")[0])
-        turn = sum(one["role"] == "assistant" for one in json.loads(await reader.readexactly(length))["messages"])
+        asked = json.loads(await reader.readexactly(length))
+        turn = sum(one["role"] == "assistant" for one in asked["messages"])
         self.requests += 1
         kind = self._plan(self.requests, turn)
         self.met[kind] += 1
-        good = self._completion(self.requests, turn)
+        good = self._completion(self.requests, turn, asked.get("n", 1))
         if kind is Kind.ENDLESS:
             await _drip(writer)
         answer = Answer(body=good) if kind is None else faulty(kind, good)
@@ -138,7 +141,7 @@ class FaultServer:
         return answer.cut is None
 
     @staticmethod
-    def _completion(number: int, turn: int) -> dict[str, Any]:
+    def _completion(number: int, turn: int, count: int) -> dict[str, Any]:
         message = {**TURNS[min(turn, len(TURNS) - 1)], "content": "said here"}
         usage = {
             "prompt_tokens": 1000 + number % 97,
@@ -146,7 +149,8 @@ class FaultServer:
             "prompt_tokens_details": {"cached_tokens": 900},
             "completion_tokens_details": {"reasoning_tokens": number % 5},
         }
-        return {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}], "usage": usage}
+        choices = [{"index": at, "message": message, "finish_reason": "tool_calls"} for at in range(count)]
+        return {"choices": choices, "usage": usage}
 
 
 async def _drip(writer: asyncio.StreamWriter) -> None:

@@ -16,7 +16,7 @@ from agent.models.chat import ChatModel
 from agent.models.faults import Kind, Trouble
 from agent.models.gauges import Gauges
 from agent.models.model import Call
-from agent.models.replicas import Replicas
+from agent.models.replicas import Replica, Replicas
 from agent.models.wire import Wire
 from tests.helpers import Answer, ChatServer
 
@@ -117,6 +117,27 @@ def test_a_limit_that_stays_is_found_from_any_start(limit: int) -> None:
 def test_a_server_that_refuses_nothing_is_given_all_there_is() -> None:
     [found] = simulate(partial(throughputs, Admission(), [(1000, 100.0)]))
     assert found > 0.9 * CLIENTS
+
+
+def test_it_doubles_with_each_round_of_answers_until_there_was_too_much() -> None:
+    async def main() -> list[int]:
+        door, found = Admission(), []
+
+        async def client() -> None:
+            while True:
+                place = await door.enter(0)
+                await asyncio.sleep(1)
+                door.leave(place, Fate.ANSWERED)
+
+        clients = [asyncio.create_task(client()) for _ in range(64)]
+        for _ in range(4):
+            await asyncio.sleep(1)
+            found.append(door.in_flight)
+        for task in clients:
+            task.cancel()
+        return found
+
+    assert simulate(main) == [8, 16, 32, 64]
 
 
 def test_a_time_out_halves_and_a_burst_of_them_halves_once() -> None:
@@ -233,19 +254,26 @@ def replicas(count: int) -> tuple[Replicas, list[str]]:
     return Replicas([Wire(f"http://127.0.0.1:{port}/v1", None) for port in range(1, count + 1)], lines.append), lines
 
 
+def sent(servers: Replicas, call: Call, turn: int) -> Replica | None:
+    """Where this attempt's request goes."""
+    if replica := servers.choose(call, turn):
+        servers.settle(call, [call], replica)
+    return replica
+
+
 def test_an_issue_stays_at_one_server_until_that_has_clearly_more_to_do() -> None:
     async def main() -> None:
         servers, _ = replicas(2)
         home = servers.all[0]
         for attempt in range(8):
-            assert servers.choose(Call("one", attempt, 0), 0) is home
+            assert sent(servers, Call("one", attempt, 0), 0) is home
             home.admission.in_flight += 1
-        assert servers.choose(Call("two", 0, 0), 0) is servers.all[1]  # another issue, the calmest
-        assert servers.choose(Call("one", 8, 0), 0) is home
+        assert sent(servers, Call("two", 0, 0), 0) is servers.all[1]  # another issue, the calmest
+        assert sent(servers, Call("one", 8, 0), 0) is home
         home.admission.in_flight += 1
-        assert servers.choose(Call("one", 9, 0), 0) is servers.all[1]
-        assert servers.choose(Call("one", 10, 0), 0) is servers.all[1]
-        assert servers.choose(Call("one", 3, 0), 1) is home  # under way
+        assert sent(servers, Call("one", 9, 0), 0) is servers.all[1]
+        assert sent(servers, Call("one", 10, 0), 0) is servers.all[1]
+        assert sent(servers, Call("one", 3, 0), 1) is home  # under way
 
     simulate(main)
 
@@ -255,14 +283,14 @@ def test_all_attempts_of_one_issue_use_all_servers_in_the_end_and_each_attempt_o
         servers, _ = replicas(2)
         chosen = {}
         for attempt in range(100):
-            replica = servers.choose(Call("one", attempt, 0), 0)
+            replica = sent(servers, Call("one", attempt, 0), 0)
             assert replica is not None
             chosen[attempt] = replica
             replica.admission.in_flight += 1
         shares = [sum(replica is one for replica in chosen.values()) for one in servers.all]
         assert min(shares) > 25
         for attempt, replica in chosen.items():
-            assert servers.choose(Call("one", attempt, 0), 3) is replica
+            assert sent(servers, Call("one", attempt, 0), 3) is replica
 
     simulate(main)
 
@@ -271,13 +299,13 @@ def test_attempts_leave_a_server_that_is_down() -> None:
     async def main() -> None:
         servers, lines = replicas(2)
         first, second = servers.all
-        assert servers.choose(Call("one", 0, 0), 0) is first
+        assert sent(servers, Call("one", 0, 0), 0) is first
         first.failed(await first.admission.enter(0), Trouble(Kind.UNREACHABLE, "refused"))
-        assert servers.choose(Call("one", 0, 0), 1) is second
-        assert servers.choose(Call("one", 1, 0), 0) is second
+        assert sent(servers, Call("one", 0, 0), 1) is second
+        assert sent(servers, Call("one", 1, 0), 0) is second
         assert lines == ["server http://127.0.0.1:1/v1 is down (refused): its attempts go elsewhere"]
         second.failed(await second.admission.enter(0), Trouble(Kind.UNREACHABLE, "refused"))
-        assert servers.choose(Call("one", 0, 0), 1) is None
+        assert sent(servers, Call("one", 0, 0), 1) is None
         assert lines[-1].endswith("the run waits and goes on once it is back")
         await servers.close()
 

@@ -202,6 +202,135 @@ def test_token_ids_and_log_probabilities_come_with_the_reply_where_the_server_ha
         assert reply.tokens is None
 
 
+# how a server wants it written
+
+
+THOUGHTFUL: list[Message] = [
+    *MESSAGES,
+    {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": [{"text": "hm"}]},
+    {"role": "user", "content": "go on"},
+    {"role": "assistant", "content": "b"},
+    {"role": "user", "content": "and on"},
+]
+NO_MAX_TOKENS = error(
+    400,
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    param="max_tokens",
+    code="unsupported_parameter",
+)
+NO_THOUGHTS = Answer(
+    422,
+    {
+        "object": "error",
+        "message": {
+            "detail": [
+                {
+                    "type": "extra_forbidden",
+                    "loc": ["body", "messages", 1, "assistant", "reasoning_content"],
+                    "msg": "Extra inputs are not permitted",
+                }
+            ]
+        },
+    },
+)
+ALL_THOUGHTS = error(400, "The `reasoning_content` in the thinking mode must be passed back to the API.")
+
+
+def taught(*answers: Answer, times: int = 2, **how: Any) -> tuple[list[Any], list[str]]:
+    """The bodies of the requests for as many replies, and what a person was told."""
+    lines: list[str] = []
+
+    async def play(model: ChatModel) -> None:
+        model.warn = lines.append
+        for _ in range(times):
+            await model.reply(THOUGHTFUL, SCHEMAS, call=CALL)
+
+    server = ChatServer(*answers)
+    talk(server, play, **how)
+    return [request.body for request in server.requests], lines
+
+
+def test_a_limit_of_completion_tokens_goes_by_the_name_that_all_servers_know() -> None:
+    [body], lines = taught(times=1, sampling={"max_completion_tokens": 64})
+    assert body["max_tokens"] == 64
+    assert "max_completion_tokens" not in body
+    assert lines == []
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_server_that_refuses_that_name_gets_the_other_one_from_then_on(name: str) -> None:
+    bodies, lines = taught(NO_MAX_TOKENS, completion(), sampling={name: 64})
+    assert [("max_tokens" in body, body.get("max_completion_tokens")) for body in bodies] == [
+        (True, None),
+        (False, 64),
+        (False, 64),
+    ]
+    [line] = lines
+    assert line.endswith("the server wants max_completion_tokens in place of max_tokens")
+
+
+def test_a_limit_that_is_refused_for_its_value_is_refused() -> None:
+    fault, server = failure_of(error(400, "max_tokens must be at least 1, got 0"), sampling={"max_tokens": 0})
+    assert isinstance(fault, ModelRefused)
+    assert len(server.requests) == 1
+
+
+def test_what_the_model_thought_goes_back_in_the_fields_in_which_it_came() -> None:
+    [body], _ = taught(times=1)
+    assert body["messages"] == THOUGHTFUL
+
+
+def test_a_field_of_thoughts_that_a_server_refuses_is_dropped_from_then_on_and_others_are_not() -> None:
+    bodies, lines = taught(NO_THOUGHTS, completion())
+    kept = {"role": "assistant", "content": "a", "reasoning_details": [{"text": "hm"}]}
+    assert [body["messages"][1] for body in bodies] == [THOUGHTFUL[1], kept, kept]
+    [line] = lines
+    assert "takes no reasoning_content in messages" in line
+    assert THOUGHTFUL[1]["reasoning_content"] == "hm"  # the conversation itself has it
+
+
+def test_a_server_that_wants_thoughts_in_all_messages_gets_empty_ones_where_there_are_none() -> None:
+    bodies, lines = taught(ALL_THOUGHTS, completion())
+    assert [[message.get("reasoning_content") for message in body["messages"]] for body in bodies] == [
+        [None, "hm", None, None, None],
+        [None, "hm", None, "", None],
+        [None, "hm", None, "", None],
+    ]
+    assert len(lines) == 1
+
+
+def test_several_things_may_be_learnt_from_one_server() -> None:
+    bodies, lines = taught(NO_MAX_TOKENS, NO_THOUGHTS, completion(), sampling={"max_tokens": 64})
+    assert bodies[2] == bodies[3]
+    assert bodies[2]["max_completion_tokens"] == 64
+    assert "reasoning_content" not in bodies[2]["messages"][1]
+    assert len(lines) == 2
+
+
+def test_what_is_learnt_is_said_once_however_many_were_refused() -> None:
+    lines: list[str] = []
+
+    async def many(model: ChatModel) -> None:
+        model.warn = lines.append
+        await asyncio.gather(*(model.reply(THOUGHTFUL, SCHEMAS, call=CALL) for _ in range(8)))
+
+    talk(ChatServer(*[NO_THOUGHTS] * 8, completion()), many)
+    assert len(lines) == 1
+
+
+def test_a_refusal_that_goes_on_is_refused() -> None:
+    server = ChatServer(NO_THOUGHTS)
+    with pytest.raises(ModelUnavailable, match="Extra inputs are not permitted"):
+        talk(server, lambda model: model.reply(THOUGHTFUL, SCHEMAS, call=CALL))
+    assert len(server.requests) == 2
+
+
+def test_thoughts_may_be_left_out_from_the_start() -> None:
+    [body], lines = taught(times=1, reasoning="drop")
+    assert body["messages"][1] == {"role": "assistant", "content": "a"}
+    assert lines == []
+
+
 # faults that can heal
 
 

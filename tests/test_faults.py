@@ -16,6 +16,7 @@ from agent.models import (
     Call,
     ContextExceeded,
     Meter,
+    Model,
     ModelError,
     ModelRefused,
     ModelUnavailable,
@@ -23,6 +24,7 @@ from agent.models import (
 )
 from agent.models.chat import ChatModel
 from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry
+from agent.models.joint import Joint
 from agent.prompts import opening
 from agent.trajectory import Exit, Message, Usage
 from envs import Limits
@@ -191,9 +193,20 @@ class Overseen(ChatModel):
 
     meters: dict[int, Meter]
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        self.meters[id(call.meter)] = call.meter
-        return await super().reply(messages, tools, call=call)
+    async def replies(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        *,
+        call: Call,
+        joined: Callable[[], Sequence[Call]],
+    ) -> list[Reply]:
+        def seen() -> Sequence[Call]:
+            calls = joined()
+            self.meters.update((id(one.meter), one.meter) for one in calls)
+            return calls
+
+        return await super().replies(messages, tools, call=call, joined=seen)
 
 
 def tenth_at_random(seed: int) -> Plan:
@@ -213,8 +226,9 @@ def tenth_at_random(seed: int) -> Plan:
     return plan
 
 
+@pytest.mark.parametrize("first_turns", [1, 8])
 def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and_no_token_is_lost(
-    tmp_path: Path,
+    tmp_path: Path, first_turns: int
 ) -> None:
     async def main() -> tuple[FaultServer, Store, Usage, list[str]]:
         async with FaultServer(tenth_at_random(1)) as server:
@@ -224,8 +238,9 @@ def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and
             model.meters = {}
             lines: list[str] = []
             model.progress = lines.append
-            store = await sampled(tmp_path, model, lambda: restarted(server, after=300))
-            await model.close()
+            asked: Model = model if first_turns == 1 else Joint(model, first_turns)
+            store = await sampled(tmp_path, asked, lambda: restarted(server, after=300))
+            await asked.close()
             return server, store, sum((meter.wasted for meter in model.meters.values()), Usage()), lines
 
     server, store, left, lines = asyncio.run(main())
@@ -252,7 +267,7 @@ async def restarted(server: FaultServer, after: int) -> None:
     await server.start()
 
 
-async def sampled(folder: Path, model: ChatModel, meanwhile: Callable[[], Awaitable[None]]) -> Store:
+async def sampled(folder: Path, model: Model, meanwhile: Callable[[], Awaitable[None]]) -> Store:
     task = quick_task("tally")
     tasks = TaskSet("one", (task,))
     store = Store.write(folder / "run", {}, tasks, {})

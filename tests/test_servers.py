@@ -442,7 +442,7 @@ def test_weights_that_cannot_be_fetched_are_told_with_the_command_that_brings_th
 )
 def test_the_small_model_runs_here_without_key_or_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "agent.swe", "--model", "smollm2", "--actions", "text", "--attempts", "2"]
-    limits = ["--max-turns", "1", "--max-tokens", "16", "--run", "one", "--serve-args=--slots 2 --threads 1"]
+    limits = ["--max-turns", "1", "--max-completion-tokens", "16", "--run", "one", "--serve-args=--slots 2 --threads 1"]
     done = subprocess.run(
         [*command, *IDS, *limits],
         cwd=tmp_path,

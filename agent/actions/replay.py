@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.trajectory import Message
 
-__all__ = ["sendable", "spoken", "valid"]
+__all__ = ["REASONING", "sendable", "spoken", "valid"]
 
 # Where servers put what the model thought (llama.cpp, SGLang, DeepSeek; vLLM; OpenRouter; LiteLLM).
 REASONING = {"reasoning_content": str, "reasoning": str, "reasoning_details": list, "thinking_blocks": list}

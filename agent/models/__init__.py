@@ -46,11 +46,16 @@ def make_model(
     api_key: str | None = None,
     sampling: Mapping[str, Any] | None = None,
     scheduled: bool = False,
+    reasoning: str = "keep",
+    first_turns: int = 1,
+    request_seconds: float = 600.0,
+    outage_seconds: float = 1800.0,
 ) -> Model:
     """The model called `name`: one of `BUILT_IN`, or one that the chat-completions servers at `base_url` know.
 
     `sampling` are body fields of a request; servers that are `scheduled` are told to take later turns first.
     A replay:RUN is made where runs can be read, by `agent.models.recorded`.
+    `first_turns` of attempts on one issue are asked for with one request; for the rest see `agent.models.chat`.
     Raises `ModelRefused` when there is none.
     """
     kind, _, rest = name.partition(":")
@@ -77,4 +82,18 @@ def make_model(
             )
     from agent.models.chat import ChatModel
 
-    return ChatModel(name, urls, api_key, sampling or {}, scheduled=scheduled)
+    model = ChatModel(
+        name,
+        urls,
+        api_key,
+        sampling or {},
+        scheduled=scheduled,
+        reasoning=reasoning,
+        request_seconds=request_seconds,
+        outage_seconds=outage_seconds,
+    )
+    if first_turns == 1:
+        return model
+    from agent.models.joint import Joint
+
+    return Joint(model, first_turns)

@@ -1,23 +1,28 @@
-"""From the bytes of a chat completion to a `Reply`.
+"""From the bytes of a chat completion to its replies.
 
 Read as plain JSON and tolerantly: whatever holds one message is an answer, for it was paid
-for; what holds none is a `Trouble` that carries the usage it tells.
+for; what holds none is a `Trouble` that carries the usage it tells. Where there are several
+answers to one prompt, the usage of them together is what the server told: the prompt, which
+is billed once, is divided evenly, and the completion by how long each is.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 from agent.models.faults import Kind, Trouble
 from agent.models.model import Reply, Tokens
 from agent.trajectory import Usage
 
-__all__ = ["read_reply"]
+__all__ = ["divided", "read_replies"]
 
 
-def read_reply(content: bytes) -> Reply:
-    """Raises `Trouble`."""
+def read_replies(content: bytes) -> list[Reply]:
+    """One or more. Raises `Trouble`."""
     text = content.decode("utf-8", "replace")  # a token may end in the middle of a character
     usage, kind = Usage(), Kind.HTML if text.lstrip().startswith("<") else Kind.NO_COMPLETION
     try:
@@ -26,15 +31,55 @@ def read_reply(content: bytes) -> Reply:
         choices = data["choices"]
         if not choices:
             kind = Kind.NO_CHOICES
-        choice = choices[0]
-        message = choice["message"]
-        message["role"] = "assistant"
+        usable = [
+            choice for choice in choices[1:] if isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+        ]
+        replies = [_reply(data, choice) for choice in (choices[0], *usable)]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         why = f"the answer is no chat completion ({type(error).__name__}: {error}): {text[:120]!r}"
         raise Trouble(kind, why, usage=usage) from None
+    if len(replies) == 1:
+        return [replace(replies[0], usage=usage)]
+    ids = sum(len(reply.tokens.completion or reply.tokens.logprobs) for reply in replies if reply.tokens)
+    if ids > usage.completion:  # llama.cpp counts one of them
+        usage = replace(usage, completion=ids)
+    parts = divided(usage, [_length(reply) for reply in replies])
+    return [
+        replace(reply, usage=part, shared=usage.prompt - part.prompt)
+        for reply, part in zip(replies, parts, strict=True)
+    ]
+
+
+def divided(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
+    """Parts that add up to it: the prompt in equal ones, the completion in proportion to the lengths."""
+    equal = [1] * len(lengths)
+    parts = zip(
+        _divided(usage.prompt - usage.cached, equal),
+        _divided(usage.cached, equal),
+        _divided(usage.completion - usage.reasoning, lengths),
+        _divided(usage.reasoning, lengths),
+        strict=True,
+    )
+    return [Usage(fresh + cached, said + thought, cached, thought) for fresh, cached, said, thought in parts]
+
+
+def _divided(total: int, weights: Sequence[int]) -> list[int]:
+    ends = [0, *accumulate(weights)]
+    return [total * end // ends[-1] - total * begin // ends[-1] for begin, end in pairwise(ends)]
+
+
+def _reply(data: dict[str, Any], choice: Any) -> Reply:
+    message = choice["message"]
+    message["role"] = "assistant"
     for key in [key for key, value in message.items() if value is None and key != "content"]:
         del message[key]
-    return Reply(message, usage, str(choice.get("finish_reason") or ""), _tokens(data, choice))
+    return Reply(message, finish_reason=str(choice.get("finish_reason") or ""), tokens=_tokens(data, choice))
+
+
+def _length(reply: Reply) -> int:
+    """In tokens where the server tells them, else in characters."""
+    told = len(reply.tokens.completion or reply.tokens.logprobs) if reply.tokens else 0
+    return told or len(json.dumps(reply.message))
 
 
 def _usage(data: Any) -> Usage:

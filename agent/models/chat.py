@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.models.admission import Fate
-from agent.models.answers import read_reply
+from agent.models.answers import read_replies
+from agent.models.dialect import Dialect
 from agent.models.faults import Ends, Kind, Retry, Trouble, refusal, wire_trouble
 from agent.models.model import Call, ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply
 from agent.models.replicas import Replica, Replicas
@@ -35,6 +36,7 @@ class ChatModel:
     """The model `name` behind one or several addresses. `sampling` are further body fields (temperature, top_k, ...);
     one that is None takes a field away.
 
+    `reasoning` is "keep" or "drop": whether what the model thought is sent back, where the server takes it.
     One request may take `request_seconds`; a failed one is sent again, first after about `backoff_seconds`, until
     `retry_seconds` have passed since the first try, outages not counted; an outage may last `outage_seconds`.
     `scheduled` tells the server, by vLLM's field `priority`, to take later turns first too.
@@ -48,6 +50,7 @@ class ChatModel:
         sampling: Mapping[str, Any],
         *,
         scheduled: bool = False,
+        reasoning: str = "keep",
         request_seconds: float = 600.0,
         retry_seconds: float = 300.0,
         outage_seconds: float = 1800.0,
@@ -55,9 +58,11 @@ class ChatModel:
     ) -> None:
         self.name = name
         self.progress: Callable[[str], None] = lambda text: None  # told of outages
+        self.warn: Callable[[str], None] = lambda text: None  # told once of each thing that the server does not take
         self._sampling, self._scheduled = dict(sampling), scheduled
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._outage_seconds, self._backoff_seconds = outage_seconds, backoff_seconds
+        self._dialect = Dialect(drop=reasoning == "drop")
         urls = (base_url,) if isinstance(base_url, str) else tuple(base_url or ())
         self._replicas = Replicas([Wire(url, api_key) for url in urls or (None,)], lambda text: self.progress(text))
 
@@ -79,6 +84,18 @@ class ChatModel:
             replica.steer()
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        return (await self.replies(messages, tools, call=call, joined=lambda: (call,)))[0]
+
+    async def replies(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        *,
+        call: Call,
+        joined: Callable[[], Sequence[Call]],
+    ) -> list[Reply]:
+        """Several answers to one request. `joined` is asked for whom each time when it goes out; `call` speaks for
+        all. There may be fewer answers, or more."""
         turn = sum(message["role"] == "assistant" for message in messages)
         body: dict[str, Any] = {"model": self.name, "messages": messages, "seed": call.seed & 0x7FFFFFFF}
         if tools:  # an empty list is refused by some servers
@@ -87,13 +104,13 @@ class ChatModel:
             body["priority"] = -turn
         body.update(self._sampling)
         body = {name: value for name, value in body.items() if value is not None}
-        asked = _Asked(body, turn, call)
+        asked = _Asked(body, turn, call, joined)
         try:
             return await self._until_answered(asked)
         except Trouble as trouble:
             raise self._end(trouble, asked) from None
 
-    async def _until_answered(self, asked: _Asked) -> Reply:
+    async def _until_answered(self, asked: _Asked) -> list[Reply]:
         """Raises the `Trouble` that cannot heal or did not in time."""
         import tenacity
 
@@ -118,18 +135,21 @@ class ChatModel:
             sleep=pause,
             reraise=True,
         )
-        reply: Reply = await retrying(self._try, asked)
-        return reply
+        replies: list[Reply] = await retrying(self._try, asked)
+        return replies
 
-    async def _try(self, asked: _Asked) -> Reply:
+    async def _try(self, asked: _Asked) -> list[Reply]:
         """One request. Raises `Trouble`."""
         replica, place = await self._admitted(asked)
         asked.server, meter, began = replica.wire.name, asked.call.meter, time.monotonic()
+        calls, body = asked.joined(), asked.body
+        self._replicas.settle(asked.call, calls, replica)
+        if len(calls) > 1:
+            replica.admission.widen(place, len(calls))
+            # From one seed a server may give the same answer to all.
+            body = {**{name: value for name, value in body.items() if name != "seed"}, "n": len(calls)}
         try:
-            answer = await replica.wire.post("/chat/completions", asked.body, self._request_seconds)
-            if not 200 <= answer.status < 300:
-                raise refusal(answer)
-            reply = read_reply(answer.content)
+            replies = await self._answers(replica, body)
         except (WireError, Trouble) as error:
             trouble = error if isinstance(error, Trouble) else wire_trouble(error)
             replica.failed(place, trouble)
@@ -139,14 +159,33 @@ class ChatModel:
         except BaseException:  # called off
             replica.admission.leave(place, Fate.OTHER)
             raise
+        for call, reply in zip(calls, replies, strict=False):
+            replica.admission.cache.answered(call, reply, asked.turn)
         replica.answered(place)
-        return reply
+        return replies
+
+    async def _answers(self, replica: Replica, body: dict[str, Any]) -> list[Reply]:
+        """The request is written as the server wants it, which may take a refusal to learn. Raises `Trouble`."""
+        while True:
+            written = self._dialect.written(body)
+            answer = await replica.wire.post("/chat/completions", written, self._request_seconds)
+            if 200 <= answer.status < 300:
+                return read_replies(answer.content)
+            trouble = refusal(answer)
+            if trouble.kind not in (Kind.BAD_REQUEST, Kind.UNPROCESSABLE):
+                raise trouble
+            if self._dialect.written(body) != written:
+                continue  # learnt from another request meanwhile
+            lesson = self._dialect.learn(written, answer.content.decode("utf-8", "replace"))
+            if not lesson:
+                raise trouble
+            self.warn(f"{replica.wire.name}: {lesson}")
 
     async def _admitted(self, asked: _Asked) -> tuple[Replica, int]:
         """A server that is up and a place at it; waiting for either is on nobody's clock."""
         replica = self._replicas.choose(asked.call, asked.turn)
-        if replica is not None and not replica.admission.full:
-            return replica, replica.admission.enter_at_once()
+        if replica is not None and (place := replica.admission.enter_at_once(asked.call)) is not None:
+            return replica, place
         began = time.monotonic()
         try:
             with asked.call.meter.paused():
@@ -160,10 +199,11 @@ class ChatModel:
             if replica is None:
                 await self._back_up()
                 continue
-            place = await replica.admission.enter(asked.turn)
+            place = await replica.admission.enter(asked.turn, asked.call)
             if replica.down_since is None:
                 return replica, place
             replica.admission.leave(place, Fate.OTHER)  # it went down meanwhile
+            replica.admission.over(asked.call)
 
     async def _back_up(self) -> None:
         try:
@@ -197,6 +237,7 @@ class _Asked:
     body: dict[str, Any]
     turn: int
     call: Call
+    joined: Callable[[], Sequence[Call]]
     server: str = ""  # that was asked last
     waited: float = 0.0  # at the door, for a place or for a server to come back
     began: float = field(default_factory=time.monotonic)

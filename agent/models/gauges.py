@@ -3,12 +3,14 @@
 A vLLM queues what it cannot run and refuses nothing, so refusals cannot steer it. Its
 `/metrics` can: while it has requests waiting, more in flight gain nothing; and when it had
 to preempt running ones, the key-value cache of trajectories under way was lost to make
-room, so fewer are better. The page is read once in a while, as long as there is one.
+room, so fewer are better. It also tells how many tokens that cache holds. The page is read
+once in a while, as long as there is one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from dataclasses import dataclass
 
@@ -19,6 +21,8 @@ __all__ = ["Gauges", "steer"]
 
 EVERY_SECONDS = 1.0
 LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+.\deE]+|NaN)$", re.MULTILINE)
+CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} 1", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
 NAMES = {
     "num_requests_running": "running",
     "num_requests_waiting": "waiting",
@@ -29,12 +33,17 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """One look at the page, summed over the server's engines; `cache` is the fullest one's share of its cache."""
+    """One look at the page, summed over the server's engines; `cache` is the fullest one's share of its cache.
+
+    `capacity` is how many tokens the caches hold, infinite where that is not told or none is kept from one request
+    to the next.
+    """
 
     running: float = 0.0
     waiting: float = 0.0
     cache: float = 0.0
     preemptions: float = 0.0
+    capacity: float = math.inf
 
     @classmethod
     def read(cls, page: str) -> Gauges | None:
@@ -44,7 +53,18 @@ class Gauges:
             if name := NAMES.get(metric):
                 value, before = float(text), found.get(name, 0.0)
                 found[name] = max(value, before) if name == "cache" else value + before
-        return cls(**found) if "running" in found else None
+        return cls(**found, capacity=_capacity(page)) if "running" in found else None
+
+
+def _capacity(page: str) -> float:
+    """Tokens."""
+    tokens = 0
+    for labels in CACHE.findall(page):
+        told = dict(LABEL.findall(labels))
+        blocks, size = told.get("num_gpu_blocks", ""), told.get("block_size", "")
+        if blocks.isdecimal() and size.isdecimal() and told.get("enable_prefix_caching") != "False":
+            tokens += int(blocks) * int(size)
+    return tokens or math.inf
 
 
 async def steer(admission: Admission, wire: Wire) -> None:
@@ -60,7 +80,8 @@ async def steer(admission: Admission, wire: Wire) -> None:
             if gauges is None and answer.status < 500:
                 return
             if gauges is not None:
-                admission.saturated = gauges.waiting > 0
+                admission.saturated, admission.cache.capacity = gauges.waiting > 0, gauges.capacity
+                admission.look()
                 if before is not None and gauges.preemptions > before.preemptions:
                     admission.crowded()
                 before = gauges

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -122,7 +122,7 @@ class Meter:
     def give_back(self, seconds: float) -> None:
         clock = self.clock
         if clock is not None and not clock.expired() and (when := clock.when()) is not None:
-            clock.reschedule(when + seconds)
+            _move(clock, when + seconds)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -138,8 +138,15 @@ class Meter:
         try:
             yield
         finally:
-            if not clock.expired():  # it was set meanwhile
-                clock.reschedule(when + now() - began)
+            if clock.when() is None:  # or else it was set meanwhile
+                _move(clock, when + now() - began)
+
+
+def _move(clock: asyncio.Timeout, when: float) -> None:
+    try:
+        clock.reschedule(when)
+    except RuntimeError:
+        pass  # the attempt is over meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +154,15 @@ class Call:
     """Which attempt is asking. `seed` is the attempt's own, the same for each of its turns.
 
     A served model may use `task` to stay on one replica for its prefix, a replay to find
-    what to play; a policy under study must not look at it.
+    what to play; a policy under study must not look at it. `over` is closed by whoever plays
+    the attempt once it has ended: a model puts there what it is to do then.
     """
 
     task: str
     attempt: int
     seed: int
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+    over: ExitStack = field(default_factory=ExitStack, compare=False, repr=False)
 
 
 class Model(Protocol):

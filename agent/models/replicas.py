@@ -93,21 +93,37 @@ class Replicas:
         self._up = asyncio.Event()
         self._up.set()
         self._homes: dict[str, Replica] = {}
-        self._places: dict[tuple[str, int], Replica] = {}
+        self._places: dict[Call, Replica] = {}
 
     def choose(self, call: Call, turn: int) -> Replica | None:
         """Where the attempt's next request goes; None while no server is up."""
         up = [replica for replica in self.all if replica.down_since is None]
         if not up or len(self.all) == 1:
             return up[0] if up else None
-        here = self._places.get((call.task, call.attempt)) if turn else self._homes.get(call.task)
+        here = self._places.get(call) if turn else self._homes.get(call.task)
         calmest = min(up, key=lambda replica: replica.admission.in_flight + replica.admission.waiting)
         if here is None or here.down_since is not None or (not turn and _overloaded(here, calmest)):
             here = calmest
-        self._places[call.task, call.attempt] = here
         if not turn:
             self._homes[call.task] = here
         return here
+
+    def settle(self, asked: Call, calls: Sequence[Call], here: Replica) -> None:
+        """These attempts are at this one from now on, until they are over; `asked`, who was let in, spoke for them."""
+        if asked not in calls:
+            here.admission.cache.leave(asked)
+        for call in calls:
+            here.admission.cache.enter(call)
+            before = self._places.get(call)
+            self._places[call] = here
+            if before is None:
+                call.over.callback(self._over, call)
+            elif before is not here:
+                before.admission.over(call)
+
+    def _over(self, call: Call) -> None:
+        if here := self._places.pop(call, None):
+            here.admission.over(call)
 
     async def up(self, patience: float) -> None:
         """Until one is up. Raises `TimeoutError` when none has been for `patience` seconds."""
