@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         api_key_env=arguments.api_key_env,
         sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
+        scaffold=arguments.scaffold,
         actions=arguments.actions,
         attempts=arguments.attempts,
         allocate=Choice(arguments.allocate, arguments.first, arguments.narrow),
@@ -148,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduled",
         action="store_true",
         help="the server schedules by priority (vLLM): later turns go first there too",
+    )
+    model.add_argument(
+        "--scaffold",
+        choices=("tools", "repair"),
+        default="tools",
+        help="what an attempt starts with: the issue and tools (default), or one function to be corrected, for very "
+        "small models",
     )
     model.add_argument(
         "--actions",

@@ -22,11 +22,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from agent.actions import make_actions
 from agent.loop import AttemptLimits
 from agent.models import Model, ModelRefused, make_model
-from agent.prompts import opening, prompt_texts
-from agent.tools import TOOLS
+from agent.scaffolds import Scaffold, Unsuited, make_scaffold
 from envs import Backend, Limits, SandboxUnavailable, backend
 from envs.budget import Budget, Placed, this_machine
 from envs.gate import Gate
@@ -71,7 +69,8 @@ class Settings:
     base_url: str | Sequence[str] | None = None
     api_key_env: str = "OPENAI_API_KEY"
     sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, ...
-    actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
+    scaffold: str = "tools"  # what an attempt starts with and may do, one of `agent.scaffolds.SCAFFOLDS`
+    actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`, where the scaffold leaves it open
     scheduled: bool = False  # the server takes a priority with each request
     attempts: int = 250
     allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
@@ -103,7 +102,7 @@ def sample_run(settings: Settings) -> int:
     """Do the job. Returns the exit code: 0 done, 1 stopped on the way, 2 a mistake in the settings, 130 interrupted."""
     try:
         return asyncio.run(_Job(settings).main())
-    except (TaskError, CalibrationError, ModelRefused, SandboxUnavailable, StoreError) as error:
+    except (TaskError, CalibrationError, ModelRefused, Unsuited, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except RunStopped as error:
         return _complain(error, 1)
@@ -122,7 +121,7 @@ class _Job:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.actions = make_actions(settings.actions)
+        self.scaffold = chosen_scaffold(settings)
         self.calibration: Calibration | None = None
 
     def allowed(self, task: Task) -> float:
@@ -151,14 +150,12 @@ class _Job:
             limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
             self.settings = settings = replace(settings, limits=limits)
         sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
-        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
-            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
         model = make_model(
             settings.model,
             tasks,
             base_url=settings.base_url,
             api_key=os.environ.get(settings.api_key_env),
-            sampling={**self.actions.body, **settings.sampling},
+            sampling={**self.scaffold.body, **self.scaffold.sampling, **settings.sampling},
             scheduled=settings.scheduled,
         )
         rooms = backend(sandbox, **self.options(sandbox))
@@ -222,9 +219,8 @@ class _Job:
             arm = Arm(
                 name=model.name,
                 model=model,
-                openings={task.id: opening(task, self.actions.instructions) for task in tasks.tasks},
+                scaffold=self.scaffold,
                 attempt_limits=settings.attempt,
-                actions=self.actions,
                 sandbox_limits=limits,
                 seed=settings.seed,
             )
@@ -280,16 +276,17 @@ class _Job:
             "tasks": tasks.name,
             "ids": list(settings.ids),
             "model": model.name,
-            "sampling": settings.sampling,
+            "sampling": {**self.scaffold.sampling, **settings.sampling},
             "seed": settings.seed,
             "attempt_limits": asdict(settings.attempt),
             "sandbox": sandbox,
             "platform": settings.platform,
             "sandbox_limits": asdict(sandbox_limits(settings, sandbox)),
             "verify_seconds": settings.verify_seconds,
-            "actions": self.actions.name,
-            "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
-            "tools": [tool.name for tool in TOOLS],
+            "scaffold": self.scaffold.name,
+            "actions": self.scaffold.form,
+            "prompts": dict(self.scaffold.texts),
+            "tools": list(self.scaffold.tools),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
@@ -323,6 +320,20 @@ class _Job:
             if warning:
                 console.print(warning, style="bold red", markup=False, soft_wrap=True)
         return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
+
+
+def chosen_scaffold(settings: Settings) -> Scaffold:
+    """Raises `Unsuited` for one that the model cannot use."""
+    try:
+        scaffold = make_scaffold(settings.scaffold, settings.actions)
+    except ValueError as error:
+        raise Unsuited(str(error)) from None
+    if not settings.base_url and settings.model.startswith(("monkey", "replay:")):
+        if scaffold.name != "tools":
+            raise Unsuited(f"model {settings.model} works with the tools; leave out --scaffold {scaffold.name}")
+        if scaffold.form != "native":
+            raise Unsuited(f"model {settings.model} calls tools natively; leave out --actions {scaffold.form}")
+    return scaffold
 
 
 def sandbox_limits(settings: Settings, sandbox: str) -> Limits:

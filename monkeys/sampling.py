@@ -17,15 +17,15 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from agent.actions import Actions
 from agent.loop import AttemptLimits, run_attempt
 from agent.models.model import Call, Model
+from agent.scaffolds import Scaffold
 from agent.tools import Workspace
-from agent.trajectory import Exit, Message, Trajectory
+from agent.trajectory import Exit, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.incidents import Incidents, RunStopped
 from monkeys.judging import Judging
@@ -45,11 +45,10 @@ class Arm:
 
     name: str
     model: Model
-    openings: dict[str, Sequence[Message]]  # per task: the first messages
+    scaffold: Scaffold
     attempt_limits: AttemptLimits
     sandbox_limits: Limits
     seed: int
-    actions: Actions | None = None  # how they are written; None: native tool calls
 
 
 def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
@@ -95,7 +94,7 @@ class Sampler:
     async def run(self) -> None:
         """Sample and verify what is missing.
 
-        Raises `RunStopped`, `StoreError` or `ModelRefused`; on cancellation what is under way is
+        Raises `RunStopped`, `StoreError`, `ModelRefused` or `Unsuited`; on cancellation what is under way is
         recorded as cancelled, and the cancellation goes on.
         """
         self._recall()
@@ -171,15 +170,9 @@ class Sampler:
             return Trajectory(Exit.SANDBOX_FAILED, (), (), b"", time.monotonic() - began, str(error))
         try:
             workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
+            begins = partial(self._arm.scaffold.opening, task)
             call = Call(task.id, index, seed)
-            return await run_attempt(
-                self._arm.model,
-                workspace,
-                self._arm.openings[task.id],
-                call,
-                self._arm.attempt_limits,
-                self._arm.actions,
-            )
+            return await run_attempt(self._arm.model, workspace, begins, call, self._arm.attempt_limits)
         finally:
             await sandbox.close()
 

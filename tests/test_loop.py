@@ -18,7 +18,7 @@ from agent.models.scripted import Replay, Scripted, say
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
-from tests.helpers import git_repository, workspace
+from tests.helpers import begins, git_repository, workspace
 
 CALL = Call("task", 0, 1)
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "It is broken."}]
@@ -46,7 +46,7 @@ class Breaking(Scripted):
 
 
 async def play(room: Workspace, model: Model, **limits: Any) -> Trajectory:
-    return await run_attempt(model, room, OPENING, CALL, AttemptLimits(**limits))
+    return await run_attempt(model, room, begins(OPENING), CALL, AttemptLimits(**limits))
 
 
 def played(origin: Origin, model: Model, **limits: Any) -> Trajectory:

@@ -79,7 +79,7 @@ class ChatModel:
             replica.steer()
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        turn = sum(message["role"] == "assistant" for message in messages)
+        turn = call.turn(messages)
         body: dict[str, Any] = {"model": self.name, "messages": messages, "seed": call.seed & 0x7FFFFFFF}
         if tools:  # an empty list is refused by some servers
             body["tools"] = tools

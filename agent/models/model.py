@@ -115,13 +115,19 @@ class Call:
     """Which attempt is asking. `seed` is the attempt's own, the same for each of its turns.
 
     A served model may use `task` to stay on one replica for its prefix, a replay to find
-    what to play; a policy under study must not look at it.
+    what to play; a policy under study must not look at it. `opening` is how many messages the
+    attempt began with: examples of answers may be among them.
     """
 
     task: str
     attempt: int
     seed: int
+    opening: int = 0
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+
+    def turn(self, messages: Sequence[Message]) -> int:
+        """Which turn a conversation is at, from 0."""
+        return sum(message["role"] == "assistant" for message in messages[self.opening :])
 
 
 class Model(Protocol):
