@@ -1,5 +1,6 @@
 """One attempt: a model and its tools at work in a sandbox until it submits.
 
+    begin:                as the scaffold opens it
     while within limits:  sample a reply, act on it, observe
     whatever happens:     take the patch
 
@@ -13,17 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
-from agent.actions import Action, Actions, Fault, make_actions
+from agent.actions import Action, Fault
 from agent.conversation import Conversation
 from agent.models.model import Call, ContextExceeded, Meter, Model, ModelUnavailable, NoMoreAnswers, Reply
-from agent.tools import Mistake, Workspace
+from agent.scaffolds import Opening
+from agent.tools import Mistake, Submitted, Workspace
 from agent.trajectory import Exit, Message, Trajectory, Turn
 from envs import SandboxError
 
-__all__ = ["AttemptLimits", "run_attempt"]
+__all__ = ["AttemptLimits", "Begins", "run_attempt"]
+
+# How an attempt begins, in its own sandbox and by its own seed.
+Begins = Callable[[Workspace, Call], Awaitable[Opening]]
 
 FAULTS_IN_A_ROW = 4  # replies without one action that can be carried out
 SALVAGE_SECONDS = 30.0
@@ -52,23 +57,18 @@ class AttemptLimits:
 
 
 async def run_attempt(
-    model: Model,
-    workspace: Workspace,
-    opening: Sequence[Message],
-    call: Call,
-    limits: AttemptLimits,
-    actions: Actions | None = None,
+    model: Model, workspace: Workspace, begins: Begins, call: Call, limits: AttemptLimits
 ) -> Trajectory:
-    """Play one attempt to its end. Actions are native tool calls if not told otherwise.
+    """Play one attempt to its end.
 
-    Raises only `ModelRefused`: then no attempt can succeed.
+    Raises only `ModelRefused` and `Unsuited`: then no attempt can succeed.
     """
-    attempt = _Attempt(model, workspace, Conversation(opening), call, limits, actions or make_actions())
+    attempt = _Attempt(model, workspace, call, limits)
     began = time.monotonic()
     detail = ""
     try:
         async with asyncio.timeout(limits.seconds) as call.meter.clock:  # which stands still while a server is away
-            exit = await attempt.play()
+            exit = await attempt.play(await begins(workspace, call))
     except TimeoutError:
         exit = Exit.CANCELLED if call.meter.closed else Exit.TIME_LIMIT
     except ContextExceeded as error:
@@ -100,20 +100,14 @@ async def run_attempt(
 class _Attempt:
     """The state of one attempt under way: the conversation and its turns so far."""
 
-    def __init__(
-        self,
-        model: Model,
-        workspace: Workspace,
-        said: Conversation,
-        call: Call,
-        limits: AttemptLimits,
-        actions: Actions,
-    ) -> None:
-        self.model, self.workspace, self.said, self.call, self.limits = model, workspace, said, call, limits
-        self.actions = actions
+    def __init__(self, model: Model, workspace: Workspace, call: Call, limits: AttemptLimits) -> None:
+        self.model, self.workspace, self.call, self.limits = model, workspace, call, limits
+        self.said = Conversation(())
         self.turns: list[Turn] = []
 
-    async def play(self) -> Exit:
+    async def play(self, opening: Opening) -> Exit:
+        self.said, self.actions = Conversation(opening.messages), opening.actions
+        self.call = replace(self.call, opening=len(opening.messages))
         faults, meter = 0, self.call.meter
         for _ in range(self.limits.turns):
             if meter.closed:
@@ -157,8 +151,9 @@ class _Attempt:
         results: list[tuple[Action | Fault, str]] = []
         try:
             for action in actions:
-                results.append((action, await self.result(action)))
-                if isinstance(action, Action) and action.tool.name == "submit":
+                text = await self.result(action)
+                results.append((action, text))
+                if isinstance(text, Submitted):
                     return True
         finally:
             self.said.add(*self.actions.observations(results))

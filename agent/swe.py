@@ -17,7 +17,7 @@ FIELDS = ("temperature", "top_p", "top_k", "min_p", "stop", "max_completion_toke
 
 # What a replay takes from its record where it is not told, and what that is called there.
 RECORDED = {
-    **{name: name for name in ("tasks", "ids", "attempts", "actions", "context")},
+    **{name: name for name in ("tasks", "ids", "attempts", "scaffold", "actions", "context")},
     "max_turns": "turns",
     "max_attempt_tokens": "tokens",
     "max_attempt_time": "seconds",
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
     from agent.servers import Serve
-    from monkeys.run import Choice, RunLimits, Settings, sample_run
+    from monkeys.run import sample_run
+    from monkeys.settings import Choice, RunLimits, Settings
 
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         api_key_env=arguments.api_key_env,
         sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
+        scaffold=arguments.scaffold,
         reasoning=arguments.reasoning,
         first_turns=arguments.first_turns,
         request_seconds=arguments.request_seconds,
@@ -214,6 +216,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1800.0,
         metavar="S",
         help="how long a server that is down is waited for (default %(default)s)",
+    )
+    model.add_argument(
+        "--scaffold",
+        choices=("tools", "repair"),
+        default="tools",
+        help="what an attempt starts with: the issue and tools (default), or one function to be corrected, for very "
+        "small models",
     )
     model.add_argument(
         "--actions",

@@ -132,8 +132,7 @@ def calibrate(
 
 
 async def _calibrate(tasks: TaskSet, repeats: int, journal: Journal, venue: Venue, seconds: float) -> Calibration:
-    from monkeys.court import open_court
-    from monkeys.run import Reports
+    from monkeys.court import Reports, open_court
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     async with open_court(tasks, venue, seconds=seconds) as court:

@@ -191,10 +191,11 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _venue(arguments: argparse.Namespace, workers: int) -> Venue:
-    from monkeys.court import Venue
+    from monkeys.court import WARM_AT_MOST, Venue
 
     limits = {} if arguments.memory_mb is None else {"memory_mb": arguments.memory_mb}
-    return Venue(arguments.sandbox, limits, workers)
+    # The next sandbox is opened while tests run in this one: then a verification waits for little but its tests.
+    return Venue(arguments.sandbox, limits, workers, warm=min(workers, WARM_AT_MOST))
 
 
 def _images(arguments: argparse.Namespace) -> int:

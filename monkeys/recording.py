@@ -62,6 +62,11 @@ class Recording:
         row = self._rows.get(task, {}).get(index)
         return self._take(row) if row else None
 
+    def seed(self, task: str, index: int) -> int:
+        """With which an attempt was made: what a scaffold draws by it, it draws again."""
+        row = self._rows[task].get(index)
+        return row.seed if row else 0
+
     def require(self, tasks: TaskSet, attempts: int) -> None:
         """Raises `ModelRefused` unless each of `tasks` has as many attempts."""
         absent = [task.id for task in tasks.tasks if task.id not in self._rows]

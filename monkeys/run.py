@@ -1,7 +1,7 @@
 """The main job: from settings to a run on disk and its curve on the screen.
 
-Puts the rooms together (tasks, model, sandboxes, verifier, store, sampling, report) and
-turns what can go wrong into one line for a person. Nothing here knows how any of them
+Puts the rooms together (tasks, who answers, sandboxes, verifier, store, sampling, report)
+and turns what can go wrong into one line for a person. Nothing here knows how any of them
 works.
 """
 
@@ -10,69 +10,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
-import os
-import platform
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from agent.actions import make_actions
-from agent.loop import AttemptLimits
-from agent.models import BUILT_IN, Model, ModelRefused, make_model
-from agent.models.recorded import Recorded
-from agent.prompts import opening, prompt_texts
-from agent.servers import Serve, ServerLost, make_server
-from agent.tools import TOOLS
+from agent.models import Model, ModelRefused
+from agent.scaffolds import Unsuited
+from agent.servers import ServerLost
 from agent.trajectory import Usage
-from envs import Backend, Limits, SandboxUnavailable, backend
-from envs.budget import Budget, Placed, this_machine
-from envs.gate import Gate
-from envs.pool import WARM_SECONDS, Pool
+from envs import SandboxUnavailable
+from monkeys.answering import Answering
 from monkeys.bill import bill_of
 from monkeys.calibration import Calibration, CalibrationError
+from monkeys.court import Court, Reports, Venue, open_court
+from monkeys.environment import environment
 from monkeys.incidents import RunStopped
-from monkeys.plan import Choice
-from monkeys.prices import PriceError, Quote, find_quote, how_to_price, served_at
+from monkeys.prices import PriceError
 from monkeys.progress import Progress
-from monkeys.recording import Recording
+from monkeys.report.closing import show
 from monkeys.sampling import Arm, Sampler
-from monkeys.spending import Ledger, RunLimits, Spent
+from monkeys.settings import Settings
+from monkeys.spending import Ledger, Spent
 from monkeys.store import Store, StoreError
-from monkeys.together import together
 from tasks import Task, TaskError, TaskSet, load_tasks
-from tasks.grading import Grader, UnittestGrader
-from tasks.swebench import SwebenchGrader
-from tasks.verdicts import make_judge
+from tasks.verdicts import Judge, make_judge
 
-if TYPE_CHECKING:
-    from agent.servers.server import Server
-
-__all__ = ["Choice", "RunLimits", "Settings", "sample_run"]
-
-PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
-MEMORY_MB = {"local": 512}  # of a process
-CONTAINER_MB = 2048  # of a whole sandbox, in Docker and whatever else there is
-WARM_AT_MOST = 4
-SERVED_WORKERS = 64
-SERVER_LOG = "server.log"  # in the run's folder
-# What a sandbox lives on top of an attempt or a verification: its wait in the pool, and patches applied and taken.
-MARGIN_SECONDS = WARM_SECONDS + 900.0
-
-
-@runtime_checkable
-class Reports(Protocol):
-    """A back end or a model that tells in one line what it is at, such as an image being pulled or an
-    outage; nothing once that is over."""
-
-    progress: Callable[[str], None]
+__all__ = ["sample_run"]
 
 
 @runtime_checkable
@@ -82,65 +50,14 @@ class Warns(Protocol):
     warn: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that one run is told. See `python -m agent.swe --help` for each."""
-
-    tasks: str = "quick"
-    ids: tuple[str, ...] = ()
-    model: str = "monkey"
-    base_url: str | Sequence[str] | None = None
-    serve: Serve = field(default_factory=Serve)  # a server of our own
-    api_key_env: str = "OPENAI_API_KEY"
-    sampling: dict[str, Any] = field(default_factory=dict)  # body fields: temperature, top_p, max_tokens, ...
-    actions: str = "native"  # how a model writes them, one of `agent.actions.FORMS`
-    as_recorded: frozenset[str] = frozenset()  # what a replay takes from its record, of these and of the limits' names
-    replay_strict: bool = False  # a replayed attempt ends where it is asked otherwise than recorded
-    scheduled: bool = False  # the server takes a priority with each request
-    reasoning: str = "keep"  # or "drop": whether what the model thought is sent back
-    first_turns: int = 1  # of attempts on one issue, asked for with one request
-    request_seconds: float = 600.0
-    outage_seconds: float = 1800.0
-    attempts: int = 250
-    allocate: Choice = field(default_factory=Choice)  # but for waves it needs `verify`
-    workers: int | None = None  # None: what its server takes, at most SERVED_WORKERS; processors + 1 for a built-in one
-    retries: int = 3
-    seed: int = 0
-    attempt: AttemptLimits = field(default_factory=AttemptLimits)
-    spend: RunLimits = field(default_factory=RunLimits)
-    prices: Path | None = None  # None: what is published of the provider's
-    sandbox: str | None = None  # None: what the tasks need
-    limits: dict[str, Any] = field(default_factory=dict)  # those of `Limits` that are to be other than usual
-    overcommit: bool = False
-    warm: int | None = None  # None: as many as workers, at most WARM_AT_MOST, for Docker; none for local
-    starts: int = 8
-    image_mirror: str = ""  # a registry and prefix to look in first
-    platform: str = ""  # of images; empty: the engine's own
-    image_quota_gb: float | None = None
-    verify: bool = True
-    verify_seconds: float = 1800.0
-    verify_workers: int = 2
-    remember: bool = True  # verdicts, for all runs on this machine
-    recheck: float = 0.0
-    calibration: Path | None = None
-    unstable: str = "majority"
-    run: str | None = None  # None: named after the tasks, the model and the configuration
-    runs: Path = Path("runs")
-    quiet: bool = False
-
-
 def sample_run(settings: Settings) -> int:
     """Do the job. Returns the exit code.
 
     0 done, 1 stopped on the way, 2 a mistake in the settings, 3 stopped at a limit of the run, 130 interrupted.
     """
     try:
-        job = _Job(settings)
-        try:
-            return asyncio.run(job.main())
-        finally:
-            job.close()
-    except (TaskError, CalibrationError, PriceError, ModelRefused, SandboxUnavailable, StoreError) as error:
+        return asyncio.run(_Job(settings).main())
+    except (TaskError, CalibrationError, PriceError, ModelRefused, Unsuited, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except (RunStopped, ServerLost) as error:
         return _complain(error, 1)
@@ -158,15 +75,9 @@ class _Job:
     """One session of a run."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.recording = None if settings.base_url else Recording.named(settings.model, settings.runs)
-        if self.recording is not None:
-            self.settings = settings = as_recorded(settings, self.recording)
-        self.actions = make_actions(settings.actions)
+        self.answering = Answering(settings)
+        self.settings = self.answering.settings
         self.calibration: Calibration | None = None
-        self.server: Server | None = None  # of our own, for this run
-        self.taken_mb = 0  # by it
-        self.quote: Quote | None = None
 
     def allowed(self, task: Task) -> float:
         """Seconds for one run of the task's hidden tests."""
@@ -177,193 +88,97 @@ class _Job:
         """How many runs of them decide on a patch."""
         return self.calibration.repeats(task.id) if self.calibration and self.settings.unstable == "majority" else 1
 
-    @property
-    def built_in(self) -> bool:
-        kinds = {name.partition(":")[0] for name in BUILT_IN}
-        return not self.settings.base_url and self.settings.model.partition(":")[0] in kinds
-
-    @property
-    def own(self) -> bool:
-        """Nobody sends a bill for it."""
-        return self.built_in or self.server is not None
-
-    def priced(self) -> Quote | None:
-        """What the model's tokens cost. Raises `PriceError` where a limit needs to know and nobody says."""
-        settings = self.settings
-        urls = () if self.own else served_at(settings.base_url)
-        quote = find_quote(settings.model, urls, settings.prices)
-        limits = {"--max-cost": settings.spend.dollars, "--max-attempt-cost": settings.attempt.dollars}
-        if quote is None and (named := [name for name, limit in limits.items() if limit not in (None, math.inf)]):
-            raise PriceError(f"{named[0]} cannot be kept: {how_to_price(settings.model)}")
-        return quote
-
-    @property
-    def workers(self) -> int:
-        if self.server:
-            return self.settings.workers or self.server.spec.at_once
-        return self.settings.workers or (SERVED_WORKERS if self.settings.base_url else (os.cpu_count() or 2) + 1)
-
     async def main(self) -> int:
-        settings = self.settings
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _interrupt)
+        try:
+            tasks = self.tasks()
+            model = self.answering.model(tasks)
+            try:
+                return await self.sample(tasks, model)
+            finally:
+                await model.close()
+        finally:
+            await self.answering.close()
+
+    def tasks(self) -> TaskSet:
+        settings = self.settings
         tasks = load_tasks(settings.tasks)
         if settings.ids:
             tasks = tasks.select(list(settings.ids))
         if settings.calibration:
             self.calibration = Calibration.load(settings.calibration)
             tasks = self.calibration.select(tasks, settings.unstable)
-            longest = max(settings.attempt.seconds, *map(self.allowed, tasks.tasks))
-            limits = {"lifetime_seconds": longest + MARGIN_SECONDS, **settings.limits}
-            self.settings = settings = replace(settings, limits=limits)
-        sandbox = settings.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
-        model = self.model(tasks)
-        rooms = backend(sandbox, **self.options(sandbox))
-        grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
-        try:
-            return await self.sample(tasks, model, rooms, grader)
-        finally:
-            await rooms.close()
-            await grader.close()
-            await model.close()
-            if self.server:
-                await self.server.stop()
+        return tasks
 
-    def model(self, tasks: TaskSet) -> Model:
-        """Who answers: a server, what is built in, or a recorded run. Raises `ModelRefused` or `StoreError`."""
-        settings, recording = self.settings, self.recording
-        if recording is not None:
-            recording.require(tasks, settings.attempts)
-            return Recorded(recording.name, recording, strict=settings.replay_strict)
-        if settings.actions != "native" and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
-            raise ModelRefused(f"model {settings.model} calls tools natively; leave out --actions {settings.actions}")
-        self.server = make_server(
-            settings.model,
-            settings.serve,
-            served=bool(settings.base_url),
-            tools=bool(self.actions.schemas),
-            seed=settings.seed,
-        )
-        self.quote = self.priced()
-        return make_model(
-            settings.model,
-            tasks,
-            base_url=self.server.url if self.server else settings.base_url,
-            api_key=None if self.server else os.environ.get(settings.api_key_env),
-            sampling={**self.actions.body, **settings.sampling},
-            scheduled=settings.scheduled,
-            reasoning=settings.reasoning,
-            first_turns=settings.first_turns,
-            request_seconds=settings.request_seconds,
-            outage_seconds=settings.outage_seconds,
-        )
+    async def sample(self, tasks: TaskSet, model: Model) -> int:
+        longest = max(self.settings.attempt.seconds, *map(self.allowed, tasks.tasks))
+        # A server of our own is not up yet, and is checked once it is.
+        beside = None if self.answering.server else model.check
+        async with open_court(tasks, self.venue(), seconds=longest, beside=beside) as court:
+            return await self.carry_out(court, model)
 
-    def close(self) -> None:
-        if self.recording is not None:
-            self.recording.close()
-
-    def options(self, sandbox: str) -> dict[str, Any]:
-        """What a back end is told beyond its name."""
-        if sandbox != "docker":
-            return {}
+    def venue(self) -> Venue:
+        told = self.settings
         from envs.images import Images
 
-        told = self.settings
-        brought = partial(Images, mirror=told.image_mirror, platform=told.platform, quota_gb=told.image_quota_gb)
-        return {"images": brought}
+        images = partial(Images, mirror=told.image_mirror, platform=told.platform, quota_gb=told.image_quota_gb)
+        return Venue(
+            sandbox=told.sandbox,
+            limits=told.limits,
+            workers=self.answering.workers,
+            starts=told.starts,
+            warm=told.warm,
+            overcommit=told.overcommit,
+            options={"images": images},
+            taken_mb=self.answering.memory_mb,
+        )
 
-    async def sample(self, tasks: TaskSet, model: Model, rooms: Backend, grader: Grader) -> int:
-        # Each of these takes a moment and needs none of the others.
-        async with together() as group:
-            ready = group.create_task(self.prepared(tasks))
-            group.create_task(rooms.start())
-            if not self.server:
-                group.create_task(model.check())
-        tasks = ready.result()
-        for task in tasks.tasks:
-            rooms.check(task.origin)
-        async with self.pooled(rooms) as pool:
-            return await self.carry_out(tasks, model, pool, grader)
-
-    @asynccontextmanager
-    async def pooled(self, rooms: Backend) -> AsyncIterator[Pool]:
-        """The sandboxes of attempts and verifications alike, within one budget of the machine that they run on."""
-        settings = self.settings
-        machine = rooms.machine if isinstance(rooms, Placed) else this_machine()
-        budget = Budget(machine.usable_mb, key=machine.key, overcommit=settings.overcommit)
-        budget.check(sandbox_limits(settings, rooms.name).memory_mb)
-        usual = min(self.workers, WARM_AT_MOST) if rooms.name == "docker" else 0
-        warm = usual if settings.warm is None else settings.warm
-        wanted = self.server.spec.memory_mb if self.server and not isinstance(rooms, Placed) else 0
-        if wanted and budget.try_reserve(wanted):  # a server that does not fit in must do with what there is
-            self.taken_mb = wanted
-        pool = Pool(rooms, budget=budget, gate=Gate(settings.starts), warm=warm)
-        try:
-            yield pool
-        finally:
-            await pool.close()
-            if self.taken_mb:
-                budget.release(self.taken_mb)
-            budget.close()
-
-    async def carry_out(self, tasks: TaskSet, model: Model, pool: Pool, grader: Grader) -> int:
-        settings, limits = self.settings, sandbox_limits(self.settings, pool.name)
-        config = self.config(tasks, pool.name, model)
-        name = settings.run or default_name(config)
-        told = {**environment(pool, self.quote), **self.serving()}
-        store = Store.write(settings.runs / name, config, tasks, told)
+    async def carry_out(self, court: Court, model: Model) -> int:
+        settings, answering = self.settings, self.answering
+        config = self.config(court, model)
+        folder = settings.runs / (settings.run or default_name(config))
+        store = Store.write(folder, config, court.tasks, {**environment(court.pool), **answering.environment()})
         note, judge = "stopped", None
         try:
             progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
-            ledger = Ledger(settings.spend, settings.attempt, self.quote, spent(store))
+            ledger = Ledger(settings.spend, settings.attempt, answering.quote, spent(store))
             progress.spending = ledger.status
-            for one in (pool.backend, model):
+            for one in (court.pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
-            if isinstance(model, Warns) and not settings.quiet:
-                model.warn = lambda line: print(line, file=sys.stderr)
+            if isinstance(model, Warns):
+                model.warn = self.warn
             arm = Arm(
                 name=model.name,
                 model=model,
-                openings={task.id: opening(task, self.actions.instructions) for task in tasks.tasks},
+                scaffold=answering.scaffold,
                 attempt_limits=settings.attempt,
-                actions=self.actions,
-                sandbox_limits=limits,
+                sandbox_limits=court.limits,
                 seed=settings.seed,
+                seeds=answering.seeds,
             )
-            if settings.verify:
-                judge = make_judge(
-                    pool,
-                    grader,
-                    limits,
-                    seconds=self.allowed,
-                    workers=settings.verify_workers,
-                    remember=settings.remember,
-                    recheck=settings.recheck,
-                    seed=settings.seed,
-                    repeats=self.repeats,
-                    warn=lambda line: None if settings.quiet else print(line, file=sys.stderr),
-                )
+            judge = self.judge(court) if settings.verify else None
             sampler = Sampler(
                 store,
-                tasks,
+                court.tasks,
                 arm,
-                pool,
+                court.pool,
                 judge,
                 progress,
-                workers=self.workers,
+                workers=answering.workers,
                 verify_workers=settings.verify_workers,
                 retries=settings.retries,
                 choice=settings.allocate,
                 ledger=ledger,
             )
-            with nullcontext() if settings.quiet else self.screen(progress, tasks, pool, store):
-                async with self.served(model, store, progress):
+            with nullcontext() if settings.quiet else self.screen(progress, court, store):
+                async with answering.served(model, store, progress):
                     await sampler.run()
                 progress.note = ""  # nothing is under way any more
             stopped = ledger.stopped if progress.done < progress.total else ""
             note = stopped.partition(";")[0] or "done"
             if not settings.quiet:
-                show_summary(store)
+                show(store)
         finally:
             if judge:
                 judge.close()
@@ -375,87 +190,65 @@ class _Job:
             print(stopped, file=sys.stderr)
         return 3 if stopped else 0
 
-    @asynccontextmanager
-    async def served(self, model: Model, store: Store, progress: Progress) -> AsyncIterator[None]:
-        """The server of our own, if there is one, for as long as the block lasts."""
-        if self.server is None:
-            yield
-            return
-        from agent.servers.server import serving
+    def judge(self, court: Court) -> Judge:
+        settings = self.settings
+        return make_judge(
+            court.pool,
+            court.grader,
+            court.limits,
+            seconds=self.allowed,
+            workers=settings.verify_workers,
+            remember=settings.remember,
+            recheck=settings.recheck,
+            seed=settings.seed,
+            repeats=self.repeats,
+            warn=self.warn,
+        )
 
-        self.server.tell = lambda text: setattr(progress, "note", text)
-        async with serving(self.server, store.folder / SERVER_LOG), together() as group:
-            await model.check()
-            progress.began = time.monotonic()  # the pace is that of sampling
-            keeping = group.create_task(self.server.keep())
-            yield
-            keeping.cancel()
+    def warn(self, line: str) -> None:
+        if not self.settings.quiet:
+            print(line, file=sys.stderr)
 
-    def serving(self) -> dict[str, Any]:
-        """What is to be remembered of our server that its answers do not depend on."""
-        return {"server": {"kind": self.server.spec.what, **self.server.spec.environment}} if self.server else {}
-
-    async def prepared(self, tasks: TaskSet) -> TaskSet:
-        from tasks.repositories import with_repositories
-
-        return await asyncio.to_thread(with_repositories, tasks)
-
-    def config(self, tasks: TaskSet, sandbox: str, model: Model) -> dict[str, Any]:
+    def config(self, court: Court, model: Model) -> dict[str, Any]:
         """What must be the same for attempts to belong to one run."""
         settings = self.settings
         return {
-            "tasks": tasks.name,
+            "tasks": court.tasks.name,
             "ids": list(settings.ids),
             "model": model.name,
-            "sampling": settings.sampling,
             "seed": settings.seed,
             "attempt_limits": asdict(settings.attempt),
-            "sandbox": sandbox,
+            "sandbox": court.pool.name,
             "platform": settings.platform,
-            "sandbox_limits": asdict(sandbox_limits(settings, sandbox)),
+            "sandbox_limits": asdict(court.limits),
             "verify_seconds": settings.verify_seconds,
-            "actions": self.actions.name,
-            "prompts": {**prompt_texts(), **({"actions": told} if (told := self.actions.instructions) else {})},
-            "tools": [tool.name for tool in TOOLS],
-            **({"served": dict(self.server.spec.config)} if self.server else {}),
-            **({"recording": {**self.recording.identity, "strict": settings.replay_strict}} if self.recording else {}),
-            **({"reasoning": settings.reasoning} if settings.reasoning != "keep" else {}),
-            **({"first_turns": settings.first_turns} if settings.first_turns > 1 else {}),
+            **self.answering.config(),
             **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
             **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
         }
 
-    def screen(self, progress: Progress, tasks: TaskSet, pool: Pool, store: Store) -> AbstractContextManager[object]:
+    def screen(self, progress: Progress, court: Court, store: Store) -> AbstractContextManager[object]:
         """The first lines, which say what was chosen and how to choose otherwise; then the live display."""
         from rich.console import Console
 
         from monkeys.report.screen import make_screen
 
-        settings, console = self.settings, Console(stderr=True)
+        settings, tasks, pool, console = self.settings, court.tasks, court.pool, Console(stderr=True)
         done = sum(len(indices) for indices in store.sampled().values())
-        choice = settings.allocate
+        choice, workers = settings.allocate, self.answering.workers
         allotted = f", allocated by outcomes ({choice.rule})" if choice.looks else ""
         why = "as told" if settings.sandbox else "what these tasks need"
         lines = [
             f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts{allotted}, "
-            f"model {settings.model}, {self.workers} at once",
+            f"model {settings.model}, {workers} at once",
             f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
+            *self.answering.lines(store, tasks),
         ]
-        if self.server:
-            spec = self.server.spec
-            lines += [f"{spec.what} is started for {spec.model}; its log: {store.folder / SERVER_LOG}", *spec.notes]
-        if self.quote:
-            lines.append(f"prices {self.quote}")
-        elif not self.own:
-            lines.append(f"{how_to_price(settings.model)}; there is no money in this run's report")
-        if self.recording and (unlike := self.recording.differences(tasks, store.config)):
-            lines.append(f"replayed unlike it was recorded: {', '.join(unlike)}")
-        limits = sandbox_limits(settings, pool.name)
-        fit = (pool.budget.total - self.taken_mb) // limits.memory_mb
-        if fit < self.workers and not settings.overcommit:
+        if court.room_for < workers and not settings.overcommit:
             lines.append(
-                f"memory for {fit} sandboxes of {limits.memory_mb} MB at once; --memory-mb or --overcommit for more"
+                f"memory for {court.room_for} sandboxes of {court.limits.memory_mb} MB at once; "
+                "--memory-mb or --overcommit for more"
             )
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -463,30 +256,6 @@ class _Job:
             if warning:
                 console.print(warning, style="bold red", markup=False, soft_wrap=True)
         return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
-
-
-def as_recorded(settings: Settings, recording: Recording) -> Settings:
-    """The settings of a replay: what they leave to the record is taken from it."""
-    left, config = settings.as_recorded, recording.config
-    found = {name: config[name] for name in ("tasks", "actions") if name in left and name in config}
-    ids = settings.ids
-    if "ids" in left and found.get("tasks", settings.tasks) == config.get("tasks"):
-        ids = tuple(config.get("ids", ()))
-    limits = {name: value for name, value in config.get("attempt_limits", {}).items() if name in left}
-    return replace(
-        settings,
-        **found,
-        ids=ids,
-        attempt=replace(settings.attempt, **limits),
-        attempts=(recording.attempts(ids) or settings.attempts) if "attempts" in left else settings.attempts,
-    )
-
-
-def sandbox_limits(settings: Settings, sandbox: str) -> Limits:
-    """What each sandbox of a run may use, as told, or else as suits the sandbox and the longest use of it."""
-    longest = max(settings.attempt.seconds, settings.verify_seconds)
-    usual = {"memory_mb": MEMORY_MB.get(sandbox, CONTAINER_MB), "lifetime_seconds": longest + MARGIN_SECONDS}
-    return Limits(**{**usual, **settings.limits})
 
 
 def relaxations(settings: Settings) -> list[str]:
@@ -500,15 +269,6 @@ def relaxations(settings: Settings) -> list[str]:
     if settings.overcommit:
         lines.append("OVERCOMMIT: memory limits may add up to more than the machine has, so sandboxes may be lost.")
     return lines
-
-
-def show_summary(store: Store) -> None:
-    from rich.console import Console
-
-    from monkeys.report.closing import render
-    from monkeys.report.summary import summarize
-
-    render(summarize(store), Console())
 
 
 def default_name(config: dict[str, Any]) -> str:
@@ -527,25 +287,6 @@ def spent(store: Store) -> Spent:
         sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
         sum(tally.seconds for tally in tallies),
     )
-
-
-def environment(pool: Pool, quote: Quote | None = None) -> dict[str, Any]:
-    """What may differ between two sessions of one run, kept with each."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            pass
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **pool.describe(),
-        "memory_budget_mb": None if pool.budget.overcommit else pool.budget.total,
-        **({"prices": quote.record()} if quote else {}),
-        **found,
-    }
 
 
 def _interrupt() -> None:

@@ -17,15 +17,15 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from agent.actions import Actions
 from agent.loop import AttemptLimits, run_attempt
 from agent.models.model import Call, Model
+from agent.scaffolds import Scaffold
 from agent.tools import Workspace
-from agent.trajectory import Exit, Message, Trajectory
+from agent.trajectory import Exit, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.incidents import Incidents, RunStopped
 from monkeys.judging import Judging
@@ -46,11 +46,14 @@ class Arm:
 
     name: str
     model: Model
-    openings: dict[str, Sequence[Message]]  # per task: the first messages
+    scaffold: Scaffold
     attempt_limits: AttemptLimits
     sandbox_limits: Limits
     seed: int
-    actions: Actions | None = None  # how they are written; None: native tool calls
+    seeds: Callable[[str, int], int] | None = None  # of each attempt, where they are given
+
+    def seed_of(self, task: str, index: int) -> int:
+        return self.seeds(task, index) if self.seeds else attempt_seed(self.seed, self.name, task, index)
 
 
 def attempt_seed(run_seed: int, arm: str, task: str, index: int) -> int:
@@ -99,7 +102,7 @@ class Sampler:
     async def run(self) -> None:
         """Sample and verify what is missing.
 
-        Raises `RunStopped`, `StoreError` or `ModelRefused`; on cancellation what is under way is
+        Raises `RunStopped`, `StoreError`, `ModelRefused` or `Unsuited`; on cancellation what is under way is
         recorded as cancelled, and the cancellation goes on.
         """
         self._recall()
@@ -141,8 +144,8 @@ class Sampler:
             account, trajectory = self._ledger.account(), None
             self._progress.active += 1
             try:
-                seed = attempt_seed(self._arm.seed, self._arm.name, task.id, index)
-                trajectory = await self._attempt(task, Call(task.id, index, seed, account))
+                seed = self._arm.seed_of(task.id, index)
+                trajectory = await self._attempt(task, Call(task.id, index, seed, meter=account))
             finally:
                 self._progress.active -= 1
                 self._ledger.settle(account, trajectory)
@@ -177,14 +180,8 @@ class Sampler:
             return Trajectory(Exit.SANDBOX_FAILED, (), (), b"", time.monotonic() - began, str(error))
         try:
             workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
-            return await run_attempt(
-                self._arm.model,
-                workspace,
-                self._arm.openings[task.id],
-                call,
-                self._arm.attempt_limits,
-                self._arm.actions,
-            )
+            begins = partial(self._arm.scaffold.opening, task)
+            return await run_attempt(self._arm.model, workspace, begins, call, self._arm.attempt_limits)
         finally:
             await sandbox.close()
 

@@ -24,14 +24,15 @@ from typing import Any
 
 from agent.trajectory import Exit, Trajectory
 from monkeys.calibration import Calibration
-from monkeys.court import Court, Venue, open_court
+from monkeys.court import Court, Reports, Venue, open_court
+from monkeys.environment import environment
 from monkeys.incidents import Incidents
 from monkeys.judging import Judging
 from monkeys.predictions import PredictionsError, read_predictions
 from monkeys.progress import Progress, TaskProgress
+from monkeys.report.closing import show
 from monkeys.report.finding import find_run
 from monkeys.report.text import several
-from monkeys.run import Reports, environment, show_summary
 from monkeys.store import AttemptRow, Store, StoreError, patch_digest
 from monkeys.together import together
 from tasks import Outcome, Task, TaskSet, load_tasks
@@ -243,7 +244,7 @@ class _Job:
             found = judge.judged
             self.say(f"{found.verified} verified, {found.found} found, {several(found.again, 'run')} to make sure")
             if not settings.quiet:
-                show_summary(store)
+                show(store)
         finally:
             if judge:
                 judge.close()

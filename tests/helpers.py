@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.actions import Actions, make_actions
+from agent.loop import Begins
+from agent.models import Call
+from agent.scaffolds import Opening
 from agent.tools import Workspace
+from agent.trajectory import Message
 from envs import Limits, Origin
 from envs.local import LocalBackend, adopt
 from tasks import Task, load_tasks
 from tasks.repositories import with_repositories
 
-__all__ = ["Answer", "ChatServer", "completion", "git_repository", "quick_task", "said", "workspace"]
+__all__ = ["Answer", "ChatServer", "begins", "completion", "git_repository", "quick_task", "said", "workspace"]
 
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "maintenance.auto=false", "commit", "-qm", "base")
 
@@ -59,6 +64,15 @@ async def workspace(
         yield Workspace(sandbox, test_command, command_seconds)
     finally:
         await backend.close()
+
+
+def begins(messages: Sequence[Message], actions: Actions | None = None) -> Begins:
+    """How an attempt begins that is told these messages; its actions are native tool calls if not given."""
+
+    async def opening(workspace: Workspace, call: Call) -> Opening:
+        return Opening(tuple(messages), actions or make_actions())
+
+    return opening
 
 
 def said(content: str | None = "hello", **fields: Any) -> dict[str, Any]:

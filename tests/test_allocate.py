@@ -17,7 +17,7 @@ import pytest
 from agent.loop import AttemptLimits
 from agent.models.model import Call, ModelUnavailable, Reply
 from agent.models.scripted import say
-from agent.prompts import opening
+from agent.scaffolds import make_scaffold
 from agent.trajectory import Exit, Message, Trajectory
 from envs import Limits
 from envs.budget import Budget
@@ -174,7 +174,7 @@ async def sampling(
     arm = Arm(
         name="test",
         model=model,
-        openings={task.id: opening(task) for task in tasks.tasks},
+        scaffold=make_scaffold(),
         attempt_limits=AttemptLimits(),
         sandbox_limits=Limits(memory_mb=512),
         seed=0,

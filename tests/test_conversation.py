@@ -16,7 +16,7 @@ from agent.models.chat import ChatModel
 from agent.models.scripted import Scripted, say
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
-from tests.helpers import Answer, ChatServer, git_repository, said, workspace
+from tests.helpers import Answer, ChatServer, begins, git_repository, said, workspace
 
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "Broken. " * 50}]
 LOOK = say(("bash", {"command": "head -c 4000 /dev/zero | tr '\\0' x; echo new >> new.txt"}))
@@ -52,9 +52,8 @@ class Narrow(Scripted):
 def played(origin: Origin, model: Any, form: str = "native", **limits: Any) -> Trajectory:
     async def main() -> Trajectory:
         async with workspace(origin) as room:
-            return await run_attempt(
-                model, room, OPENING, Call("task", 0, 1), AttemptLimits(**limits), make_actions(form)
-            )
+            opening = begins(OPENING, make_actions(form))
+            return await run_attempt(model, room, opening, Call("task", 0, 1), AttemptLimits(**limits))
 
     return asyncio.run(main())
 
@@ -143,7 +142,7 @@ def test_a_server_that_says_that_the_conversation_is_too_long_gets_a_shorter_one
             model = ChatModel("tiny", server.url, None, {})
             limits = AttemptLimits(context="elide")
             try:
-                return await run_attempt(model, room, OPENING, Call("task", 0, 1), limits, make_actions("text"))
+                return await run_attempt(model, room, begins(OPENING, make_actions("text")), Call("task", 0, 1), limits)
             finally:
                 await model.close()
 

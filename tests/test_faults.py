@@ -25,7 +25,7 @@ from agent.models import (
 from agent.models.chat import ChatModel
 from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry
 from agent.models.joint import Joint
-from agent.prompts import opening
+from agent.scaffolds import make_scaffold
 from agent.trajectory import Exit, Message, Usage
 from envs import Limits
 from envs.budget import Budget
@@ -274,7 +274,7 @@ async def sampled(folder: Path, model: Model, meanwhile: Callable[[], Awaitable[
     budget = Budget(20_000, key="test", folder=folder / "budget")
     pool = Pool(LocalBackend(), budget=budget, gate=Gate(8))
     limits = Limits(memory_mb=512)
-    arm = Arm("test", model, {task.id: opening(task)}, AttemptLimits(), limits, seed=0)
+    arm = Arm("test", model, make_scaffold(), AttemptLimits(), limits, seed=0)
     progress = Progress.start(store.task_ids(), 500)
     try:
         sampler = Sampler(store, tasks, arm, pool, None, progress, workers=16, retries=3)

@@ -18,7 +18,7 @@ from agent.models.scripted import Replay, Scripted, say
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
-from tests.helpers import git_repository, workspace
+from tests.helpers import begins, git_repository, workspace
 
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "It is broken."}]
 EDIT = say(("edit", {"command": "create", "path": "new.txt", "new": "kept\n"}))
@@ -45,7 +45,7 @@ class Breaking(Scripted):
 
 
 async def play(room: Workspace, model: Model, **limits: Any) -> Trajectory:
-    return await run_attempt(model, room, OPENING, Call("task", 0, 1), AttemptLimits(**limits))
+    return await run_attempt(model, room, begins(OPENING), Call("task", 0, 1), AttemptLimits(**limits))
 
 
 def played(origin: Origin, model: Model, **limits: Any) -> Trajectory:

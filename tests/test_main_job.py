@@ -22,7 +22,7 @@ from agent.loop import AttemptLimits
 from agent.models import Model
 from agent.models.model import Call, ModelUnavailable, Reply
 from agent.models.scripted import Scripted, say
-from agent.prompts import opening
+from agent.scaffolds import make_scaffold
 from agent.trajectory import Message
 from envs import Limits
 from envs.budget import Budget
@@ -278,7 +278,7 @@ async def sampling(
     pool = Pool(LocalBackend(), budget=budget, gate=Gate(8))
     progress = Progress.start(store.task_ids(), attempts)
     limits = Limits(memory_mb=512)
-    arm = Arm("test", model, {task.id: opening(task)}, AttemptLimits(), limits, seed=0)
+    arm = Arm("test", model, make_scaffold(), AttemptLimits(), limits, seed=0)
     try:
         yield Sampler(store, tasks, arm, pool, None, progress, workers=workers, retries=retries), progress
     finally:

@@ -21,7 +21,7 @@ from agent.models.recorded import UNLIKE, Recorded
 from agent.models.scripted import say
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from monkeys.store import Store
-from tests.helpers import Answer, ChatServer, git_repository, workspace
+from tests.helpers import Answer, ChatServer, begins, git_repository, workspace
 from tests.test_main_job import IDS, command, environment, job, recorded, until
 from tests.test_tokens import without_answers
 
@@ -317,11 +317,11 @@ def test_an_attempt_that_ran_out_of_time_does_so_again_and_one_that_is_not_there
 
     async def main(call: Call) -> Trajectory:
         async with workspace(origin) as room:
-            return await run_attempt(model, room, opening, call, AttemptLimits())
+            return await run_attempt(model, room, begins(opening), call, AttemptLimits())
 
     played = asyncio.run(main(Call("task", 0, 1)))
     assert played.exit is Exit.TIME_LIMIT
-    assert played.detail.startswith("the recorded attempt ran out of time here")
+    assert played.detail.startswith("the recorded attempt came to its time limit here")
     assert played.usage == Usage(6, 6)
     assert b"+new" in played.patch
     with pytest.raises(ModelRefused, match="replay:it has no attempt 1 at task"):

@@ -37,7 +37,7 @@ from monkeys.spending import Ledger, RunLimits, Spent
 from monkeys.store import AttemptRow, Store, StoreError
 from tasks import TaskSet, load_tasks
 from tests.fault_server import FaultServer
-from tests.helpers import git_repository, workspace
+from tests.helpers import begins, git_repository, workspace
 
 ROOT = Path(__file__).parent.parent
 ID = "quick__ledger-1"
@@ -512,14 +512,14 @@ def test_an_attempt_is_broken_off_also_while_it_waits_for_a_server_and_not_after
         origin = git_repository(tmp_path / "repository", {"old.txt": b"old"})
         away, prompt = Call("away", 0, 1), Call("prompt", 0, 1)
         async with workspace(origin) as room:
-            played = asyncio.create_task(run_attempt(Away([]), room, [], away, AttemptLimits()))
+            played = asyncio.create_task(run_attempt(Away([]), room, begins([]), away, AttemptLimits()))
             while away.meter.clock is None or away.meter.clock.when() is not None:
                 await asyncio.sleep(0.01)
             away.meter.close(at_once=True)
             assert (await played).exit is Exit.CANCELLED
-            assert (await run_attempt(Away([]), room, [], prompt, AttemptLimits())).exit is Exit.SUBMITTED
+            assert (await run_attempt(Away([]), room, begins([]), prompt, AttemptLimits())).exit is Exit.SUBMITTED
             prompt.meter.close(at_once=True)
-            assert (await run_attempt(Away([]), room, [], prompt, AttemptLimits())).exit is Exit.CANCELLED
+            assert (await run_attempt(Away([]), room, begins([]), prompt, AttemptLimits())).exit is Exit.CANCELLED
 
     asyncio.run(main())
 

@@ -22,7 +22,7 @@ from agent.prompts import opening
 from agent.tools import TOOLS, Workspace
 from agent.trajectory import Exit, Message, Trajectory
 from envs import Origin
-from tests.helpers import Answer, ChatServer, git_repository, said, workspace
+from tests.helpers import Answer, ChatServer, begins, git_repository, said, workspace
 from tests.test_actions import messages, texts, values
 
 TEXT, STRUCTURED = make_actions("text"), make_actions("structured")
@@ -335,7 +335,7 @@ def play(origin: Origin, name: str, *contents: str, reasons: Sequence[str] = ())
                 {"role": "user", "content": "Mend."},
             ]
             try:
-                return await run_attempt(model, room, first, Call("task", 0, 1), AttemptLimits(), form)
+                return await run_attempt(model, room, begins(first, form), Call("task", 0, 1), AttemptLimits())
             finally:
                 await model.close()
 

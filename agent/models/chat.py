@@ -96,7 +96,7 @@ class ChatModel:
     ) -> list[Reply]:
         """Several answers to one request. `joined` is asked for whom each time when it goes out; `call` speaks for
         all. There may be fewer answers, or more."""
-        turn = sum(message["role"] == "assistant" for message in messages)
+        turn = call.turn(messages)
         body: dict[str, Any] = {"model": self.name, "messages": messages, "seed": call.seed & 0x7FFFFFFF}
         if tools:  # an empty list is refused by some servers
             body["tools"] = tools

@@ -86,7 +86,7 @@ class Joint:
         await self._model.close()
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        if any(message["role"] == "assistant" for message in messages):
+        if call.turn(messages):
             return await self._model.reply(messages, tools, call=call)
         asked = call.task, json.dumps((messages, tools))
         while self._most > 1:
@@ -115,7 +115,7 @@ class Joint:
         error: Exception | None = None
         try:
             await asyncio.sleep(GATHER_SECONDS)
-            call = Call(first.task, first.attempt, first.seed, _Meters(group))
+            call = Call(first.task, first.attempt, first.seed, meter=_Meters(group))
             replies = await self._model.replies(messages, tools, call=call, joined=joined)
             group.share(replies)
             self._ask_for(len(replies), group.size, f"has {len(replies)} answers")

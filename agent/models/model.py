@@ -154,15 +154,21 @@ class Call:
     """Which attempt is asking. `seed` is the attempt's own, the same for each of its turns.
 
     A served model may use `task` to stay on one replica for its prefix, a replay to find
-    what to play; a policy under study must not look at it. `over` is closed by whoever plays
+    what to play; a policy under study must not look at it. `opening` is how many messages the
+    attempt began with: examples of answers may be among them. `over` is closed by whoever plays
     the attempt once it has ended: a model puts there what it is to do then.
     """
 
     task: str
     attempt: int
     seed: int
+    opening: int = 0
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
     over: ExitStack = field(default_factory=ExitStack, compare=False, repr=False)
+
+    def turn(self, messages: Sequence[Message]) -> int:
+        """Which turn a conversation is at, from 0."""
+        return sum(message["role"] == "assistant" for message in messages[self.opening :])
 
 
 class Model(Protocol):

@@ -42,7 +42,7 @@ class Scripted:
         return cls(lines)
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        turn = sum(message["role"] == "assistant" for message in messages)
+        turn = call.turn(messages)
         return Reply(self._lines[turn] if turn < len(self._lines) else say(("submit", {})), self._usage)
 
     async def check(self) -> None:
@@ -87,7 +87,7 @@ class Replay:
     async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
         known = self._patches.get(call.task)
         patch = known[call.attempt % len(known)] if known else ""
-        if not patch or any(message["role"] == "assistant" for message in messages):
+        if not patch or call.turn(messages):
             return Reply(say(("submit", {})))
         end = "END_OF_PATCH"
         while end in patch:

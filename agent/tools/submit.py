@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from agent.tools.tool import Workspace
+from agent.tools.tool import Submitted, Workspace
 
 
 class Submit:
@@ -13,5 +13,5 @@ class Submit:
     description = "Hand in the repository as it now stands. Call this once, when the issue is resolved."
     parameters: ClassVar[dict[str, Any]] = {"type": "object", "properties": {}}
 
-    async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        return "[submitted]"
+    async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> Submitted:
+        return Submitted("[submitted]")

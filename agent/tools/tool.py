@@ -13,11 +13,17 @@ from typing import Any, Protocol
 
 from envs import Command, Completed, Sandbox
 
-__all__ = ["Mistake", "Tool", "Workspace", "render"]
+__all__ = ["Mistake", "Submitted", "Tool", "Workspace", "render"]
 
 
 class Mistake(Exception):
     """The model asked for something that cannot be done; the text tells it what and why."""
+
+
+class Submitted(str):
+    """An observation that is the last: the attempt is handed in as it stands."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

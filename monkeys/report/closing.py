@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from monkeys.report.curve import Ink, glyphs, plot
-from monkeys.report.summary import Coverage, Issue, Summary
+from monkeys.report.summary import Coverage, Issue, Summary, summarize
 from monkeys.report.text import amount, count, duration, money, percent, plain, put, speaks_unicode
+from monkeys.store import Store
 
-__all__ = ["closing", "columns", "issues", "name", "render"]
+__all__ = ["closing", "columns", "issues", "name", "render", "show"]
 
 INKS = {Ink.AXIS: "dim", Ink.BAND: "bright_black", Ink.CURVE: "bold cyan", Ink.LAW: "yellow"}
 HUES = {"n": "", "resolved": "green", "rate": "", "infra": "red", "unverified": "yellow", "patches": ""}
@@ -32,6 +33,11 @@ NARROWEST = 36
 def render(summary: Summary, console: Console) -> None:
     """Draw the final screen."""
     put(console, closing(summary, console))
+
+
+def show(store: Store) -> None:
+    """The final screen of a run, on standard output."""
+    render(summarize(store), Console())
 
 
 def closing(summary: Summary, console: Console) -> Iterator[RenderableType]:

@@ -39,11 +39,11 @@ def transcript(store: Store, row: AttemptRow, *, full: bool, log: bool) -> Itera
     """The attempt from top to bottom."""
     yield _head(store, row)
     page = _Page(full)
-    opening, turns = _split(store.conversation(row))
+    costs = store.turns(row)
+    opening, turns = _split(store.conversation(row), len(costs))
     for message in opening:
         yield page.label(str(message.get("role")))
         yield page.passage(_content(message), OPENING_LINES, prose=True)
-    costs = store.turns(row)
     for number, messages in enumerate(turns):
         yield from page.turn(number, messages, costs[number] if number < len(costs) else None)
     patch = store.patch(row)
@@ -132,16 +132,13 @@ def _head(store: Store, row: AttemptRow) -> RenderableType:
     return Padding(table, (1, 1, 0, 1))
 
 
-def _split(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
-    """What came before the model's first word, and its turns."""
-    opening: list[Message] = []
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message.get("role") == "assistant":
-            turns.append([message])
-        else:
-            (turns[-1] if turns else opening).append(message)
-    return opening, turns
+def _split(messages: Sequence[Message], turns: int) -> tuple[list[Message], list[list[Message]]]:
+    """What came before the model's first word, answers given as examples included, and its turns."""
+    said = [at for at, message in enumerate(messages) if message.get("role") == "assistant"]
+    starts = said[len(said) - turns :] if turns else []
+    ends = [*starts[1:], len(messages)]
+    opening = list(messages[: starts[0]]) if starts else list(messages)
+    return opening, [list(messages[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 def _content(message: Message) -> str:
