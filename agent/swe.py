@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--allocate {arguments.allocate} goes by verdicts: leave --no-verify out, or allocate uniformly")
     # Imported after parsing, so that --help and a mistyped option answer at once.
     from agent.loop import AttemptLimits
+    from agent.scaffolds import TURNS, suited
     from agent.servers import Serve
     from monkeys.run import sample_run
     from monkeys.settings import Choice, RunLimits, Settings
@@ -40,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
+    model = arguments.model or arguments.serve or "monkey"
+    scaffold = arguments.scaffold or ("tools" if arguments.actions else suited(model))
     settings = Settings(
         tasks=arguments.tasks,
         ids=tuple(arguments.ids or ()),
-        model=arguments.model or arguments.serve or "monkey",
+        model=model,
         base_url=arguments.base_url,
         serve=Serve(
             arguments.serve,
@@ -56,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         api_key_env=arguments.api_key_env,
         sampling={**chosen(*FIELDS), **arguments.extra_body},
         scheduled=arguments.scheduled,
-        scaffold=arguments.scaffold,
+        scaffold=scaffold,
         reasoning=arguments.reasoning,
         first_turns=arguments.first_turns,
         request_seconds=arguments.request_seconds,
         outage_seconds=arguments.outage_seconds,
-        actions=arguments.actions,
+        actions=arguments.actions or "native",
         as_recorded=frozenset(RECORDED[name] for name in _untold(parser, argv)),
         replay_strict=arguments.replay_strict,
         attempts=arguments.attempts,
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         retries=arguments.retries,
         seed=arguments.seed,
         attempt=AttemptLimits(
-            arguments.max_turns,
+            arguments.max_turns or TURNS[scaffold],
             arguments.max_attempt_tokens,
             arguments.max_attempt_time,
             arguments.context_window,
@@ -220,14 +223,12 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--scaffold",
         choices=("tools", "repair"),
-        default="tools",
         help="what an attempt starts with: the issue and tools (default), or one function to be corrected, for very "
-        "small models",
+        "small models (default for smollm2)",
     )
     model.add_argument(
         "--actions",
         choices=("native", "text", "structured"),
-        default="native",
         help="tool calls (default), fenced blocks for servers without them, or JSON under a schema for weak models",
     )
     model.add_argument(
@@ -259,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
         help="until it answers, weights downloaded (default: 1800 for vLLM)",
     )
     attempt = parser.add_argument_group("limits of an attempt")
-    attempt.add_argument("--max-turns", type=_at_least(1), default=40, metavar="N", help="default %(default)s")
+    attempt.add_argument("--max-turns", type=_at_least(1), metavar="N", help="default 40; 4 with --scaffold repair")
     attempt.add_argument(
         "--max-attempt-tokens",
         type=_at_least(1),

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from agent.scaffolds.scaffold import Opening, Scaffold, Unsuited
 
-__all__ = ["SCAFFOLDS", "Opening", "Scaffold", "Unsuited", "make_scaffold"]
+__all__ = ["SCAFFOLDS", "TURNS", "Opening", "Scaffold", "Unsuited", "make_scaffold", "suited"]
 
 SCAFFOLDS = ("tools", "repair")
+# The most turns of an attempt where nobody says: a small model gets no further by many.
+TURNS = {"tools": 40, "repair": 4}
+SMALL = ("smollm2",)
+
+
+def suited(model: str) -> str:
+    """The scaffold for a model where nobody says."""
+    return "repair" if model in SMALL else "tools"
 
 
 def make_scaffold(name: str = "tools", form: str = "native") -> Scaffold:

@@ -58,7 +58,7 @@ class Repair:
             path.stem: path.read_text("utf-8").strip() for path in sorted(FOLDER.glob("*.md"))
         }
         # A function as long as those that are shown, and no more: small models do not stop by themselves.
-        self.sampling: dict[str, Any] = {"max_tokens": 300, "stop": ["\n```\n"]}
+        self.sampling: dict[str, Any] = {"max_completion_tokens": 300, "stop": ["\n```\n"]}
         self.body: dict[str, Any] = {}
 
     async def opening(self, task: Task, workspace: Workspace, call: Call) -> Opening:

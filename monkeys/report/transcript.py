@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
+from itertools import pairwise
 from typing import Any
 
 from rich.console import RenderableType
@@ -136,9 +137,8 @@ def _split(messages: Sequence[Message], turns: int) -> tuple[list[Message], list
     """What came before the model's first word, answers given as examples included, and its turns."""
     said = [at for at, message in enumerate(messages) if message.get("role") == "assistant"]
     starts = said[len(said) - turns :] if turns else []
-    ends = [*starts[1:], len(messages)]
-    opening = list(messages[: starts[0]]) if starts else list(messages)
-    return opening, [list(messages[start:end]) for start, end in zip(starts, ends, strict=True)]
+    bounds = [*starts, len(messages)]
+    return list(messages[: bounds[0]]), [list(messages[start:end]) for start, end in pairwise(bounds)]
 
 
 def _content(message: Message) -> str:
