@@ -388,7 +388,7 @@ def test_the_main_job_asks_any_server_for_text_alone_and_records_the_scaffold(tm
     assert [row.outcome for row in store.attempts()] == [Outcome.RESOLVED] * 2
     config = store.config
     assert (config["scaffold"], config["actions"], config["tools"]) == ("repair", "function", ["rewrite"])
-    assert config["sampling"] == {name: bodies[0][name] for name in ("max_tokens", "stop")}
+    assert config["sampling"] == {"max_completion_tokens": bodies[0]["max_tokens"], "stop": bodies[0]["stop"]}
     assert "$function" in config["prompts"]["repair"]
 
 
