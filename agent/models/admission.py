@@ -86,10 +86,24 @@ class Admission:
             self._grow()
         elif place > self._cut and fate in (Fate.REFUSED, Fate.STALLED):
             self._shrink(fate)
+        self.look()
+
+    def look(self) -> None:
+        """Let in whoever may."""
         while self._waiting and self.in_flight < max(1, int(self.limit)):
             _, _, waiting = heapq.heappop(self._waiting)
             if not waiting.done():
                 waiting.set_result(self.enter_at_once())
+
+    def idle(self) -> bool:
+        """The server says that it could do more. The limit doubles if it is what holds requests back, until the server
+        first has too much; returns whether it did."""
+        if not self.waiting or self._ceiling or self.limit >= self._most:
+            return False
+        self.limit = self._step = min(self._most, self.limit * 2)
+        self._answers = 0
+        self.look()
+        return True
 
     def crowded(self) -> None:
         """The server says that it holds too many."""

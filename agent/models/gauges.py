@@ -1,9 +1,10 @@
 """What vLLM says about its own load, and what that means for how many requests it is given.
 
 A vLLM queues what it cannot run and refuses nothing, so refusals cannot steer it. Its
-`/metrics` can: while it has requests waiting, more in flight gain nothing; and when it had
-to preempt running ones, the key-value cache of trajectories under way was lost to make
-room, so fewer are better. The page is read once in a while, as long as there is one.
+`/metrics` can: while it has none waiting and room in its cache, it could do twice as much;
+while it has some, more in flight gain nothing; and when it had to preempt running ones, the
+key-value cache of trajectories under way was lost to make room, so fewer are better. The
+page is read once in a while, as long as there is one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from agent.models.wire import Wire, WireError
 __all__ = ["Gauges", "steer"]
 
 EVERY_SECONDS = 1.0
+SOONER = 4  # while the limit is on its way up
+ROOMY = 0.5  # of the key-value cache in use: so many more would fit as they are now
 LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+.\deE]+|NaN)$", re.MULTILINE)
 NAMES = {
     "num_requests_running": "running",
@@ -51,6 +54,7 @@ async def steer(admission: Admission, wire: Wire) -> None:
     """For as long as the server has such a page."""
     before: Gauges | None = None
     while True:
+        pause = EVERY_SECONDS
         try:
             answer = await wire.get("/metrics", 10 * EVERY_SECONDS, beside=True)
         except WireError:
@@ -63,5 +67,7 @@ async def steer(admission: Admission, wire: Wire) -> None:
                 admission.saturated = gauges.waiting > 0
                 if before is not None and gauges.preemptions > before.preemptions:
                     admission.crowded()
+                elif not gauges.waiting and gauges.cache < ROOMY and admission.idle():
+                    pause /= SOONER
                 before = gauges
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(pause)
