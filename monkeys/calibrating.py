@@ -6,12 +6,10 @@ bears on it, and never made again: a killed calibration goes on, and more repeat
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import json
 import os
-import signal
 import statistics
 import sys
 import time
@@ -24,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 from envs import SandboxError
 from monkeys.calibration import Calibrated, Calibration, CalibrationError, Runs
 from monkeys.incidents import Incidents
+from monkeys.interruption import run_to_the_end
 from monkeys.together import together
 from tasks import Task, TaskSet, load_tasks
 from tasks.grading import GraderFailed
@@ -117,7 +116,7 @@ def calibrate(
     path = out or Path(f"{Path(tasks.name).name}.calibration.json")
     journal = Journal(path.with_name(f"{path.name}.runs.jsonl"))
     try:
-        found = asyncio.run(_calibrate(tasks, repeats, journal, venue, seconds))
+        found = run_to_the_end(_calibrate(tasks, repeats, journal, venue, seconds))
     except KeyboardInterrupt:
         print("interrupted: all runs that ended are kept; give the same command again to go on", file=sys.stderr)
         return 130
@@ -134,7 +133,6 @@ def calibrate(
 async def _calibrate(tasks: TaskSet, repeats: int, journal: Journal, venue: Venue, seconds: float) -> Calibration:
     from monkeys.court import Reports, open_court
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     async with open_court(tasks, venue, seconds=seconds) as court:
         if isinstance(court.pool.backend, Reports):
             court.pool.backend.progress = _say

@@ -7,10 +7,8 @@ works.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +28,7 @@ from monkeys.calibration import Calibration, CalibrationError
 from monkeys.court import Court, Reports, Venue, open_court
 from monkeys.environment import environment
 from monkeys.incidents import RunStopped
+from monkeys.interruption import run_to_the_end
 from monkeys.prices import PriceError
 from monkeys.progress import Progress
 from monkeys.report.closing import show
@@ -56,7 +55,7 @@ def sample_run(settings: Settings) -> int:
     0 done, 1 stopped on the way, 2 a mistake in the settings, 3 stopped at a limit of the run, 130 interrupted.
     """
     try:
-        return asyncio.run(_Job(settings).main())
+        return run_to_the_end(_Job(settings).main())
     except (TaskError, CalibrationError, PriceError, ModelRefused, Unsuited, SandboxUnavailable, StoreError) as error:
         return _complain(error, 2)
     except (RunStopped, ServerLost) as error:
@@ -89,7 +88,6 @@ class _Job:
         return self.calibration.repeats(task.id) if self.calibration and self.settings.unstable == "majority" else 1
 
     async def main(self) -> int:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _interrupt)
         try:
             tasks = self.tasks()
             model = self.answering.model(tasks)
@@ -287,8 +285,3 @@ def spent(store: Store) -> Spent:
         sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
         sum(tally.seconds for tally in tallies),
     )
-
-
-def _interrupt() -> None:
-    """SIGTERM ends a run as Ctrl-C does."""
-    signal.raise_signal(signal.SIGINT)

@@ -9,11 +9,9 @@ now, or gone, nothing is changed and the message names it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
-import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +25,7 @@ from monkeys.calibration import Calibration
 from monkeys.court import Court, Reports, Venue, open_court
 from monkeys.environment import environment
 from monkeys.incidents import Incidents
+from monkeys.interruption import run_to_the_end
 from monkeys.judging import Judging
 from monkeys.predictions import PredictionsError, read_predictions
 from monkeys.progress import Progress, TaskProgress
@@ -110,7 +109,7 @@ def verify_predictions(settings: Verification) -> int:
     Raises `PredictionsError`, `TaskError`, `CalibrationError`, `StoreError`, `NotFound`, `SandboxError`, `RunStopped`.
     """
     try:
-        return asyncio.run(_Job(settings).main())
+        return run_to_the_end(_Job(settings).main())
     except KeyboardInterrupt:
         print("interrupted: all that was recorded is kept; give the same command again to go on", file=sys.stderr)
         return 130
@@ -158,7 +157,6 @@ class _Job:
 
     async def main(self) -> int:
         settings = self.settings
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         every = load_tasks(settings.tasks)
         given = self.known(read_given(settings.predictions, settings.runs), every)
         tasks = every.select(list(settings.ids)) if settings.ids else every

@@ -240,6 +240,26 @@ def test_a_vllm_is_given_no_more_while_it_queues_and_less_once_it_preempts(monke
     asyncio.run(main())
 
 
+def test_a_vllm_that_could_do_more_is_given_twice_as_much_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.models.gauges.EVERY_SECONDS", 0.02)
+    page = "vllm:num_requests_running 8\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0.1\n"
+
+    async def main() -> None:
+        listed = Answer(body={"data": [{"id": "tiny", "owned_by": "vllm"}]})
+        async with ChatServer(listed, Answer(body=page.encode())) as server:
+            model = ChatModel("tiny", server.url, None, {})
+            await model.check()
+            door = model._replicas.all[0].admission
+            held = [asyncio.create_task(door.enter(0)) for _ in range(40)]
+            places = await asyncio.wait_for(asyncio.gather(*held), 10)  # though none left
+            assert door.limit == 64
+            for place in places:
+                door.leave(place, Fate.OTHER)
+            await model.close()
+
+    asyncio.run(main())
+
+
 async def until(so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not so():

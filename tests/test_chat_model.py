@@ -515,6 +515,7 @@ def test_a_conversation_that_is_too_long_is_told_apart_and_not_tried_again(answe
     ("answer", "texts"),
     [
         (error(400, "unknown parameter: top_q"), ["refuses the request with HTTP 400: unknown parameter: top_q"]),
+        (error(400, "max_tokens=100000 cannot be greater than max_model_len=8192."), ["max_tokens=100000"]),
         (error(422, "seed must be small"), ["refuses the request with HTTP 422: seed must be small"]),
         (Answer(422, {"detail": [{"msg": "bad"}]}), ["HTTP 422", "bad"]),
         (error(401, "Incorrect API key"), ["refuses the key (HTTP 401: Incorrect API key)", "--api-key-env"]),

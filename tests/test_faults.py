@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,8 +24,9 @@ from agent.models import (
     Reply,
 )
 from agent.models.chat import ChatModel
-from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry
+from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry, refusal
 from agent.models.joint import Joint
+from agent.models.wire import Answer
 from agent.scaffolds import make_scaffold
 from agent.trajectory import Exit, Message, Usage
 from envs import Limits
@@ -166,6 +168,13 @@ def test_an_outage_is_said_waited_for_on_no_clock_and_its_end_is_said_too() -> N
 async def restart(server: FaultServer) -> None:
     await asyncio.sleep(0.7)
     await server.start()
+
+
+def test_a_503_for_too_much_to_do_is_no_outage() -> None:
+    says = "The engine is currently busy and cannot accept new requests."
+    busy = json.dumps({"error": {"message": says, "type": "ServiceUnavailableError", "code": 503}}).encode()
+    assert refusal(Answer(503, busy)).kind is Kind.OVERLOADED
+    assert refusal(Answer(503, b"<h1>503 Service Temporarily Unavailable</h1>")).kind is Kind.UNAVAILABLE
 
 
 def test_a_gateway_before_a_dead_server_is_an_outage_once_nothing_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,10 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def until_recorded(folder: Path, count: int) -> None:
+    until(lambda: recorded(folder) >= count)
+
+
 def descendants(pid: int) -> set[int]:
     """Every process below one, as they are now."""
     parents = {}
@@ -154,10 +158,12 @@ def test_a_job_killed_at_any_moment_goes_on_and_no_attempt_counts_twice(tmp_path
     options += ["--quiet", "--run", "run"]
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    recorded = 0
-    for moment in (0.15, 0.5, 0.8, 1.1, 1.4):
+    kept, folder = 0, tmp_path / "runs/run"
+    for moment, more in ((0.15, 0), (0.5, 0), (0.0, 1), (0.2, 10), (0.0, 40)):
         process = subprocess.Popen(command(*options), cwd=tmp_path, env=environment(TMPDIR=str(temporary)))
         time.sleep(moment)
+        if more:
+            until_recorded(folder, kept + more)
         family = descendants(process.pid)
         process.kill()
         process.wait()
@@ -165,12 +171,12 @@ def test_a_job_killed_at_any_moment_goes_on_and_no_attempt_counts_twice(tmp_path
         assert list(temporary.iterdir()) == [], "a directory outlived the job"
         assert "/testbed" not in Path("/proc/self/mounts").read_text(), "a mount outlived the job"
         try:
-            now = sum(outcomes(tmp_path / "runs/run").values())
+            now = sum(outcomes(folder).values())
         except StoreError:
             now = 0  # killed before there was a run
-        assert now >= recorded, "something recorded was lost"
-        recorded = now
-    assert 0 < recorded < 2 * attempts
+        assert now >= kept, "something recorded was lost"
+        kept = now
+    assert 0 < kept < 2 * attempts
     assert job(*options, cwd=tmp_path).returncode == 0
     store = Store.read(tmp_path / "runs/run")
     rows = list(store.attempts())
@@ -183,13 +189,17 @@ def test_a_job_killed_at_any_moment_goes_on_and_no_attempt_counts_twice(tmp_path
     assert sum(session["attempts"] > 0 for session in sessions) >= 3, "the kills fell into the sampling"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("how", "shell"), [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGTERM, "trap '' INT;")]
+)
 def test_an_interrupted_job_keeps_everything_says_so_and_goes_on(
-    tmp_path: Path, slow_script: Path, how: signal.Signals
+    tmp_path: Path, slow_script: Path, how: signal.Signals, shell: str
 ) -> None:
+    """Also one that ignores Ctrl-C, as what a script starts in its background does."""
     options = ["--attempts", "80", "--ids", IDS[0], "--model", f"scripted:{slow_script}", "--workers", "4"]
     options += ["--run", "run", "--no-verify"]
-    process = subprocess.Popen(command(*options), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    words = ["sh", "-c", f'{shell} exec "$@"', "sh", *command(*options)]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     until(lambda: recorded(tmp_path / "runs/run") > 0)
     process.send_signal(how)
     said = process.communicate(timeout=20)[1]

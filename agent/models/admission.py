@@ -129,6 +129,16 @@ class Admission:
             heapq.heappop(queue)
             first[3].set_result(self._let_in(first[2]))
 
+    def idle(self) -> bool:
+        """The server says that it could do more. The limit doubles if it is what holds requests back, until the server
+        first has too much; returns whether it did."""
+        if self._room or not self.waiting or self._ceiling or self.limit >= self._most:
+            return False
+        self.limit = self._step = min(self._most, self.limit * 2)
+        self._answers = 0
+        self.look()
+        return True
+
     def crowded(self) -> None:
         """The server says that it holds too many."""
         self._shrink(Fate.REFUSED)

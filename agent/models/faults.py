@@ -50,7 +50,7 @@ class Kind(StrEnum):
     BAD_GATEWAY = "502"
     UNAVAILABLE = "503"
     GATEWAY_TIME_OUT = "504"
-    OVERLOADED = "529"
+    OVERLOADED = "529, or 503 for too much to do"
     HTML = "HTML instead of JSON"
     NO_COMPLETION = "JSON that is no completion"
     NO_CHOICES = "empty choices"
@@ -186,6 +186,10 @@ CONTEXT_WORDS = (
     "prompt is too long",
     "too many tokens",
 )
+# A length that is asked for and that no conversation could have: `max_tokens` is wrong, not the conversation too long.
+SETTING_WORDS = ("cannot be greater than max_model_len",)
+# A 503 of a server that is there and has too much to do, such as a vLLM with --max-num-queued-reqs.
+BUSY_WORDS = ("currently busy", "backlog limit", "overloaded")
 # A 429 that no waiting heals.
 QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit balance")
 
@@ -212,10 +216,16 @@ def refusal(answer: Answer) -> Trouble:
     status, body = answer.status, answer.content.decode("utf-8", "replace")
     kind = STATUS.get(status, Kind.SERVER_ERROR if status >= 500 else Kind.BAD_REQUEST)
     whole = body.lower()
-    if status in CONTEXT_STATUS and any(words in whole for words in CONTEXT_WORDS):
+
+    def says(some: tuple[str, ...]) -> bool:
+        return any(words in whole for words in some)
+
+    if status in CONTEXT_STATUS and says(CONTEXT_WORDS) and not says(SETTING_WORDS):
         kind = Kind.CONTEXT
-    elif status == 429 and any(words in whole for words in QUOTA_WORDS):
+    elif status == 429 and says(QUOTA_WORDS):
         kind = Kind.QUOTA
+    elif status == 503 and says(BUSY_WORDS):
+        kind = Kind.OVERLOADED
     after = _seconds(answer.retry_after)
     if kind is Kind.RATE_LIMIT and after:
         kind = Kind.RATE_LIMIT_TOLD

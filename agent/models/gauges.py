@@ -1,10 +1,11 @@
 """What vLLM says about its own load, and what that means for how many requests it is given.
 
 A vLLM queues what it cannot run and refuses nothing, so refusals cannot steer it. Its
-`/metrics` can: while it has requests waiting, more in flight gain nothing; and when it had
-to preempt running ones, the key-value cache of trajectories under way was lost to make
-room, so fewer are better. It also tells how many tokens that cache holds. The page is read
-once in a while, as long as there is one.
+`/metrics` can: while it has none waiting and room in its cache, it could do twice as much;
+while it has some, more in flight gain nothing; and when it had to preempt running ones, the
+key-value cache of trajectories under way was lost to make room, so fewer are better. It also
+tells how many tokens that cache holds. The page is read once in a while, as long as there is
+one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from agent.models.wire import Wire, WireError
 __all__ = ["Gauges", "steer"]
 
 EVERY_SECONDS = 1.0
+SOONER = 4  # while the limit is on its way up
+ROOMY = 0.5  # of the key-value cache in use: so many more would fit as they are now
 LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+.\deE]+|NaN)$", re.MULTILINE)
 CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} 1", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -71,6 +74,7 @@ async def steer(admission: Admission, wire: Wire) -> None:
     """For as long as the server has such a page."""
     before: Gauges | None = None
     while True:
+        pause = EVERY_SECONDS
         try:
             answer = await wire.get("/metrics", 10 * EVERY_SECONDS, beside=True)
         except WireError:
@@ -84,5 +88,7 @@ async def steer(admission: Admission, wire: Wire) -> None:
                 admission.look()
                 if before is not None and gauges.preemptions > before.preemptions:
                     admission.crowded()
+                elif not gauges.waiting and gauges.cache < ROOMY and admission.idle():
+                    pause /= SOONER
                 before = gauges
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(pause)
