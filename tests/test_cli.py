@@ -227,7 +227,7 @@ def test_show_task_has_a_line_for_every_try(monkeys: Any) -> None:
         ("2", "unresolved"),
         ("3", "unverified"),
     ]
-    assert rows[0][2:9] == ["submitted", "1", "1.0", "k", "0.5", "s", "+2"]
+    assert rows[0][2:9] == ["submitted", "3", "3.1", "k", "0.5", "s", "+2"]
     assert "empty" in rows[2]
     assert "the sandbox died" in out
     assert "4 attempts, 1 resolved, 1 infra error besides" in out

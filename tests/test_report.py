@@ -63,7 +63,8 @@ def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, 
                 store.record_attempt(task, index, seed, Trajectory(one, (), (), b"", 0.1, "the sandbox died"))
                 continue
             patch, outcome = one
-            turns = (Turn(len(messages), Usage(1000, 20, 400), 0.2, 0.3),)
+            answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+            turns = tuple(Turn(end, Usage(1000, 20, 400), 0.2, 0.3) for end in (*answers[1:], len(messages)))
             store.record_attempt(task, index, seed, Trajectory(Exit.SUBMITTED, messages, turns, patch, 0.5))
             if outcome is not None:
                 tests = {"test_a": "passed" if outcome is GOOD else "failed", "test_b": "passed"}

@@ -41,7 +41,7 @@ def transcript(store: Store, row: AttemptRow, *, full: bool, log: bool) -> Itera
     yield _head(store, row)
     page = _Page(full)
     costs = store.turns(row)
-    opening, turns = _split(store.conversation(row), len(costs))
+    opening, turns = _split(store.conversation(row), costs)
     for message in opening:
         yield page.label(str(message.get("role")))
         yield page.passage(_content(message), OPENING_LINES, prose=True)
@@ -133,11 +133,11 @@ def _head(store: Store, row: AttemptRow) -> RenderableType:
     return Padding(table, (1, 1, 0, 1))
 
 
-def _split(messages: Sequence[Message], turns: int) -> tuple[list[Message], list[list[Message]]]:
+def _split(messages: Sequence[Message], costs: Sequence[Turn]) -> tuple[list[Message], list[list[Message]]]:
     """What came before the model's first word, answers given as examples included, and its turns."""
     said = [at for at, message in enumerate(messages) if message.get("role") == "assistant"]
-    starts = said[len(said) - turns :] if turns else []
-    bounds = [*starts, len(messages)]
+    examples = sum(at < costs[0].end for at in said) - 1 if costs else len(said)
+    bounds = [*said[max(0, examples) :], len(messages)]
     return list(messages[: bounds[0]]), [list(messages[start:end]) for start, end in pairwise(bounds)]
 
 
