@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from agent.arguments import at_least, json_object, positive, seconds, share, words
 
 __all__ = ["main"]
 
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--ids", nargs="+", metavar="ID", help="only these instances")
     what.add_argument(
-        "--attempts", type=_at_least(1), default=250, metavar="N", help="attempts per issue (default %(default)s)"
+        "--attempts", type=at_least(1), default=250, metavar="N", help="attempts per issue (default %(default)s)"
     )
     what.add_argument(
         "--allocate",
@@ -137,14 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--first",
-        type=_at_least(1),
+        type=at_least(1),
         default=5,
         metavar="M",
         help="attempts on every issue before fewest and variance choose; their curve ends there (default %(default)s)",
     )
     what.add_argument(
         "--narrow",
-        type=_at_least(1),
+        type=at_least(1),
         default=10,
         metavar="K",
         help="where variance narrows coverage: at K attempts (default %(default)s)",
@@ -181,12 +181,12 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--top-k", type=int, metavar="K")
     model.add_argument("--min-p", type=float, metavar="P")
     model.add_argument("--stop", nargs="+", metavar="TEXT", help="where a reply ends")
-    model.add_argument("--max-completion-tokens", type=_at_least(1), metavar="N", help="of one reply")
+    model.add_argument("--max-completion-tokens", type=at_least(1), metavar="N", help="of one reply")
     model.add_argument("--logprobs", action="store_true", default=None, help="ask for log-probabilities of tokens")
     model.add_argument("--return-token-ids", action="store_true", default=None, help="ask for token ids (vLLM)")
     model.add_argument(
         "--extra-body",
-        type=_object,
+        type=json_object,
         default={},
         metavar="JSON",
         help="""further fields of each request, such as '{"reasoning_effort": "low"}'; null takes one away""",
@@ -204,18 +204,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     model.add_argument(
         "--first-turns",
-        type=_at_least(1),
+        type=at_least(1),
         default=1,
         metavar="N",
         help="ask for the first turns of up to N attempts on an issue with one request, whose prompt is billed once "
         "(default: each by itself)",
     )
     model.add_argument(
-        "--request-seconds", type=_positive, default=600.0, metavar="S", help="one request (default %(default)s)"
+        "--request-seconds", type=positive, default=600.0, metavar="S", help="one request (default %(default)s)"
     )
     model.add_argument(
         "--outage-seconds",
-        type=_positive,
+        type=positive,
         default=1800.0,
         metavar="S",
         help="how long a server that is down is waited for (default %(default)s)",
@@ -241,47 +241,47 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument(
         "--serve", metavar="MODEL", help="start vLLM with this model, by its name on the hub or its folder"
     )
-    server.add_argument("--tensor-parallel", type=_at_least(1), default=1, metavar="N", help="GPUs that share a copy")
-    server.add_argument("--data-parallel", type=_at_least(1), default=1, metavar="N", help="copies of the model")
+    server.add_argument("--tensor-parallel", type=at_least(1), default=1, metavar="N", help="GPUs that share a copy")
+    server.add_argument("--data-parallel", type=at_least(1), default=1, metavar="N", help="copies of the model")
     server.add_argument(
         "--tool-parser", metavar="NAME", help="how the model writes tool calls, in vLLM's terms (default: by its name)"
     )
     server.add_argument(
         "--serve-args",
-        type=_words,
+        type=words,
         default=(),
         metavar="'OPTIONS'",
         help="further options of the server, as in --serve-args='--max-model-len 32768'",
     )
     server.add_argument(
         "--serve-seconds",
-        type=_positive,
+        type=positive,
         metavar="S",
         help="until it answers, weights downloaded (default: 1800 for vLLM)",
     )
     attempt = parser.add_argument_group("limits of an attempt")
-    attempt.add_argument("--max-turns", type=_at_least(1), metavar="N", help="default 40; 4 with --scaffold repair")
+    attempt.add_argument("--max-turns", type=at_least(1), metavar="N", help="default 40; 4 with --scaffold repair")
     attempt.add_argument(
         "--max-attempt-tokens",
-        type=_at_least(1),
+        type=at_least(1),
         default=2_000_000,
         metavar="N",
         help="prompt and completion, all turns (default %(default)s)",
     )
-    attempt.add_argument("--max-attempt-cost", type=_positive, metavar="USD", help="where prices are known")
+    attempt.add_argument("--max-attempt-cost", type=positive, metavar="USD", help="where prices are known")
     attempt.add_argument(
-        "--max-attempt-time", type=_seconds, default=3600.0, metavar="TIME", help="such as 90, 15m, 2h (default 1h)"
+        "--max-attempt-time", type=seconds, default=3600.0, metavar="TIME", help="such as 90, 15m, 2h (default 1h)"
     )
     attempt.add_argument(
         "--max-attempt-seconds",
         dest="max_attempt_time",
-        type=_seconds,
+        type=seconds,
         default=argparse.SUPPRESS,
         help=argparse.SUPPRESS,
     )
     attempt.add_argument(
         "--context-window",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="tokens of one request (default: what the server takes)",
     )
@@ -292,34 +292,34 @@ def _parser() -> argparse.ArgumentParser:
         help="a conversation that outgrows it: ends with its patch (default), or goes on without older results",
     )
     attempt.add_argument(
-        "--command-seconds", type=_positive, default=120.0, metavar="S", help="one command (default %(default)s)"
+        "--command-seconds", type=positive, default=120.0, metavar="S", help="one command (default %(default)s)"
     )
     run = parser.add_argument_group("limits of the run", "at which it stops; with larger ones it goes on")
     inf = float("inf")
     run.add_argument(
-        "--max-cost", type=_positive, default=inf, metavar="USD", help="of all its sessions, where prices are known"
+        "--max-cost", type=positive, default=inf, metavar="USD", help="of all its sessions, where prices are known"
     )
     run.add_argument(
         "--max-tokens",
-        type=_at_least(1),
+        type=at_least(1),
         default=inf,
         metavar="N",
         help="prompt and completion, of all attempts and sessions",
     )
     run.add_argument(
-        "--max-time", type=_seconds, default=inf, metavar="TIME", help="of this session's sampling: 90, 15m, 2h"
+        "--max-time", type=seconds, default=inf, metavar="TIME", help="of this session's sampling: 90, 15m, 2h"
     )
     sandbox = parser.add_argument_group("limits of a sandbox")
     sandbox.add_argument(
         "--memory-mb",
-        type=_at_least(16),
+        type=at_least(16),
         metavar="MB",
         help="of a container in docker (default 2048), of a process in local (default 512)",
     )
-    sandbox.add_argument("--cpus", type=_positive, default=2.0, metavar="N", help="docker (default %(default)s)")
-    sandbox.add_argument("--processes", type=_at_least(8), default=256, metavar="N", help="default %(default)s")
+    sandbox.add_argument("--cpus", type=positive, default=2.0, metavar="N", help="docker (default %(default)s)")
+    sandbox.add_argument("--processes", type=at_least(8), default=256, metavar="N", help="default %(default)s")
     sandbox.add_argument(
-        "--disk-mb", type=_at_least(1), default=1024, metavar="MB", help="written files (default %(default)s)"
+        "--disk-mb", type=at_least(1), default=1024, metavar="MB", help="written files (default %(default)s)"
     )
     sandbox.add_argument(
         "--network",
@@ -336,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     images.add_argument(
         "--image-quota",
-        type=_positive,
+        type=positive,
         metavar="GB",
         help="remove the least recently used images that this program pulled to stay below (default: remove none)",
     )
@@ -349,21 +349,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--workers",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="attempts at once (default: 64 for a served model, as many as its server takes for smollm2, "
         "processors + 1 for a built-in one)",
     )
     how.add_argument(
         "--starts",
-        type=_at_least(1),
+        type=at_least(1),
         default=8,
         metavar="N",
         help="sandboxes that may be starting at once; begins with 2 and adapts (default %(default)s)",
     )
     how.add_argument(
         "--warm",
-        type=_at_least(0),
+        type=at_least(0),
         metavar="N",
         help="sandboxes started ahead (default: as many as workers, at most 4, for docker; none for local)",
     )
@@ -374,7 +374,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--retries",
-        type=_at_least(0),
+        type=at_least(0),
         default=3,
         metavar="N",
         help="how often a slot is filled again after an infra error (default %(default)s)",
@@ -382,14 +382,14 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--no-verify", action="store_true", help="sample only; run again without this to verify")
     how.add_argument(
         "--verify-workers",
-        type=_at_least(1),
+        type=at_least(1),
         default=os.cpu_count() or 2,
         metavar="N",
         help="verifications at once (default: the processors)",
     )
     how.add_argument(
         "--verify-seconds",
-        type=_positive,
+        type=positive,
         default=1800.0,
         metavar="S",
         help="one run of the hidden tests (default %(default)s)",
@@ -398,7 +398,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-verdict-cache", action="store_true", help="neither use nor keep the verdicts of this machine"
     )
     how.add_argument(
-        "--recheck", type=_share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
+        "--recheck", type=share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
     )
     how.add_argument("--calibration", type=Path, metavar="FILE", help="what monkeys calibrate found")
     how.add_argument(
@@ -413,65 +413,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--quiet", action="store_true", help="say nothing but errors")
     return parser
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
-        return value
-
-    return whole
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
-    return value
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of words ({error})") from None
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    """`90`, `15m`, `2h`, `1.5d`."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    try:
-        return _positive(text[:-1]) * units[text[-1]] if text[-1:] in units else _positive(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, or the like of 15m, 2h") from None
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, not {text}")
-    return value
 
 
 if __name__ == "__main__":

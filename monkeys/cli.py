@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from agent.arguments import at_least, seconds, share
 from monkeys.science_cli import Mistake, register
 
 if TYPE_CHECKING:
@@ -267,18 +268,6 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _workers(text: str) -> int:
-    if not _whole(text):
-        raise argparse.ArgumentTypeError("must be at least 1, not 0")
-    return int(text)
-
-
 def _gigabytes(text: str) -> float:
     try:
         value = float(text)
@@ -286,26 +275,6 @@ def _gigabytes(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of gigabytes") from None
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of gigabytes from 0, not {text}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, not {text}")
     return value
 
 
@@ -332,9 +301,12 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", parents=[one], help="a run's tasks, a task's attempts, or one attempt to read")
     show.add_argument("task", metavar="TASK", nargs="?", help="a task's id, or a part that only one has")
-    show.add_argument("attempt", metavar="ATTEMPT", nargs="?", type=_whole, help="the attempt's index, from 0")
+    show.add_argument("attempt", metavar="ATTEMPT", nargs="?", type=at_least(0), help="the attempt's index, from 0")
     show.add_argument(
-        "--try", type=_whole, metavar="N", help="this try of it, infra errors included (default: the one that counts)"
+        "--try",
+        type=at_least(0),
+        metavar="N",
+        help="this try, infra errors included (default: the one that counts)",
     )
     show.add_argument("--full", action="store_true", help="leave nothing out")
     show.add_argument("--log", action="store_true", help="the verifier's log too")
@@ -385,7 +357,7 @@ def _add_verify(commands: argparse._SubParsersAction[_Parser], common: _Parser) 
     verify.add_argument("--skip-unknown", action="store_true", help="leave out predictions for tasks not in the set")
     verify.add_argument(
         "--verify-workers",
-        type=_workers,
+        type=at_least(1),
         default=os.cpu_count() or 2,
         metavar="N",
         help="verifications at once (default: the processors)",
@@ -394,7 +366,7 @@ def _add_verify(commands: argparse._SubParsersAction[_Parser], common: _Parser) 
         "--no-verdict-cache", action="store_true", help="neither use nor keep the verdicts of this machine"
     )
     verify.add_argument(
-        "--recheck", type=_share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
+        "--recheck", type=share, default=0.0, metavar="RATE", help="share of kept verdicts that are made again"
     )
     verify.add_argument("--calibration", type=Path, metavar="FILE", help="what monkeys calibrate found")
     verify.add_argument(
@@ -416,11 +388,11 @@ def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     calibrate.add_argument("tasks", metavar="TASKS", help="a task set, as for python -m agent.swe")
     calibrate.add_argument(
-        "--repeats", type=_workers, metavar="R", help="runs of each patch (default 11, as often as the paper)"
+        "--repeats", type=at_least(1), metavar="R", help="runs of each patch (default 11, as often as the paper)"
     )
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="default: the set's name and .calibration.json")
     calibrate.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="runs at once; more make times longer (default 1)"
+        "--workers", type=at_least(1), default=1, metavar="N", help="runs at once; more make times longer (default 1)"
     )
     calibrate.add_argument("--json", action="store_true", help="print the file, not a table")
     calibrate.set_defaults(command=_calibrate)
@@ -433,12 +405,12 @@ def _tried() -> _Parser:
     tried.add_argument("--sandbox", metavar="NAME", help="local or docker (default: what the tasks need)")
     tried.add_argument(
         "--verify-seconds",
-        type=_seconds,
+        type=seconds,
         default=1800.0,
         metavar="S",
         help="one run of a task's tests (default %(default)s)",
     )
-    tried.add_argument("--memory-mb", type=_workers, metavar="MB", help="of a sandbox, as for python -m agent.swe")
+    tried.add_argument("--memory-mb", type=at_least(1), metavar="MB", help="of a sandbox, as for python -m agent.swe")
     return tried
 
 
@@ -462,7 +434,7 @@ def _add_images(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="remove the least recently used images that were pulled this way to stay below (default: remove none)",
     )
     prefetch.add_argument(
-        "--parallel", type=_workers, default=3, metavar="N", help="pulls at once (default %(default)s)"
+        "--parallel", type=at_least(1), default=3, metavar="N", help="pulls at once (default %(default)s)"
     )
     prefetch.set_defaults(command=_prefetch)
     remove = of_images.add_parser(

@@ -120,7 +120,7 @@ def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
         (["verify", "frist", "--tasks", "quick"], "did you mean first?"),
         (["verify", "first", "--tasks", "quick"], "has predictions for repo__task-1, repo__task-2, not in quick"),
         (["verify", "first", "--tasks", "quick", "--recheck", "2"], "a share from 0 to 1"),
-        (["verify", "first", "--tasks", "quick", "--verify-seconds", "0"], "a positive number of seconds"),
+        (["verify", "first", "--tasks", "quick", "--verify-seconds", "0"], "is no time: give seconds"),
         (["verify", "first", "--tasks", "quick", "--calibration", "x.json"], "`monkeys calibrate` makes such a file"),
         (["verify", "first", "--tasks", "quick", "--unstable", "maybe"], "choose from"),
         (["calibrate"], "TASKS"),
