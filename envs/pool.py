@@ -75,6 +75,7 @@ class Pool:
         self._leased: set[_Leased] = set()  # all that hold a part of the budget, the warm ones too
         self._starts = self._short = 0  # opens that wait for a start, and for memory
         self._closed = False
+        self.progress: Callable[[str], None] = lambda text: None  # told what it waits for; nothing once that is over
 
     @property
     def name(self) -> str:
@@ -132,16 +133,25 @@ class Pool:
             while not self.budget.try_reserve(limits.memory_mb):
                 spare = next((ready.popleft() for ready in self._ready.values() if ready), None)
                 if spare is None:
-                    self._short += 1
-                    try:
-                        await self.budget.reserve(limits.memory_mb)
-                    finally:
-                        self._short -= 1
+                    await self._spared(limits.memory_mb)
                     break
                 await spare.close()
             return await self._lease(limits, begin)
         finally:
             self._starts -= 1
+
+    async def _spared(self, memory_mb: int) -> None:
+        """Wait until so much memory is free; a person is told if it is not this pool that has it."""
+        elsewhere = not self._leased
+        if elsewhere:
+            self.progress(f"waiting for {memory_mb} MB of memory: other runs on this machine hold it")
+        self._short += 1
+        try:
+            await self.budget.reserve(memory_mb)
+        finally:
+            self._short -= 1
+            if elsewhere:
+                self.progress("")
 
     async def _lease(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _Leased:
         """Start one whose memory has been reserved."""

@@ -141,7 +141,7 @@ class _Job:
             progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
             ledger = Ledger(settings.spend, settings.attempt, answering.quote, spent(store))
             progress.spending = ledger.status
-            for one in (court.pool.backend, model):
+            for one in (court.pool, court.pool.backend, model):
                 if isinstance(one, Reports):
                     one.progress = lambda text: setattr(progress, "note", text)
             if isinstance(model, Warns):

@@ -288,6 +288,23 @@ def test_an_open_waits_for_memory_and_gets_it_when_another_is_closed(tmp_path: P
     play(story)
 
 
+def test_a_pool_that_waits_for_memory_which_others_hold_says_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        other, said = Budget(250, key="here", folder=tmp_path), list[str]()
+        assert other.try_reserve(200)
+        async with pooled(tmp_path, Inn(), total=250) as pool:
+            pool.progress = said.append
+            waiting = asyncio.create_task(pool.open(A, LIMITS))
+            await quiet()
+            assert said == ["waiting for 100 MB of memory: other runs on this machine hold it"]
+            other.release(200)
+            await waiting
+            assert said[1:] == [""]
+        other.close()
+
+    play(story)
+
+
 def test_warm_ones_are_given_up_for_one_that_somebody_asks_for(tmp_path: Path) -> None:
     async def story() -> None:
         inn = Inn()
