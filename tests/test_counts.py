@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monkeys.counts import CountsError, read_counts, read_outcomes
@@ -315,6 +315,7 @@ def test_any_json_is_counts_or_one_line(tmp_path: Path, value: Any) -> None:
         max_size=25,
     )
 )
+@example(pieces=['"', "task", "\n", '"', "task", "\n", "task"])
 def test_any_table_is_counts_or_one_line(tmp_path: Path, pieces: list[str]) -> None:
     counts_or_one_line(written(tmp_path / "x.csv", "".join(pieces)))
 

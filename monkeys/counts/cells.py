@@ -55,7 +55,10 @@ NAMED = 3
 
 
 class CountsError(ValueError):
-    """No counts can be had from there; the message names the place, the cause and the remedy."""
+    """No counts can be had from there; the message names the place, the cause and the remedy, in one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a quoted name of a column may hold line ends
 
 
 def numbers_of(place: str, columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, FloatArray]:
