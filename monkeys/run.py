@@ -29,12 +29,12 @@ from monkeys.court import Court, Reports, Venue, open_court
 from monkeys.environment import environment
 from monkeys.incidents import RunStopped
 from monkeys.interruption import run_to_the_end
+from monkeys.ledger import Ledger, Spent
 from monkeys.prices import PriceError
 from monkeys.progress import Progress
 from monkeys.report.closing import show
 from monkeys.sampling import Arm, Sampler
 from monkeys.settings import Settings
-from monkeys.spending import Ledger, Spent
 from monkeys.store import Store, StoreError
 from tasks import Task, TaskError, TaskSet, load_tasks
 from tasks.verdicts import Judge, make_judge

@@ -29,9 +29,9 @@ from agent.trajectory import Exit, Trajectory
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.incidents import Incidents, RunStopped
 from monkeys.judging import Judging
+from monkeys.ledger import Ledger, RunLimits
 from monkeys.plan import UNIFORM, Allocated, Choice, Plan, Slot, Waves
 from monkeys.progress import Progress
-from monkeys.spending import Ledger, RunLimits
 from monkeys.store import Store
 from monkeys.together import together
 from tasks.task import Outcome, Task, TaskSet

@@ -9,8 +9,8 @@ from typing import Any
 
 from agent.loop import AttemptLimits
 from agent.servers import Serve
+from monkeys.ledger import RunLimits
 from monkeys.plan import Choice
-from monkeys.spending import RunLimits
 
 __all__ = ["Choice", "RunLimits", "Settings"]
 

@@ -3,7 +3,7 @@
 Guarantees: whatever `record_*` returned for survives the death of the process, also by
 SIGKILL; an attempt (task, index) is counted once and never sampled again, while every
 failed try stays as evidence; conversations are stored as they were sent to the model,
-shared prefixes once, and answers as they came (`monkeys.answers`); patches once by
+shared prefixes once, and answers as they came (`monkeys.answer_table`); patches once by
 content. `trajectory` is what `record_attempt` was given. Readers may look at any time. A
 second writer is refused.
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
-from monkeys.answers import TABLE, packed_answers, unpacked_message, unpacked_tokens, written
+from monkeys.answer_table import TABLE, packed_answers, unpacked_message, unpacked_tokens, written
 from tasks.task import Outcome, TaskSet, Verdict
 
 __all__ = ["AttemptRow", "Store", "StoreError", "Tally", "patch_digest"]

@@ -17,7 +17,7 @@ from typing import Any
 from agent.models.faults import Kind
 from agent.models.scripted import say
 from agent.trajectory import Usage
-from tests.helpers import Answer
+from tests.helpers import Answer, Listener
 
 __all__ = ["FaultServer", "Plan"]
 
@@ -71,50 +71,15 @@ def faulty(kind: Kind, good: dict[str, Any]) -> Answer:
     }[kind]
 
 
-class FaultServer:
-    """Use it as an asynchronous context manager; `stop` and `start` again as a server that restarts."""
+class FaultServer(Listener):
+    """Answers by its plan: which fault, if any, the request of this number meets at this turn."""
 
     def __init__(self, plan: Plan = lambda number, turn: None) -> None:
+        super().__init__()
         self._plan = plan
-        self.url = ""
         self.served = Usage()
         self.met: Counter[Kind | None] = Counter()
         self.requests = 0
-        self._port = 0
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> FaultServer:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}/v1"
-
-    async def stop(self) -> None:
-        """As a server that is killed: connections break off, and new ones are refused."""
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        while self._connections:
-            await asyncio.sleep(0.001)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task: asyncio.Task[None] | None = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while await self._one(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client is gone, or we are to go
-        finally:
-            self._connections.discard(task)
-            writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.actions import Actions, make_actions
 from agent.loop import Begins
@@ -112,23 +112,35 @@ class Request:
     body: Any
 
 
-class ChatServer:
-    """A real HTTP server on loopback that gives the answers it was told, the last one again and again."""
+class Listener:
+    """A real HTTP server on loopback, as an asynchronous context manager; `stop` and `start` to restart it.
 
-    def __init__(self, *answers: Answer, port: int = 0) -> None:
-        self._answers = list(answers) or [Answer()]
-        self.requests: list[Request] = []
-        self.connections = 0
+    Whoever inherits answers one request at a time: `_one`, False to hang up.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         self.url = ""
+        self.connections = 0  # that there were
         self._port = port
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> ChatServer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}/v1"
+
+    async def stop(self) -> None:
+        """As a server that is killed: connections break off, and new ones are refused."""
         self._server.close()
         self.drop()
         while self._connections:  # every handler ends before the loop does
@@ -152,6 +164,15 @@ class ChatServer:
         finally:
             self._connections.discard(task)
             writer.transport.abort()
+
+
+class ChatServer(Listener):
+    """Gives the answers it was told, the last one again and again."""
+
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
+        super().__init__(port)
+        self._answers = list(answers) or [Answer()]
+        self.requests: list[Request] = []
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

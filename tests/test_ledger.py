@@ -26,6 +26,7 @@ from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from monkeys.bill import attempt_dollars, bill_of, quotes_of
 from monkeys.cost import CostError, Prices, Tokens
 from monkeys.counts import run_counts
+from monkeys.ledger import Ledger, RunLimits, Spent
 from monkeys.prices import PriceError, Quote, find_quote, served_at, tokens_of
 from monkeys.progress import Progress
 from monkeys.report.closing import render
@@ -33,7 +34,6 @@ from monkeys.report.export import outcomes
 from monkeys.report.screen import frame, status
 from monkeys.report.summary import summarize
 from monkeys.report.text import money
-from monkeys.spending import Ledger, RunLimits, Spent
 from monkeys.store import AttemptRow, Store, StoreError
 from tasks import TaskSet, load_tasks
 from tests.fault_server import FaultServer
