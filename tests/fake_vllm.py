@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["install"]
 
 SERVER = """
-import argparse, json, os, pathlib, signal, subprocess, sys, time
+import argparse, json, os, pathlib, signal, subprocess, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 parser = argparse.ArgumentParser(prog="api_server.py", allow_abbrev=False)
@@ -39,6 +39,7 @@ if "FAKE_DIES" in os.environ:
     print(os.environ["FAKE_DIES"], flush=True)
     sys.exit(1)
 crashes = pathlib.Path(os.environ.get("FAKE_CRASHES", os.devnull))
+crashing = threading.Lock()  # or the end of one request would find the file while another has just emptied it
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -52,10 +53,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if (left := int(crashes.read_text() or 0)) > 0:
-            crashes.write_text(str(left - 1))
-            print("CUDA error: the engine has died", flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+        with crashing:
+            if (left := int(crashes.read_text() or 0)) > 0:
+                crashes.write_text(str(left - 1))
+                print("CUDA error: the engine has died", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(os.environ.get("FAKE_SLOW", "0")))
         if body["model"] != told.served_model_name or not told.tool_call_parser:
             return self.answer(404, {"error": {"message": "no such model"}})
