@@ -9,8 +9,10 @@ smaller than all the prompts does the order matter (`--num-gpu-blocks-override`)
 
 `throughput` divides the output tokens a second of a run by those of `vllm bench serve` with the same number of
 requests, as many at once, and the same lengths, in turns, so that a busy machine troubles both. The benchmark's
-random prompts are as long as ours were on average, and share as much of it as was found in the cache.
-`--bench-python` is the interpreter that has vllm.
+random prompts are as long as ours were on average, and share as much of it as was found in the cache; what it computes
+more or less than ours is made good in the next round. A run ends with fewer attempts than there are places, and the
+benchmark, whose requests are all alike, does not; so the part of ours in which attempts were left to begin is told
+apart. `--bench-python` is the interpreter that has vllm.
 
 Both play real trajectories: our sampler, loop, client, and local sandboxes. Only the actions are set: whatever the
 model says, for exactly `--output` tokens, a turn runs a command that prints `--observation` words. A server that was
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -31,7 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,7 @@ from tasks.repositories import with_repositories
 # Each is one token of most vocabularies, with the space before it.
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state")
 OWN = 8  # tokens of a benchmark's prompt that no other has, at least
+LOOK_SECONDS = 0.05
 BLOCK = 32  # tokens; what a prompt has in its last, open block is computed in any case
 COUNTERS = {
     "prompt": "prefix_cache_queries_total",
@@ -99,6 +103,8 @@ def main() -> None:
     told = parser.parse_args()
     if told.what == "throughput" and not told.tokenizer:
         parser.error("throughput wants --tokenizer")
+    if told.what == "throughput" and told.attempts <= (told.workers or told.at_once):
+        parser.error("throughput wants more --attempts than there are --workers")
     asyncio.run(prefix(told) if told.what == "prefix" else throughput(told))
 
 
@@ -108,7 +114,7 @@ async def prefix(told: argparse.Namespace) -> None:
     print(f"{told.issues} issues x {told.attempts} attempts, {told.prompt} tokens each, {told.at_once} at once")
     for turns in told.turns:
         for name, sampler in (("issue by issue", Sampler), ("attempt by attempt", AttemptMajor)):
-            one = await run(server, tasks, told, turns, sampler)
+            one, _ = await run(server, tasks, told, turns, sampler)
             print(f"  {turns} turns, {name:18}  {one}", flush=True)
     await server.close()
 
@@ -118,21 +124,15 @@ async def throughput(told: argparse.Namespace) -> None:
     tasks = await issues(server, told, 1)
     for turns in told.turns:
         print(f"{told.attempts} attempts of {turns} turns, {told.at_once} requests at once, {told.output} tokens each")
-        ratios, batches = [], []
+        ratios, more = [], 0.0
         for number in range(told.rounds):
-            ours = await run(server, tasks, told, turns, Sampler)
-            theirs = await bench(server, told, ours, number)
-            ratios.append(ours.rate / theirs.rate)
-            batches.append(ours.batch / theirs.batch)
-            print(f"  ours   {ours}\n  theirs {theirs}")
-            print(
-                f"  {ratios[-1]:.1%} by the clock, {batches[-1]:.1%} by the step; load {os.getloadavg()[0]:.1f}",
-                flush=True,
-            )
-        clock, step = statistics.median(ratios), statistics.median(batches)
-        print(
-            f"median of {told.rounds}: {clock:.1%} of the server's own benchmark by the clock, {step:.1%} by the step"
-        )
+            ours, beginning = await run(server, tasks, told, turns, Sampler)
+            theirs = await bench(server, told, ours, number, more)
+            more += ours.computed - theirs.computed
+            ratios.append(Ratio.of(ours, beginning, theirs))
+            print(f"  ours   {ours}\n  begin  {beginning}\n  theirs {theirs}")
+            print(f"  {ratios[-1]}; load {os.getloadavg()[0]:.1f}", flush=True)
+        print(f"median of {told.rounds}, of the server's own benchmark: {Ratio.median(ratios)}")
     await server.close()
 
 
@@ -180,11 +180,15 @@ class Ran:
     cached: float  # of these found there
     preemptions: float
     steps: float  # of the engine, each a token for every request that runs
-    full_after: float | None = None  # seconds until as many were in flight as may be
 
     @property
     def rate(self) -> float:
         return self.output / self.seconds
+
+    @property
+    def computed(self) -> float:
+        """Tokens of a prompt that were not in the cache."""
+        return (self.prompt - self.cached) / self.requests
 
     @property
     def batch(self) -> float:
@@ -192,12 +196,63 @@ class Ran:
         return self.output / self.steps
 
     def __str__(self) -> str:
-        each, computed = self.prompt / self.requests, (self.prompt - self.cached) / self.requests
         return (
-            f"{self.requests} requests of {each:.0f} tokens, {self.cached / self.prompt:.1%} cached "
-            f"({computed:.0f} computed), {self.output:.0f} out in {self.seconds:.1f} s: {self.rate:.1f} tokens/s, "
+            f"{self.requests} requests of {self.prompt / self.requests:.0f} tokens, "
+            f"{self.cached / self.prompt:.1%} cached ({self.computed:.0f} computed), "
+            f"{self.output:.0f} out in {self.seconds:.1f} s: {self.rate:.1f} tokens/s, "
             f"{self.batch:.2f} a step, {self.preemptions:.0f} preemptions"
-            + (f", full after {self.full_after:.1f} s" if self.full_after is not None else "")
+        )
+
+
+@dataclass(slots=True)
+class Beginning:
+    """A run until its last attempt had begun."""
+
+    began: float
+    full_after: float = math.nan  # seconds until as many were in flight as may be
+    in_flight: float = math.nan  # on the average
+    ran: Ran | None = None
+
+    async def watch(
+        self, model: Watched, server: Server, progress: Progress, workers: int, full: int, before: Mapping[str, float]
+    ) -> None:
+        looks: list[int] = []
+        all_at_work = False
+        while not all_at_work or progress.active == workers:
+            all_at_work = all_at_work or progress.active == workers
+            await asyncio.sleep(LOOK_SECONDS)
+            looks.append(model.admission.in_flight)
+            if looks[-1] >= full and math.isnan(self.full_after):
+                self.full_after = time.monotonic() - self.began
+        seconds, requests = time.monotonic() - self.began, model.requests
+        self.in_flight = statistics.mean(looks)
+        self.ran = Ran(requests, seconds, **difference(before, await server.counters()))
+
+    def __str__(self) -> str:
+        return f"{self.ran}, full after {self.full_after:.1f} s, {self.in_flight:.1f} in flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """What a run of ours got out of the server, of what the server's own benchmark did."""
+
+    clock: float  # output tokens a second
+    step: float  # output tokens a step of the engine
+    begun: float  # by the clock, while attempts were left to begin
+
+    @classmethod
+    def of(cls, ours: Ran, beginning: Beginning, theirs: Ran) -> Ratio:
+        assert beginning.ran
+        return cls(ours.rate / theirs.rate, ours.batch / theirs.batch, beginning.ran.rate / theirs.rate)
+
+    @classmethod
+    def median(cls, ratios: Sequence[Ratio]) -> Ratio:
+        return cls(*map(statistics.median, zip(*map(astuple, ratios), strict=True)))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clock:.1%} by the clock, {self.begun:.1%} until the last attempt had begun, "
+            f"{self.step:.1%} by the step"
         )
 
 
@@ -247,9 +302,9 @@ class OfLengths(Tools):
 
 
 class Watched(ChatModel):
-    """The client as it is, with what it used, and when it first had `full` requests in flight."""
+    """The client as it is, with what it used and had in flight."""
 
-    used, requests, full, full_at = Usage(), 0, 0, 0.0
+    used, requests = Usage(), 0
 
     @property
     def admission(self) -> Admission:
@@ -260,11 +315,6 @@ class Watched(ChatModel):
         self.used += reply.usage
         self.requests += 1
         return reply
-
-    async def watch(self) -> None:
-        while self.admission.in_flight < self.full:
-            await asyncio.sleep(0.05)
-        self.full_at = time.monotonic()
 
 
 async def issues(server: Server, told: argparse.Namespace, count: int) -> TaskSet:
@@ -286,13 +336,14 @@ async def issues(server: Server, told: argparse.Namespace, count: int) -> TaskSe
     return TaskSet("lengths", tuple(tasks))
 
 
-async def run(server: Server, tasks: TaskSet, told: argparse.Namespace, turns: int, order: type[Sampler]) -> Ran:
+async def run(
+    server: Server, tasks: TaskSet, told: argparse.Namespace, turns: int, order: type[Sampler]
+) -> tuple[Ran, Beginning]:
     """Sample all of it, in a folder that goes away."""
     actions = Lengths(told.output, told.observation, told.tool_seconds)
     sampling = {"temperature": 0.8, **actions.body, **({"seed": None} if told.no_seed else {})}
     model = Watched(told.model, server.url, None, sampling)
     workers = told.workers or told.at_once
-    model.full = min(workers, told.at_once)
     start = {"start": told.at_once} if told.from_start else {}
     model._replicas.all[0].admission = Admission(most=told.at_once, **start)
     await model.check()
@@ -311,7 +362,9 @@ async def run(server: Server, tasks: TaskSet, told: argparse.Namespace, turns: i
         sampler = order(store, tasks, arm, backend, None, progress, workers=workers, retries=0)
         await server.empty()
         before, began = await server.counters(), time.monotonic()
-        watching = asyncio.create_task(model.watch())
+        beginning = Beginning(began)
+        full = min(workers, told.at_once)
+        watching = asyncio.create_task(beginning.watch(model, server, progress, workers, full, before))
         try:
             await sampler.run()
         finally:
@@ -320,15 +373,15 @@ async def run(server: Server, tasks: TaskSet, told: argparse.Namespace, turns: i
             store.close()
             await model.close()
             await backend.close()
-    found = await difference(server, before)
+    found = await settled(server, before)
     if found["output"] != model.used.completion:
         print(f"  we counted {model.used.completion}, the server {found['output']:.0f}", file=sys.stderr)
-    return Ran(model.requests, seconds, **found, full_after=model.full_at - began if model.full_at else None)
+    return Ran(model.requests, seconds, **found), beginning
 
 
-async def bench(server: Server, told: argparse.Namespace, ours: Ran, seed: int) -> Ran:
-    """The server's own benchmark, of as many requests of the lengths that ours had."""
-    own = max(OWN, round((ours.prompt - ours.cached) / ours.requests) - BLOCK)
+async def bench(server: Server, told: argparse.Namespace, ours: Ran, seed: int, more: float) -> Ran:
+    """The server's own benchmark, of as many requests of the lengths that ours had; `more` tokens of each computed."""
+    own = max(OWN, round(ours.computed + more) - BLOCK)
     around = await server.count(told.model, [{"role": "user", "content": ""}])  # what the template adds
     shared = max(0, round(ours.prompt / ours.requests) - own - around)
     with tempfile.TemporaryDirectory() as folder:
@@ -364,16 +417,19 @@ async def bench(server: Server, told: argparse.Namespace, ours: Ran, seed: int) 
             result = json.loads((Path(folder) / "result.json").read_text())
         except OSError:
             raise SystemExit(f"the benchmark failed:\n{output.decode('utf-8', 'replace')[-3000:]}") from None
-    found = await difference(server, before)
+    found = await settled(server, before)
     # It asks once before it begins, which is in the counters but not in its own numbers.
     found["steps"] -= found["output"] - result["total_output_tokens"]
     found["output"] = result["total_output_tokens"]
     return Ran(result["completed"], result["duration"], **found)
 
 
-async def difference(server: Server, before: Mapping[str, float]) -> dict[str, float]:
+async def settled(server: Server, before: Mapping[str, float]) -> dict[str, float]:
     await asyncio.sleep(1.0)  # the counters follow the answers
-    after = await server.counters()
+    return difference(before, await server.counters())
+
+
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {name: after[name] - before[name] for name in COUNTERS}
 
 

@@ -242,7 +242,7 @@ def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and
     async def main() -> tuple[FaultServer, Store, Usage, list[str]]:
         async with FaultServer(tenth_at_random(1)) as server:
             model = Overseen(
-                "tiny", server.url, None, {}, request_seconds=1.0, retry_seconds=20.0, backoff_seconds=0.01
+                "tiny", server.url, None, {}, request_seconds=3.0, retry_seconds=30.0, backoff_seconds=0.01
             )
             model.meters = {}
             lines: list[str] = []
