@@ -74,6 +74,7 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leased: set[_Leased] = set()  # all that hold a part of the budget, the warm ones too
         self._starts = self._short = 0  # opens that wait for a start, and for memory
+        self._beginning = 0  # starts that have their memory and are not leased yet
         self._closed = False
         self.progress: Callable[[str], None] = lambda text: None  # told what it waits for; nothing once that is over
 
@@ -142,7 +143,7 @@ class Pool:
 
     async def _spared(self, memory_mb: int) -> None:
         """Wait until so much memory is free; a person is told if it is not this pool that has it."""
-        elsewhere = not self._leased
+        elsewhere = not self._leased and not self._beginning
         if elsewhere:
             self.progress(f"waiting for {memory_mb} MB of memory: other runs on this machine hold it")
         self._short += 1
@@ -155,6 +156,7 @@ class Pool:
 
     async def _lease(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _Leased:
         """Start one whose memory has been reserved."""
+        self._beginning += 1
         try:
             async with self._gate:
                 self._check_open()
@@ -162,6 +164,8 @@ class Pool:
         except BaseException:
             self.budget.release(limits.memory_mb)
             raise
+        finally:
+            self._beginning -= 1
         leased = _Leased(self, sandbox, limits, self._clock())
         self._leased.add(leased)
         if self._closed:

@@ -305,6 +305,22 @@ def test_a_pool_that_waits_for_memory_which_others_hold_says_so(tmp_path: Path) 
     play(story)
 
 
+def test_a_pool_that_waits_for_memory_which_its_own_starts_hold_says_nothing_of_others(tmp_path: Path) -> None:
+    async def story() -> None:
+        inn, said = Inn(), list[str]()
+        inn.ready.clear()
+        async with pooled(tmp_path, inn, total=100) as pool:
+            pool.progress = said.append
+            opens = [asyncio.create_task(pool.open(A, LIMITS)) for _ in range(2)]
+            await quiet()
+            inn.ready.set()
+            await (await opens[0]).close()
+            await opens[1]
+            assert said == []
+
+    play(story)
+
+
 def test_warm_ones_are_given_up_for_one_that_somebody_asks_for(tmp_path: Path) -> None:
     async def story() -> None:
         inn = Inn()
