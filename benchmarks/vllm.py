@@ -9,10 +9,10 @@ smaller than all the prompts does the order matter (`--num-gpu-blocks-override`)
 
 `throughput` divides the output tokens a second of a run by those of `vllm bench serve` with the same number of
 requests, as many at once, and the same lengths, in turns, so that a busy machine troubles both. The benchmark's
-random prompts are as long as ours were on average, and share as much of it as was found in the cache; what it computes
-more or less than ours is made good in the next round. A run ends with fewer attempts than there are places, and the
-benchmark, whose requests are all alike, does not; so the part of ours in which attempts were left to begin is told
-apart. `--bench-python` is the interpreter that has vllm.
+random prompts are as long as ours were on average, and share as many blocks of it as were found in the cache. A run
+ends with fewer attempts than there are places, and the benchmark, whose requests are all alike, does not; so the part
+of ours in which attempts were left to begin is told apart. So is the CPU time of our side, which on a machine without
+a GPU the server does not have. `--bench-python` is the interpreter that has vllm.
 
 Both play real trajectories: our sampler, loop, client, and local sandboxes. Only the actions are set: whatever the
 model says, for exactly `--output` tokens, a turn runs a command that prints `--observation` words. A server that was
@@ -62,8 +62,9 @@ from tasks.repositories import with_repositories
 # Each is one token of most vocabularies, with the space before it.
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state")
 OWN = 8  # tokens of a benchmark's prompt that no other has, at least
+BLOCK = 32  # tokens of the server's cache that are found or computed together
+TAIL = 8  # tokens of a template behind a prompt, at most
 LOOK_SECONDS = 0.05
-BLOCK = 32  # tokens; what a prompt has in its last, open block is computed in any case
 COUNTERS = {
     "prompt": "prefix_cache_queries_total",
     "cached": "prefix_cache_hits_total",
@@ -124,11 +125,10 @@ async def throughput(told: argparse.Namespace) -> None:
     tasks = await issues(server, told, 1)
     for turns in told.turns:
         print(f"{told.attempts} attempts of {turns} turns, {told.at_once} requests at once, {told.output} tokens each")
-        ratios, more = [], 0.0
+        ratios = []
         for number in range(told.rounds):
             ours, beginning = await run(server, tasks, told, turns, Sampler)
-            theirs = await bench(server, told, ours, number, more)
-            more += ours.computed - theirs.computed
+            theirs = await bench(server, told, ours, number)
             ratios.append(Ratio.of(ours, beginning, theirs))
             print(f"  ours   {ours}\n  begin  {beginning}\n  theirs {theirs}")
             print(f"  {ratios[-1]}; load {os.getloadavg()[0]:.1f}", flush=True)
@@ -171,7 +171,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What one run or benchmark came to, by the server's counters; tokens but for the first two and the last two."""
+    """What one run or benchmark came to, by the server's counters; tokens but for the first two and the last three."""
 
     requests: int
     seconds: float
@@ -180,6 +180,7 @@ class Ran:
     cached: float  # of these found there
     preemptions: float
     steps: float  # of the engine, each a token for every request that runs
+    cpu: float = 0.0  # seconds of our side: client, sampler, store, sandboxes
 
     @property
     def rate(self) -> float:
@@ -201,6 +202,7 @@ class Ran:
             f"{self.cached / self.prompt:.1%} cached ({self.computed:.0f} computed), "
             f"{self.output:.0f} out in {self.seconds:.1f} s: {self.rate:.1f} tokens/s, "
             f"{self.batch:.2f} a step, {self.preemptions:.0f} preemptions"
+            + (f", {self.cpu:.1f} CPU s of our side" if self.cpu else "")
         )
 
 
@@ -361,7 +363,7 @@ async def run(
         progress = Progress.start(store.task_ids(), told.attempts)
         sampler = order(store, tasks, arm, backend, None, progress, workers=workers, retries=0)
         await server.empty()
-        before, began = await server.counters(), time.monotonic()
+        before, began, cpu = await server.counters(), time.monotonic(), cpu_seconds()
         beginning = Beginning(began)
         full = min(workers, told.at_once)
         watching = asyncio.create_task(beginning.watch(model, server, progress, workers, full, before))
@@ -373,17 +375,24 @@ async def run(
             store.close()
             await model.close()
             await backend.close()
+    cpu = cpu_seconds() - cpu
     found = await settled(server, before)
     if found["output"] != model.used.completion:
         print(f"  we counted {model.used.completion}, the server {found['output']:.0f}", file=sys.stderr)
-    return Ran(model.requests, seconds, **found), beginning
+    return Ran(model.requests, seconds, **found, cpu=cpu), beginning
 
 
-async def bench(server: Server, told: argparse.Namespace, ours: Ran, seed: int, more: float) -> Ran:
-    """The server's own benchmark, of as many requests of the lengths that ours had; `more` tokens of each computed."""
-    own = max(OWN, round(ours.computed + more) - BLOCK)
+def cpu_seconds() -> float:
+    """Of this process and of all that it has waited for."""
+    return sum(os.times()[:4])
+
+
+async def bench(server: Server, told: argparse.Namespace, ours: Ran, seed: int) -> Ran:
+    """The server's own benchmark, of as many requests of the lengths that ours had."""
+    prompt, blocks = round(ours.prompt / ours.requests), round(ours.cached / ours.requests / BLOCK)
+    own = max(OWN, prompt - blocks * BLOCK - TAIL)
     around = await server.count(told.model, [{"role": "user", "content": ""}])  # what the template adds
-    shared = max(0, round(ours.prompt / ours.requests) - own - around)
+    shared = max(0, prompt - own - around)
     with tempfile.TemporaryDirectory() as folder:
         options = {
             "backend": "openai-chat",
