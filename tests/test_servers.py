@@ -24,6 +24,7 @@ from agent.models.wire import Wire
 from agent.servers import Serve, ServerLost, Spec, make_server, smollm2, vllm
 from agent.servers.log import Log
 from agent.servers.port import LOOPBACK, Port
+from agent.servers.process import Owned
 from agent.servers.server import Server, serving
 from agent.servers.vllm import tool_parser, vllm_spec
 from tests import fake_vllm
@@ -285,6 +286,32 @@ def test_one_that_dies_again_and_again_is_given_up_with_the_cause(tmp_path: Path
     with pytest.raises(ServerLost, match=r"died 4 times .* ended with status 3: MemoryError: too much; its log: "):
         asyncio.run(go())
     assert any("restart 3 of 3" in line for line in said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a guard adopt")
+def test_one_whose_start_is_called_off_is_ended_with_all_that_it_has_started_by_then(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    pids.write_text("")
+    text = f"""
+import subprocess
+engine = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
+open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{engine.pid}}")
+time.sleep(600)
+"""
+
+    async def go() -> None:
+        with open(os.devnull, "wb") as nowhere:
+            starting = asyncio.create_task(Owned.start(script(text).command(1), os.environ, nowhere.fileno()))
+            for _ in range(2):
+                await asyncio.sleep(0)
+            until(lambda: len(pids.read_text().split()) == 2)  # of which this loop has not heard yet
+            assert not starting.done()
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+
+    asyncio.run(go())
+    until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")

@@ -28,16 +28,23 @@ class Owned:
     @classmethod
     async def start(cls, command: Sequence[str], env: Mapping[str, str], output: int) -> Owned:
         """Run `command` with its standard output and errors going to the descriptor `output`."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(GUARD.absolute()), str(GRACE_SECONDS)),
-            *command,
-            stdin=asyncio.subprocess.PIPE,  # the life line
-            stdout=output,
-            stderr=output,
-            env=dict(env),
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(GUARD.absolute()), str(GRACE_SECONDS)),
+                *command,
+                stdin=asyncio.subprocess.PIPE,  # the life line
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                start_new_session=True,
+            )
         )
-        return cls(process)
+        try:
+            return cls(await asyncio.shield(starting))
+        except asyncio.CancelledError:
+            # Called off itself, it would kill the guard, and what the server has started by then would live on.
+            await cls(await starting).stop()
+            raise
 
     async def wait(self) -> int:
         """Its exit status, 128 + N for signal N, once nothing of it is left."""

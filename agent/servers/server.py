@@ -103,13 +103,13 @@ class Server:
         ended, look = asyncio.create_task(self._process.wait()), FIRST_LOOK_SECONDS
         try:
             while not ended.done():
+                seconds = self._clock() - began
+                self.tell(f"{self.spec.what}: {why}, {seconds:.0f} s   {self._log.last[:NOTE_CHARS]}".rstrip())
                 if await self._answers():
                     return ""
-                seconds = self._clock() - began
                 if seconds > self.spec.start_seconds:
                     await self._process.stop()
                     return f"did not answer within {self.spec.start_seconds:g} s (last: {self._log.last})"
-                self.tell(f"{self.spec.what}: {why}, {seconds:.0f} s   {self._log.last[:NOTE_CHARS]}".rstrip())
                 await asyncio.wait([ended], timeout=look)
                 look = min(2 * look, LONGEST_LOOK_SECONDS)
             return how_it_ended(ended.result(), self._log)
