@@ -7,12 +7,13 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from agent.models.scripted import Scripted, say
 from agent.scaffolds import make_scaffold
 from agent.trajectory import Message
 from envs import Limits
-from envs.budget import Budget
+from envs.budget import Budget, this_machine
 from envs.gate import Gate
 from envs.local import LocalBackend
 from envs.pool import Pool
@@ -126,6 +127,18 @@ def test_gold_resolves_every_embedded_task_and_the_empty_patch_none(tmp_path: Pa
     assert done.returncode == 0
     assert done.stdout == done.stderr == ""
     assert {outcome for _, outcome in outcomes(tmp_path / "runs/empty")} == {Outcome.UNRESOLVED}
+
+
+def test_verification_keeps_pace_where_memory_has_room_for_few(slow_script: Path, tmp_path: Path) -> None:
+    room = this_machine().usable_mb // 2
+    options = ("--model", f"scripted:{slow_script}", "--ids", IDS[0], "--attempts", "16", "--workers", "16")
+    done = job(*options, "--memory-mb", str(room), "--run", "one", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert f"memory for 2 sandboxes of {room} MB, so not 16 at once; --memory-mb" in done.stderr
+    with closing(sqlite3.connect(tmp_path / "runs" / "one" / "run.sqlite")) as store:
+        [[verified]] = store.execute("SELECT min(finished) FROM verdicts")
+        [[later]] = store.execute("SELECT count(*) FROM attempts WHERE finished > ?", [verified])
+    assert later >= 8
 
 
 def test_the_screen_of_a_job_says_what_was_chosen_and_ends_with_the_curve(tmp_path: Path) -> None:
