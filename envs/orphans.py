@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LABEL", "Orphan", "marks", "orphans", "remove"]
 
 LABEL = "coding-monkeys"  # what is ours carries LABEL.run, .for, .owner and .deadline
+GOING = "is already in progress"  # how an engine refuses to remove what it is removing
 Kind = Literal["container", "image", "volume"]
 
 
@@ -66,8 +67,8 @@ def _ours(client: docker.DockerClient) -> Iterator[tuple[Kind, str, str, dict[st
 
 
 def remove(client: docker.DockerClient, orphan: Orphan) -> None:
-    """Remove it; what is gone already is no error. Blocking. Raises as `orphans` does, also if it is in use."""
-    from docker.errors import NotFound
+    """Remove it; what is gone or going is no error. Blocking. Raises as `orphans` does, also if it is in use."""
+    from docker.errors import APIError, NotFound
 
     try:
         if orphan.kind == "container":
@@ -78,6 +79,9 @@ def remove(client: docker.DockerClient, orphan: Orphan) -> None:
             client.api.remove_volume(orphan.id)
     except NotFound:
         pass
+    except APIError as error:
+        if GOING not in str(error.explanation):
+            raise
 
 
 def _why(labels: Mapping[str, str], now: float) -> str:

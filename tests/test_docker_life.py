@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ def test_when_a_runner_with_many_busy_sandboxes_is_killed_none_is_left_soon(
     client.api.remove_container(spared["Id"], force=True)
     for orphan in [each for each in orphans(client, time.time()) if each.run == runner.run]:
         remove(client, orphan)
+
+
+def test_several_may_remove_the_same_orphan_at_once(client: docker.DockerClient, origin: Origin) -> None:
+    made = client.api.create_container(origin.image, ["/bin/sleep", "1000"], labels=marks_of_another_host())
+    (orphan,) = [each for each in orphans(client, time.time() + 61) if each.id == made["Id"]]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: remove(client, orphan), range(8)))
+    assert made["Id"] not in {each["Id"] for each in client.api.containers(all=True)}
 
 
 def test_what_a_killed_runner_could_not_start_and_its_snapshots_are_swept_by_the_next_run_and_nothing_else(
