@@ -67,7 +67,7 @@ class Court:
     pool: Pool
     grader: Grader
     limits: Limits
-    room_for: int  # sandboxes within the budget of memory
+    at_once: int  # of the workers, those that memory has room for: the others would stand before each verification
 
 
 def lifetime(seconds: float) -> float:
@@ -109,7 +109,8 @@ async def open_court(
             free -= venue.taken_mb
         pool = Pool(rooms, budget=budget, gate=Gate(venue.starts), warm=_warm(venue, name))
         stack.push_async_callback(pool.close)
-        yield Court(ready.result(), pool, grader, limits, free // limits.memory_mb)
+        room = venue.workers if venue.overcommit else max(1, free // limits.memory_mb)
+        yield Court(ready.result(), pool, grader, limits, min(venue.workers, room))
 
 
 def _warm(venue: Venue, sandbox: str) -> int:

@@ -163,7 +163,7 @@ class _Job:
                 court.pool,
                 judge,
                 progress,
-                workers=self.workers(court),
+                workers=court.at_once,
                 verify_workers=settings.verify_workers,
                 retries=settings.retries,
                 choice=settings.allocate,
@@ -187,12 +187,6 @@ class _Job:
         if stopped:
             print(stopped, file=sys.stderr)
         return 3 if stopped else 0
-
-    def workers(self, court: Court) -> int:
-        """How many attempts at once: no more than there is room for; the others would only queue for it, and stand
-        before every verification."""
-        wanted = self.answering.workers
-        return wanted if self.settings.overcommit else max(1, min(wanted, court.room_for))
 
     def judge(self, court: Court) -> Judge:
         settings = self.settings
@@ -239,20 +233,20 @@ class _Job:
 
         settings, tasks, pool, console = self.settings, court.tasks, court.pool, Console(stderr=True)
         done = sum(len(indices) for indices in store.sampled().values())
-        choice, workers = settings.allocate, self.workers(court)
+        choice, wanted = settings.allocate, self.answering.workers
         allotted = f", allocated by outcomes ({choice.rule})" if choice.looks else ""
         why = "as told" if settings.sandbox else "what these tasks need"
         lines = [
             f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts{allotted}, "
-            f"model {settings.model}, {workers} at once",
+            f"model {settings.model}, {court.at_once} at once",
             f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
             f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
             *self.answering.lines(store, tasks),
         ]
-        if workers < self.answering.workers:
+        if court.at_once < wanted:
             lines.append(
-                f"memory for {court.room_for} sandboxes of {court.limits.memory_mb} MB, so not "
-                f"{self.answering.workers} at once; --memory-mb or --overcommit for more"
+                f"memory for {court.at_once} sandboxes of {court.limits.memory_mb} MB, so not "
+                f"{wanted} at once; --memory-mb or --overcommit for more"
             )
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
