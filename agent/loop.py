@@ -17,11 +17,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agent.actions import Action, Fault
+from agent.actions import Action, ActionError
 from agent.conversation import Conversation
 from agent.models.model import Call, ContextExceeded, Meter, Model, ModelUnavailable, NoMoreAnswers, Reply
 from agent.scaffolds import Opening
-from agent.tools import Mistake, Submitted, Workspace
+from agent.tools import Submitted, ToolError, Workspace
 from agent.trajectory import Exit, Message, Trajectory, Turn
 from envs import SandboxError
 
@@ -146,9 +146,9 @@ class _Attempt:
                 if self.limits.context != "elide" or not said.elide():
                     raise
 
-    async def act(self, actions: Sequence[Action | Fault]) -> bool:
+    async def act(self, actions: Sequence[Action | ActionError]) -> bool:
         """Carry out one reply's actions in order; True if one of them submits."""
-        results: list[tuple[Action | Fault, str]] = []
+        results: list[tuple[Action | ActionError, str]] = []
         try:
             for action in actions:
                 text = await self.result(action)
@@ -159,13 +159,13 @@ class _Attempt:
             self.said.add(*self.actions.observations(results))
         return False
 
-    async def result(self, action: Action | Fault) -> str:
+    async def result(self, action: Action | ActionError) -> str:
         """What the model is to read of it."""
-        if isinstance(action, Fault):
+        if isinstance(action, ActionError):
             return f"[error] {action.text}"
         try:
             return await action.tool.act(self.workspace, action.arguments)
-        except Mistake as mistake:
+        except ToolError as mistake:
             return f"[error] {mistake}"
 
     def turn(self, reply: Reply, kept: Message, model_seconds: float, tool_seconds: float) -> Turn:

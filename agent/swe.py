@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from agent.loop import AttemptLimits
     from agent.scaffolds import TURNS, suited
     from agent.servers import Serve
-    from monkeys.run import sample_run
-    from monkeys.settings import Choice, RunLimits, Settings
+    from monkeys.runner.sample_job import sample_run
+    from monkeys.runner.settings import AllocationSpec, RunLimits, Settings
 
     def chosen(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         as_recorded=frozenset(RECORDED[name] for name in _untold(parser, argv)),
         replay_strict=arguments.replay_strict,
         attempts=arguments.attempts,
-        allocate=Choice(arguments.allocate, arguments.first, arguments.narrow),
+        allocate=AllocationSpec(arguments.allocate, arguments.first, arguments.narrow),
         workers=arguments.workers,
         retries=arguments.retries,
         seed=arguments.seed,

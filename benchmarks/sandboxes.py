@@ -28,10 +28,10 @@ from rich.table import Table
 
 from envs import Backend, Command, Limits, Origin, Sandbox, SandboxUnavailable, backend
 from envs.base import scrubbed_copy
-from envs.budget import Budget
-from envs.gate import Gate
-from envs.local import adopt
+from envs.local.backend import adopt
+from envs.memory_budget import MemoryBudget
 from envs.pool import Pool
+from envs.start_limiter import StartLimiter
 
 TEN_MB = "head -c 10485760 /dev/zero | tr '\\0' 'x'"
 SMALL = Limits(memory_mb=64, output_bytes=64 * 1024)
@@ -100,8 +100,8 @@ async def measure(rooms: Backend, origin: Origin, limits: Limits, times: int) ->
 
 async def warm(name: str, origin: Origin, limits: Limits, times: int) -> Cost:
     """Opening from a pool that has had the time to fill."""
-    budget = Budget(1 << 20, key="benchmark", overcommit=True)
-    pool = Pool(backend(name), budget=budget, gate=Gate(8), warm=2)
+    budget = MemoryBudget(1 << 20, key="benchmark", overcommit=True)
+    pool = Pool(backend(name), budget=budget, gate=StartLimiter(8), warm=2)
     walls, cpu = [], 0.0
     try:
         await (await pool.open(origin, limits, label="first")).close()

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit  # type: ignore[import-untyped]
 from scipy.special import betaln  # type: ignore[import-untyped]
 
-from monkeys.coverage import counts, coverage_curve, paired_difference, pass_at_every_k, pass_at_k
-from monkeys.coverage.intervals import METHODS, interval
-from monkeys.scaling import (
+from monkeys.science.coverage import counts, coverage_curve, paired_difference, pass_at_every_k, pass_at_k
+from monkeys.science.coverage.intervals import METHODS, interval
+from monkeys.science.scaling import (
     FAMILIES,
     FitError,
     choose_mixture,

@@ -6,7 +6,7 @@
 *Once per patch* is what a harness does that keeps nothing: a fresh sandbox, the patch, the
 tests, the grade, as many at once as the judge has workers; with --sample N only the first N
 are run, and their time is scaled; half of it before and half after the judge, for a machine
-is not always as busy. *Judge* is `tasks.verdicts.Judge` over the strict verifier, with an
+is not always as busy. *CachedVerifier* is `tasks.swe.cached_verifier.CachedVerifier` over the strict verifier, with an
 empty cache, then once more with what it remembers. The two must agree on the official score.
 *Overhead* is what a sandbox in which tests run takes beyond the tests' own time, one at a
 time: the median of the runs. Patches that do not apply run no tests and are not in it.
@@ -24,10 +24,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from monkeys.court import Court, Venue, open_court
+from monkeys.runner.resources import ResourceSpec, RunResources, open_resources
 from tasks import Task, load_tasks
-from tasks.verdicts import Judge, VerdictCache, place_of, verdict_key
-from tasks.verify import Verifier
+from tasks.swe.cached_verifier import CachedVerifier, VerdictCache, place_of, verdict_key
+from tasks.swe.verify import PatchVerifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def main() -> None:
 
 async def measure(arguments: argparse.Namespace) -> None:
     tasks = load_tasks(arguments.tasks).select([arguments.ids])
-    async with open_court(tasks, Venue(workers=arguments.workers), seconds=1800.0) as court:
+    async with open_resources(tasks, ResourceSpec(workers=arguments.workers), seconds=1800.0) as court:
         task = court.tasks.tasks[0]
         patches = drawn(task, arguments.patches, arguments.distinct, random.Random(arguments.seed))
         print(f"{task.id}: {len(patches)} patches, {len(set(patches))} distinct, sandbox {court.pool.name}")
@@ -79,8 +79,10 @@ async def measure(arguments: argparse.Namespace) -> None:
         await overhead(court, task, list(dict.fromkeys(patches))[: arguments.overhead])
 
 
-async def once_per_patch(court: Court, task: Task, patches: list[bytes], workers: int) -> tuple[Cost, list[bool]]:
-    verifier = Verifier(court.pool.backend, court.grader, court.limits, seconds=1800.0, workers=workers)
+async def once_per_patch(
+    court: RunResources, task: Task, patches: list[bytes], workers: int
+) -> tuple[Cost, list[bool]]:
+    verifier = PatchVerifier(court.pool.backend, court.grader, court.limits, seconds=1800.0, workers=workers)
     began = time.perf_counter()
     done = await asyncio.gather(*(verifier.execute(task, patch) for patch in patches))
     cost = Cost(f"once per patch, {workers} at once", verifier.runs, time.perf_counter() - began)
@@ -88,16 +90,16 @@ async def once_per_patch(court: Court, task: Task, patches: list[bytes], workers
 
 
 async def judge(
-    court: Court, task: Task, patches: list[bytes], folder: Path, workers: int
+    court: RunResources, task: Task, patches: list[bytes], folder: Path, workers: int
 ) -> tuple[Cost, list[bool | None]]:
-    verifier = Verifier(court.pool, court.grader, court.limits, seconds=1800.0, workers=workers)
+    verifier = PatchVerifier(court.pool, court.grader, court.limits, seconds=1800.0, workers=workers)
     place = await place_of(court.pool, task)
 
     async def key(task: Task, patch: bytes) -> str:
         return verdict_key(task, patch, place=place, limits=court.limits, seconds=1800.0)
 
     remembered = bool(list(folder.iterdir()))
-    judging = Judge(verifier, VerdictCache(folder), key)
+    judging = CachedVerifier(verifier, VerdictCache(folder), key)
     try:
         began = time.perf_counter()
         verdicts = await asyncio.gather(*(judging.verify(task, patch) for patch in patches))
@@ -108,9 +110,9 @@ async def judge(
     return Cost(what, verifier.runs, seconds), [verdict.official for verdict in verdicts]
 
 
-async def overhead(court: Court, task: Task, patches: list[bytes]) -> None:
+async def overhead(court: RunResources, task: Task, patches: list[bytes]) -> None:
     for what, rooms in (("each in a new sandbox", court.pool.backend), ("from the pool", court.pool)):
-        verifier = Verifier(rooms, court.grader, court.limits, seconds=1800.0, workers=1)
+        verifier = PatchVerifier(rooms, court.grader, court.limits, seconds=1800.0, workers=1)
         await verifier.execute(task, b"")  # what is done once
         took = []
         for patch in patches:

@@ -38,26 +38,26 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.actions import Action, Fault
+from agent.actions import Action, ActionError
 from agent.actions.actions import Result, in_one_message
-from agent.actions.replay import sendable
+from agent.actions.sanitize import sendable
 from agent.loop import AttemptLimits
 from agent.models import Call, Reply
 from agent.models.admission import Admission
 from agent.models.chat import ChatModel
-from agent.models.wire import Wire
+from agent.models.http import HttpTransport
 from agent.prompts import opening
 from agent.scaffolds.tools import Tools
 from agent.tools import TOOLS
 from agent.trajectory import Message, Usage
 from envs import Limits
-from envs.local import LocalBackend
-from monkeys.plan import Plan, Slot, Waves
-from monkeys.progress import Progress
-from monkeys.sampling import Arm, Sampler
+from envs.local.backend import LocalBackend
+from monkeys.runner.progress import Progress
+from monkeys.runner.sampler import Arm, Sampler
+from monkeys.runner.scheduler import Scheduler, Slot, TaskByTask
 from monkeys.store import Store
 from tasks import Task, TaskSet, load_tasks
-from tasks.repositories import with_repositories
+from tasks.quick.repositories import with_repositories
 
 # Each is one token of most vocabularies, with the space before it.
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state")
@@ -143,8 +143,8 @@ class Server:
     """Its counters, its tokenizer, its cache."""
 
     def __init__(self, url: str) -> None:
-        self.url, self._wire = url, Wire(url, None)
-        self._beside = Wire(url.removesuffix("/v1"), None)
+        self.url, self._wire = url, HttpTransport(url, None)
+        self._beside = HttpTransport(url.removesuffix("/v1"), None)
 
     async def counters(self) -> dict[str, float]:
         page = (await self._wire.get("/metrics", 30.0, beside=True)).content.decode()
@@ -273,7 +273,7 @@ class Lengths:
         self.schemas: list[dict[str, Any]] = []
         self.body: dict[str, Any] = {"max_tokens": output, "min_tokens": output, "ignore_eos": True}
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         return sendable(message), [self._action]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
@@ -283,11 +283,11 @@ class Lengths:
 class AttemptMajor(Sampler):
     """The other order: each attempt's index over all issues, then the next index."""
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> Scheduler:
         return Turned(self._tasks, self._progress.attempts, self._store.sampled())
 
 
-class Turned(Waves):
+class Turned(TaskByTask):
     def __init__(self, tasks: Mapping[str, Task], attempts: int, sampled: Mapping[str, set[int]]) -> None:
         super().__init__(tasks, attempts, sampled)
         order: list[Slot] = sorted(self._slots, key=lambda slot: slot[1])

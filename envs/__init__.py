@@ -33,7 +33,7 @@ __all__ = [
     "backend",
 ]
 
-BUILT_IN = {"local": "envs.local:LocalBackend", "docker": "envs.docker:DockerBackend"}
+BUILT_IN = {"local": "envs.local.backend:LocalBackend", "docker": "envs.docker.backend:DockerBackend"}
 PLUG_INS = "coding_monkeys.sandboxes"  # the entry points under which others offer theirs
 
 

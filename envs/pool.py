@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from envs.budget import Budget
-from envs.gate import Gate
+from envs.memory_budget import MemoryBudget
 from envs.sandbox import Backend, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxUnavailable, Snapshot
+from envs.start_limiter import StartLimiter
 
 __all__ = ["Pool", "Prepares"]
 
@@ -61,8 +61,8 @@ class Pool:
         self,
         backend: Backend,
         *,
-        budget: Budget,
-        gate: Gate,
+        budget: MemoryBudget,
+        gate: StartLimiter,
         warm: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

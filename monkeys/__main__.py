@@ -1,5 +1,5 @@
 """`python -m monkeys` is `monkeys`."""
 
-from monkeys.cli import main
+from monkeys.commands.main import main
 
 raise SystemExit(main())

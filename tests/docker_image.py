@@ -28,16 +28,16 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-import envs.docker
+import envs.docker.backend
 from envs import Limits, Origin, Sandbox
-from envs.docker import DockerBackend
-from envs.docker_engine import Engine
-from envs.images import Images
-from envs.orphans import LABEL
+from envs.docker.backend import DockerBackend
+from envs.docker.engine import Engine
+from envs.docker.images import Images
+from envs.docker.orphans import LABEL
 
 T = TypeVar("T")
 
-PROJECT = Path(envs.docker.__file__).resolve().parents[1]
+PROJECT = Path(envs.docker.backend.__file__).resolve().parents[2]
 IMAGE = "coding-monkeys-test"
 MINE = f"test-{uuid.uuid4().hex[:12]}"  # what the containers of this test run are for
 PROGRAMS = [

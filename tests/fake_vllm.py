@@ -91,7 +91,7 @@ def install(folder: Path) -> Path:
     pids = folder / "pids"
     pids.write_text("")
     (folder / "vllm" / "__init__.py").write_text(
-        "import sys\nassert 'monkeys.run' not in sys.modules, 'vllm must not be imported'\n"
+        "import sys\nassert 'monkeys.runner.sample_job' not in sys.modules, 'vllm must not be imported'\n"
     )
     (inner / "api_server.py").write_text(SERVER)
     return pids

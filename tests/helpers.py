@@ -18,9 +18,9 @@ from agent.scaffolds import Opening
 from agent.tools import Workspace
 from agent.trajectory import Message
 from envs import Limits, Origin
-from envs.local import LocalBackend, adopt
+from envs.local.backend import LocalBackend, adopt
 from tasks import Task, load_tasks
-from tasks.repositories import with_repositories
+from tasks.quick.repositories import with_repositories
 
 __all__ = ["Answer", "ChatServer", "begins", "completion", "git_repository", "quick_task", "said", "workspace"]
 

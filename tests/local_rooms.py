@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-import envs.local
+import envs.local.backend
 from envs import Command, Completed, Limits, Origin, Sandbox, SandboxUnavailable
-from envs.local import LocalBackend, LocalSandbox, adopt
-from envs.nest import Nest
+from envs.local.backend import LocalBackend, LocalSandbox, adopt
+from envs.local.namespace_client import NamespaceClient
 
 T = TypeVar("T")
 
-PROJECT = Path(envs.local.__file__).resolve().parents[1]
+PROJECT = Path(envs.local.backend.__file__).resolve().parents[2]
 FILES = {
     ".gitignore": b"*.log\nbuild/\n",
     "a.txt": b"one\ntwo\nthree\n",
@@ -54,7 +54,7 @@ class Room:
     @property
     def nursery(self) -> int:
         """The process that forks the guests."""
-        assert isinstance(self.backend._maker, Nest)
+        assert isinstance(self.backend._maker, NamespaceClient)
         (inner,) = children(self.backend._maker.process.pid)
         return inner
 

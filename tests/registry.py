@@ -27,7 +27,7 @@ import pytest
 import requests
 
 from envs import SandboxUnavailable
-from envs.images import connect
+from envs.docker.images import connect
 
 __all__ = ["LIST", "MANIFEST", "MINE", "SIZE", "Registry", "engine", "free_port", "serving", "soon"]
 

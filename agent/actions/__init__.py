@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.actions.actions import Action, Actions, Fault
+from agent.actions.actions import Action, ActionError, Actions
 from agent.tools import TOOLS, Tool
 
-__all__ = ["FORMS", "Action", "Actions", "Fault", "make_actions"]
+__all__ = ["FORMS", "Action", "ActionError", "Actions", "make_actions"]
 
 FORMS = ("native", "text", "structured")
 

@@ -1,8 +1,8 @@
 """What is to be done, whatever the form in which a model writes it.
 
 Guarantees of every form (`Actions`): `read` takes any message without an exception and
-gives at least one `Action` or `Fault`; whatever is wrong with what the model wrote is a
-`Fault`, whose text tells it; and the message that `read` gives back can be sent to the
+gives at least one `Action` or `ActionError`; whatever is wrong with what the model wrote is a
+`ActionError`, whose text tells it; and the message that `read` gives back can be sent to the
 server as it stands, because servers refuse a history that holds what they themselves
 let through.
 """
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from agent.tools import Tool
 from agent.trajectory import Message
 
-__all__ = ["CUT", "Action", "Actions", "Fault", "Result", "called", "in_one_message"]
+__all__ = ["CUT", "Action", "ActionError", "Actions", "Result", "called", "in_one_message"]
 
 CUT = "the reply was cut off at its length limit before the action was complete; say less, or take smaller steps"
 TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
@@ -32,7 +32,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ActionError:
     """One call that cannot, or a reply without any: `text` says why."""
 
     call_id: str
@@ -40,7 +40,7 @@ class Fault:
 
 
 # What was asked for, and what the model is to read of it.
-Result = tuple[Action | Fault, str]
+Result = tuple[Action | ActionError, str]
 
 
 class Actions(Protocol):
@@ -64,7 +64,7 @@ class Actions(Protocol):
         """Further fields of every request's body, the same for a whole run."""
         ...
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         """The message as it can be sent back, and what it asks for, in order. `cut`: it ended at its length limit."""
         ...
 
@@ -73,19 +73,23 @@ class Actions(Protocol):
         ...
 
 
-def called(tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str = "") -> Action | Fault:
+def called(
+    tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str = ""
+) -> Action | ActionError:
     """A call of the tool `name`, or what is wrong with it."""
     tool = tools.get(name)
     if tool is None:
-        return Fault(call_id, f"there is no tool {name[:64]!r}; the tools are {', '.join(tools)}")
+        return ActionError(call_id, f"there is no tool {name[:64]!r}; the tools are {', '.join(tools)}")
     if problem := _mismatch(tool.parameters, arguments):
-        return Fault(call_id, f"{name}: {problem}")
+        return ActionError(call_id, f"{name}: {problem}")
     return Action(call_id, tool, arguments)
 
 
 def in_one_message(results: Sequence[Result]) -> list[Message]:
     """All results as one message of the user's: many chat templates want user and assistant to take turns."""
-    parts = [text if isinstance(done, Fault) else f"Result of {done.tool.name}:\n{text}" for done, text in results]
+    parts = [
+        text if isinstance(done, ActionError) else f"Result of {done.tool.name}:\n{text}" for done, text in results
+    ]
     return [{"role": "user", "content": "\n\n".join(parts)}] if parts else []
 
 

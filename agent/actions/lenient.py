@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from agent.actions.replay import valid
+from agent.actions.sanitize import valid
 
 __all__ = ["find_objects", "read_json"]
 

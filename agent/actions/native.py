@@ -3,7 +3,7 @@
 Tolerant on our side: arguments that are not quite JSON are read as they were meant, an
 object in place of a text is taken, and whatever else is wrong with a call (an unknown
 tool, an argument missing or of the wrong type, a call cut off in the middle) becomes a
-`Fault`. In the message that goes back every call has an id of its own, a name that
+`ActionError`. In the message that goes back every call has an id of its own, a name that
 servers take and arguments that are JSON.
 """
 
@@ -14,13 +14,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.actions.actions import CUT, Action, Fault, Result, called
+from agent.actions.actions import CUT, Action, ActionError, Result, called
 from agent.actions.lenient import read_json
-from agent.actions.replay import sendable
+from agent.actions.sanitize import sendable
 from agent.tools import Tool
 from agent.trajectory import Message
 
-__all__ = ["Action", "Fault", "Native", "observation", "read_actions", "schemas"]
+__all__ = ["Action", "ActionError", "Native", "observation", "read_actions", "schemas"]
 
 NO_CALL = "no tool was called; call a tool to go on, or submit to hand in the repository as it stands"
 
@@ -36,9 +36,9 @@ class Native:
         self.schemas = schemas(tools)
         self.body: dict[str, Any] = {}
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         message, actions = read_actions(message, self._tools, cut=cut)
-        return message, actions or [Fault("", CUT if cut else NO_CALL)]
+        return message, actions or [ActionError("", CUT if cut else NO_CALL)]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         return [
@@ -58,11 +58,13 @@ def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
     ]
 
 
-def read_actions(message: Message, tools: Iterable[Tool], *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+def read_actions(
+    message: Message, tools: Iterable[Tool], *, cut: bool = False
+) -> tuple[Message, list[Action | ActionError]]:
     """The message as it can be sent back, and its calls in order; none where it has none."""
     by_name = {tool.name: tool for tool in tools}
     calls: list[dict[str, Any]] = []
-    actions: list[Action | Fault] = []
+    actions: list[Action | ActionError] = []
     message = sendable(message)
     given = message.pop("tool_calls", None)
     for number, call in enumerate(given if isinstance(given, list) else ()):
@@ -73,7 +75,7 @@ def read_actions(message: Message, tools: Iterable[Tool], *, cut: bool = False) 
         name = str(function.get("name") or "")
         arguments, problem = _arguments(function.get("arguments") or "{}", cut)
         if problem and name in by_name:
-            actions.append(Fault(call_id, f"{name}: {problem}"))
+            actions.append(ActionError(call_id, f"{name}: {problem}"))
         else:
             actions.append(called(by_name, name, arguments, call_id))
         calls.append(_sent(_object(call), call_id, name, function.get("arguments"), arguments))

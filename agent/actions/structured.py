@@ -13,9 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.actions.actions import CUT, Action, Fault, Result, called, in_one_message
+from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message
 from agent.actions.lenient import find_objects
-from agent.actions.replay import sendable, spoken
+from agent.actions.sanitize import sendable, spoken
 from agent.prompts import form_text
 from agent.tools import Tool
 from agent.trajectory import Message
@@ -41,13 +41,13 @@ class Structured:
         self.instructions = form_text("structured", "\n\n".join(offered))
         self._example = json.dumps(_example(tools[0])) if tools else "{}"
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         message = sendable({**message, "tool_calls": None})
         for found in find_objects(spoken(message), closed=cut):
             name, arguments = _call(found, self._tools)
             if name:
                 return message, [called(self._tools, name, arguments)]
-        return message, [Fault("", CUT if cut else NO_OBJECT.format(self._example))]
+        return message, [ActionError("", CUT if cut else NO_OBJECT.format(self._example))]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         return in_one_message(results)

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.actions.actions import CUT, Action, Fault, Result, called, in_one_message
+from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message
 from agent.actions.lenient import read_json
-from agent.actions.replay import sendable, spoken
+from agent.actions.sanitize import sendable, spoken
 from agent.prompts import form_text
 from agent.tools import Tool
 from agent.trajectory import Message
@@ -84,28 +84,28 @@ class Text:
         told = (f"{form.about}\n```{form.example}\n```" for form in self._forms.values() if form.about)
         self.instructions = form_text("text", "\n\n".join(told))
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         message = sendable({**message, "tool_calls": None})
-        actions: list[Action | Fault] = []
+        actions: list[Action | ActionError] = []
         others = []
         for block in _Scanner(spoken(message), self._forms, cut).blocks():
             if block.word not in self._forms:
                 others += [block.word] if block.word else []
             elif cut and not block.closed:
-                actions.append(Fault("", f"{block.word}: {CUT}"))
+                actions.append(ActionError("", f"{block.word}: {CUT}"))
             else:
                 actions += self._carried(block)
-        return message, actions or [Fault("", CUT if cut else self._no_block(others))]
+        return message, actions or [ActionError("", CUT if cut else self._no_block(others))]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         return in_one_message(results)
 
-    def _carried(self, block: _Block) -> list[Action | Fault]:
+    def _carried(self, block: _Block) -> list[Action | ActionError]:
         form = self._forms[block.word]
         try:
             return [called(self._tools, form.tool, arguments) for arguments in form.read(block)]
         except (ValueError, RecursionError) as problem:
-            return [Fault("", f"{block.word}: {problem}")]
+            return [ActionError("", f"{block.word}: {problem}")]
 
     def _no_block(self, others: Sequence[str]) -> str:
         unknown = f" ({', '.join(f'```{word[:32]}' for word in others[:3])} is none)" if others else ""

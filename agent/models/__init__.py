@@ -94,6 +94,6 @@ def make_model(
     )
     if first_turns == 1:
         return model
-    from agent.models.joint import Joint
+    from agent.models.shared_first_turn import SharedFirstTurn
 
-    return Joint(model, first_turns)
+    return SharedFirstTurn(model, first_turns)

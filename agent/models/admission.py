@@ -26,7 +26,7 @@ from enum import Enum
 from agent.models.cache import Cache
 from agent.models.model import Call
 
-__all__ = ["Admission", "Fate"]
+__all__ = ["Admission", "Handling"]
 
 START = 8.0
 MOST = 4096.0
@@ -36,7 +36,7 @@ BUSY = 8  # in flight on the average: with fewer, what is in the cache does not 
 AVERAGE_SECONDS = 20.0
 
 
-class Fate(Enum):
+class Handling(Enum):
     """How a request ended, as far as the server's load goes."""
 
     ANSWERED = "answered"
@@ -90,7 +90,7 @@ class Admission:
             return await waiting
         except asyncio.CancelledError:
             if waiting.done() and not waiting.cancelled():  # let in and called off in the same moment
-                self.leave(waiting.result(), Fate.OTHER)
+                self.leave(waiting.result(), Handling.OTHER)
                 if call is not None:
                     self.cache.leave(call)
             self.look()  # those behind it may fit
@@ -101,14 +101,14 @@ class Admission:
         self._wide[place] = size
         self._count(size - 1)
 
-    def leave(self, place: int, fate: Fate) -> None:
+    def leave(self, place: int, fate: Handling) -> None:
         """Give the place back, and say how it went."""
         held_back, size = self.in_flight >= int(self.limit), self._wide.pop(place, 1)
         self._count(-size)
-        if fate is Fate.ANSWERED and held_back:
+        if fate is Handling.ANSWERED and held_back:
             for _ in range(size):
                 self._grow()
-        elif place > self._cut and fate in (Fate.REFUSED, Fate.STALLED):
+        elif place > self._cut and fate in (Handling.REFUSED, Handling.STALLED):
             self._shrink(fate)
         self.look()
 
@@ -141,7 +141,7 @@ class Admission:
 
     def crowded(self) -> None:
         """The server says that it holds too many."""
-        self._shrink(Fate.REFUSED)
+        self._shrink(Handling.REFUSED)
 
     @property
     def _room(self) -> bool:
@@ -179,10 +179,10 @@ class Admission:
             if self.limit > self._ceiling:
                 self._step = min(self._step * 2, self.limit)
 
-    def _shrink(self, fate: Fate) -> None:
-        held = max(1.0, min(self.limit, self.in_flight)) if fate is Fate.REFUSED else self.limit
+    def _shrink(self, fate: Handling) -> None:
+        held = max(1.0, min(self.limit, self.in_flight)) if fate is Handling.REFUSED else self.limit
         self._ceiling = held
-        self.limit = max(1.0, held * (REFUSED if fate is Fate.REFUSED else STALLED))
+        self.limit = max(1.0, held * (REFUSED if fate is Handling.REFUSED else STALLED))
         self._step, self._answers, self._cut = 1.0, 0, self._entered
 
 

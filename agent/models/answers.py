@@ -1,7 +1,7 @@
 """From the bytes of a chat completion to its replies.
 
 Read as plain JSON and tolerantly: whatever holds one message is an answer, for it was paid
-for; what holds none is a `Trouble` that carries the usage it tells. Where there are several
+for; what holds none is a `RequestFailure` that carries the usage it tells. Where there are several
 answers to one prompt, the usage of them together is what the server told: the prompt, which
 is billed once, is divided evenly, and the completion by how long each is.
 """
@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
-from agent.models.faults import Kind, Trouble
+from agent.models.faults import Kind, RequestFailure
 from agent.models.model import Reply, Tokens
 from agent.trajectory import Usage
 
@@ -22,7 +22,7 @@ __all__ = ["divided", "read_replies"]
 
 
 def read_replies(content: bytes) -> list[Reply]:
-    """One or more. Raises `Trouble`."""
+    """One or more. Raises `RequestFailure`."""
     text = content.decode("utf-8", "replace")  # a token may end in the middle of a character
     usage, kind = Usage(), Kind.HTML if text.lstrip().startswith("<") else Kind.NO_COMPLETION
     try:
@@ -37,7 +37,7 @@ def read_replies(content: bytes) -> list[Reply]:
         replies = [_reply(data, choice) for choice in (choices[0], *usable)]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         why = f"the answer is no chat completion ({type(error).__name__}: {error}): {text[:120]!r}"
-        raise Trouble(kind, why, usage=usage) from None
+        raise RequestFailure(kind, why, usage=usage) from None
     if len(replies) == 1:
         return [replace(replies[0], usage=usage)]
     ids = sum(len(reply.tokens.completion or reply.tokens.logprobs) for reply in replies if reply.tokens)

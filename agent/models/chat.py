@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.models.admission import Fate
+from agent.models.admission import Handling
 from agent.models.answers import read_replies
-from agent.models.dialect import Dialect
-from agent.models.faults import Ends, Kind, Retry, Trouble, refusal, wire_trouble
+from agent.models.faults import Ends, Kind, RequestFailure, Retry, refusal, wire_trouble
+from agent.models.http import HttpError, HttpTransport
 from agent.models.model import Call, ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply
 from agent.models.replicas import Replica, Replicas
-from agent.models.wire import Wire, WireError
+from agent.models.server_quirks import ServerQuirks
 from agent.trajectory import Message
 
 __all__ = ["ChatModel"]
@@ -62,9 +62,11 @@ class ChatModel:
         self._sampling, self._scheduled = dict(sampling), scheduled
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._outage_seconds, self._backoff_seconds = outage_seconds, backoff_seconds
-        self._dialect = Dialect(drop=reasoning == "drop")
+        self._dialect = ServerQuirks(drop=reasoning == "drop")
         urls = (base_url,) if isinstance(base_url, str) else tuple(base_url or ())
-        self._replicas = Replicas([Wire(url, api_key) for url in urls or (None,)], lambda text: self.progress(text))
+        self._replicas = Replicas(
+            [HttpTransport(url, api_key) for url in urls or (None,)], lambda text: self.progress(text)
+        )
 
     async def check(self) -> None:
         """One cheap request to each server before anything is sampled. Raises `ModelRefused` with the remedy."""
@@ -74,7 +76,7 @@ class ChatModel:
         wire = replica.wire
         try:
             answer = await wire.get("/models", CHECK_SECONDS)
-        except WireError as error:
+        except HttpError as error:
             raise ModelRefused(
                 f"server {wire.name} cannot be reached ({error}); check --base-url and that it is running"
             ) from None
@@ -107,11 +109,11 @@ class ChatModel:
         asked = _Asked(body, turn, call, joined)
         try:
             return await self._until_answered(asked)
-        except Trouble as trouble:
+        except RequestFailure as trouble:
             raise self._end(trouble, asked) from None
 
     async def _until_answered(self, asked: _Asked) -> list[Reply]:
-        """Raises the `Trouble` that cannot heal or did not in time."""
+        """Raises the `RequestFailure` that cannot heal or did not in time."""
         import tenacity
 
         backoff = tenacity.wait_random_exponential(multiplier=self._backoff_seconds, max=LONGEST_BACKOFF)
@@ -119,7 +121,7 @@ class ChatModel:
         def wait(state: tenacity.RetryCallState) -> float:
             """As long as the server asks for, if it does; but the last try is made when the time is up."""
             trouble = state.outcome.exception() if state.outcome else None
-            assert isinstance(trouble, Trouble)
+            assert isinstance(trouble, RequestFailure)
             if trouble.treatment.retry is Retry.WHEN_BACK:
                 return 0.0  # whoever waits at the door waits for that
             return max(0.0, min(max(backoff(state), trouble.after), self._retry_seconds - asked.seconds))
@@ -139,7 +141,7 @@ class ChatModel:
         return replies
 
     async def _try(self, asked: _Asked) -> list[Reply]:
-        """One request. Raises `Trouble`."""
+        """One request. Raises `RequestFailure`."""
         replica, place = await self._admitted(asked)
         asked.server, meter, began = replica.wire.name, asked.call.meter, time.monotonic()
         calls, body = asked.joined(), asked.body
@@ -150,14 +152,14 @@ class ChatModel:
             body = {**{name: value for name, value in body.items() if name != "seed"}, "n": len(calls)}
         try:
             replies = await self._answers(replica, body)
-        except (WireError, Trouble) as error:
-            trouble = error if isinstance(error, Trouble) else wire_trouble(error)
+        except (HttpError, RequestFailure) as error:
+            trouble = error if isinstance(error, RequestFailure) else wire_trouble(error)
             replica.failed(place, trouble)
             meter.bill(trouble.usage)
             meter.give_back(time.monotonic() - began)
             raise trouble from None
         except BaseException:  # called off
-            replica.admission.leave(place, Fate.OTHER)
+            replica.admission.leave(place, Handling.OTHER)
             raise
         for call, reply in zip(calls, replies, strict=False):
             replica.admission.cache.answered(call, reply, asked.turn)
@@ -165,7 +167,7 @@ class ChatModel:
         return replies
 
     async def _answers(self, replica: Replica, body: dict[str, Any]) -> list[Reply]:
-        """The request is written as the server wants it, which may take a refusal to learn. Raises `Trouble`."""
+        """The request is written as the server wants it, which may take a refusal to learn. Raises `RequestFailure`."""
         while True:
             written = self._dialect.written(body)
             answer = await replica.wire.post("/chat/completions", written, self._request_seconds)
@@ -202,7 +204,7 @@ class ChatModel:
             place = await replica.admission.enter(asked.turn, asked.call)
             if replica.down_since is None:
                 return replica, place
-            replica.admission.leave(place, Fate.OTHER)  # it went down meanwhile
+            replica.admission.leave(place, Handling.OTHER)  # it went down meanwhile
             replica.admission.over(asked.call)
 
     async def _back_up(self) -> None:
@@ -214,7 +216,7 @@ class ChatModel:
                 "check that it is running and what it logs"
             ) from None
 
-    def _end(self, trouble: Trouble, asked: _Asked) -> ModelError:
+    def _end(self, trouble: RequestFailure, asked: _Asked) -> ModelError:
         """What a fault that did not heal is to those who asked."""
         ends = trouble.treatment.ends
         if ends is Ends.CONTEXT_LIMIT:
@@ -248,10 +250,10 @@ class _Asked:
 
 
 def _may_heal(error: BaseException) -> bool:
-    return isinstance(error, Trouble) and error.treatment.retry is not Retry.NEVER
+    return isinstance(error, RequestFailure) and error.treatment.retry is not Retry.NEVER
 
 
-def _remedy(server: str, model: str, trouble: Trouble) -> str:
+def _remedy(server: str, model: str, trouble: RequestFailure) -> str:
     """What a person can do about a request that will never succeed."""
     if trouble.kind in (Kind.KEY, Kind.FORBIDDEN):
         return (

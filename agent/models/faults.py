@@ -18,11 +18,22 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
 
+from agent.models.http import Answer, BrokenOff, Endless, HttpError, TooSlow, Unreachable
 from agent.models.model import ModelError
-from agent.models.wire import Answer, BrokenOff, Endless, TooSlow, Unreachable, WireError
 from agent.trajectory import Usage
 
-__all__ = ["TREATMENTS", "Billed", "Ends", "Kind", "Load", "Retry", "Treatment", "Trouble", "refusal", "wire_trouble"]
+__all__ = [
+    "TREATMENTS",
+    "Billed",
+    "Ends",
+    "Kind",
+    "Load",
+    "RequestFailure",
+    "Retry",
+    "Treatment",
+    "refusal",
+    "wire_trouble",
+]
 
 
 class Kind(StrEnum):
@@ -164,7 +175,7 @@ STATUS: Mapping[int, Kind] = {
     505: Kind.NOT_IMPLEMENTED,
     529: Kind.OVERLOADED,
 }
-WIRE: Mapping[type[WireError], Kind] = {
+WIRE: Mapping[type[HttpError], Kind] = {
     Unreachable: Kind.UNREACHABLE,
     BrokenOff: Kind.BROKEN_OFF,
     TooSlow: Kind.TIME_OUT,
@@ -194,7 +205,7 @@ BUSY_WORDS = ("currently busy", "backlog limit", "overloaded")
 QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit balance")
 
 
-class Trouble(ModelError):
+class RequestFailure(ModelError):
     """A fault: its kind, `after` how many seconds the server would be asked again, and the `usage` that it cost."""
 
     def __init__(self, kind: Kind, text: str, *, after: float = 0.0, usage: Usage | None = None) -> None:
@@ -206,12 +217,12 @@ class Trouble(ModelError):
         return TREATMENTS[self.kind]
 
 
-def wire_trouble(error: WireError) -> Trouble:
+def wire_trouble(error: HttpError) -> RequestFailure:
     """What the connection did."""
-    return Trouble(WIRE[type(error)], str(error))
+    return RequestFailure(WIRE[type(error)], str(error))
 
 
-def refusal(answer: Answer) -> Trouble:
+def refusal(answer: Answer) -> RequestFailure:
     """An answer whose status says that it is none."""
     status, body = answer.status, answer.content.decode("utf-8", "replace")
     kind = STATUS.get(status, Kind.SERVER_ERROR if status >= 500 else Kind.BAD_REQUEST)
@@ -230,7 +241,7 @@ def refusal(answer: Answer) -> Trouble:
     if kind is Kind.RATE_LIMIT and after:
         kind = Kind.RATE_LIMIT_TOLD
     said = _said(body)
-    return Trouble(kind, f"HTTP {status}: {said}" if said else f"HTTP {status}", after=after)
+    return RequestFailure(kind, f"HTTP {status}: {said}" if said else f"HTTP {status}", after=after)
 
 
 def _seconds(retry_after: str) -> float:

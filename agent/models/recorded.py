@@ -19,7 +19,7 @@ from agent.conversation import ELIDED, WORTH, as_sent
 from agent.models.model import Call, ContextExceeded, ModelRefused, NoMoreAnswers, Reply
 from agent.trajectory import Exit, Message, Trajectory, Usage
 
-__all__ = ["IN_NUMBERS", "UNLIKE", "Recorded", "Recording"]
+__all__ = ["IN_NUMBERS", "UNLIKE", "Recorded", "RecordedAttempts"]
 
 # How the remark on an attempt begins that was asked otherwise than recorded.
 UNLIKE = "unlike the record"
@@ -27,7 +27,7 @@ IN_NUMBERS = "in numbers alone"
 SHOWN = 40  # characters of a passage that differs
 
 
-class Recording(Protocol):
+class RecordedAttempts(Protocol):
     """Where the attempts are."""
 
     def trajectory(self, task: str, index: int) -> Trajectory | None:
@@ -40,7 +40,7 @@ class Recording(Protocol):
 class Recorded:
     """`name` is recorded with the run. `strict`: an attempt ends at the first request that is unlike the recorded."""
 
-    def __init__(self, name: str, recording: Recording, *, strict: bool = False) -> None:
+    def __init__(self, name: str, recording: RecordedAttempts, *, strict: bool = False) -> None:
         self.name = name
         self._recording, self._strict = recording, strict
 

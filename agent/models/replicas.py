@@ -13,11 +13,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from agent.models.admission import Admission, Fate
-from agent.models.faults import Load, Trouble
-from agent.models.gauges import steer
+from agent.models.admission import Admission, Handling
+from agent.models.faults import Load, RequestFailure
+from agent.models.http import HttpError, HttpTransport
 from agent.models.model import Call, ModelRefused
-from agent.models.wire import Wire, WireError
+from agent.models.vllm_metrics import steer
 
 __all__ = ["Replica", "Replicas"]
 
@@ -27,13 +27,15 @@ ASK_EVERY = (0.5, 15.0)  # first, and at most
 # A home is left when it has this many more in flight than the calmest, times as many.
 SLACK, TIMES = 8, 1.5
 
-FATES = {Load.FULL: Fate.REFUSED, Load.STALLED: Fate.STALLED}
+FATES = {Load.FULL: Handling.REFUSED, Load.STALLED: Handling.STALLED}
 
 
 class Replica:
     """One server: its connection, its door, and whether it is up."""
 
-    def __init__(self, wire: Wire, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, wire: HttpTransport, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.wire, self.admission = wire, Admission()
         self.down_since: float | None = None
         self.cause = ""
@@ -49,11 +51,11 @@ class Replica:
     def answered(self, place: int) -> None:
         """An answer came back, of whatever use: the server is there."""
         self._failing_since = None
-        self.admission.leave(place, Fate.ANSWERED)
+        self.admission.leave(place, Handling.ANSWERED)
 
-    def failed(self, place: int, trouble: Trouble) -> None:
+    def failed(self, place: int, trouble: RequestFailure) -> None:
         load, now = trouble.treatment.load, self._clock()
-        self.admission.leave(place, FATES.get(load, Fate.OTHER))
+        self.admission.leave(place, FATES.get(load, Handling.OTHER))
         if load not in (Load.DOWN, Load.FAILING):
             self._failing_since = None
             return
@@ -70,7 +72,7 @@ class Replica:
             wait = min(wait * 2, most)
             try:
                 alive = (await self.wire.get("/models", SIGN_SECONDS)).status < 500
-            except (WireError, ModelRefused):
+            except (HttpError, ModelRefused):
                 alive = False
             if alive:
                 self.down_since = self._failing_since = None
@@ -87,7 +89,7 @@ class Replica:
 class Replicas:
     """All of them. `tell` gets one line when one goes down, and an empty one when all are up again."""
 
-    def __init__(self, wires: Sequence[Wire], tell: Callable[[str], None]) -> None:
+    def __init__(self, wires: Sequence[HttpTransport], tell: Callable[[str], None]) -> None:
         self.all = [Replica(wire, self._changed) for wire in wires]
         self._tell = tell
         self._up = asyncio.Event()

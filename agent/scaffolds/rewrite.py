@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from agent.actions.actions import Action, Fault, Result
-from agent.actions.replay import sendable, spoken
+from agent.actions.actions import Action, ActionError, Result
+from agent.actions.sanitize import sendable, spoken
 from agent.scaffolds.failures import first_failure
 from agent.scaffolds.functions import Function, find_functions, same_code, with_function
 from agent.scaffolds.replies import Written, written_code, written_functions
-from agent.tools import Mistake, Submitted, Workspace
+from agent.tools import Submitted, ToolError, Workspace
 from agent.trajectory import Message
 from envs import Command, Completed, FileProblem
 
@@ -43,14 +43,14 @@ class Rewrite:
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
         written = written_functions(arguments["code"], self._shown.text.split(":\n")[0] + ":")
         if not written:
-            raise Mistake(NO_CODE)
+            raise ToolError(NO_CODE)
         function, source = await self._meant(workspace, [one.name for one in written])
         known = [function.text, *([self._shown.text] if function.qualname == self._shown.qualname else [])]
         text = _changed([one for one in written if one.name == function.name], known)
         try:
             await workspace.sandbox.write(function.path, with_function(source, function.qualname, text))
         except ValueError as problem:
-            raise Mistake(str(problem)) from None
+            raise ToolError(str(problem)) from None
         done = await visible_tests(workspace)
         if done.returncode == 0:
             return Submitted("[the tests pass]")
@@ -74,7 +74,7 @@ class Rewrite:
             others += there
         if len(others) == 1:
             return others[0]
-        raise Mistake(f"the function wanted is `{self._shown.name}`, not `{names[0]}`")
+        raise ToolError(f"the function wanted is `{self._shown.name}`, not `{names[0]}`")
 
 
 class Rewriting:
@@ -87,10 +87,10 @@ class Rewriting:
         self.schemas: list[dict[str, Any]] = []
         self.body: dict[str, Any] = {}
 
-    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | Fault]]:
+    def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         message = sendable({**message, "tool_calls": None})
         code = written_code(spoken(message), cut=cut)
-        return message, [Action("", self._tool, {"code": code}) if code else Fault("", NO_CODE)]
+        return message, [Action("", self._tool, {"code": code}) if code else ActionError("", NO_CODE)]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         texts = [text if isinstance(text, Submitted) else f"{text}\n\n{self._ask}" for _, text in results]
@@ -104,11 +104,11 @@ async def visible_tests(workspace: Workspace) -> Completed:
 
 
 def _changed(written: Sequence[Written], known: Sequence[str]) -> str:
-    """The first of these that is Python and not what is known. Raises `Mistake`."""
+    """The first of these that is Python and not what is known. Raises `ToolError`."""
     problem = SAME
     for one in written:
         if one.problem:
             problem = f"`{one.name}` is no Python: {one.problem}"
         elif not any(same_code(one.text, text) for text in known):
             return one.text
-    raise Mistake(problem)
+    raise ToolError(problem)

@@ -18,8 +18,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from agent.models.http import HttpError, HttpTransport
 from agent.models.model import ModelRefused
-from agent.models.wire import Wire, WireError
 from agent.servers.log import Log
 from agent.servers.port import LOOPBACK, Port
 from agent.servers.process import Owned
@@ -43,7 +43,7 @@ class Server:
         self._clock = clock
         self._port = Port()
         self.url = f"http://{LOOPBACK}:{self._port.number}/v1"
-        self._wire = Wire(self.url, None)
+        self._wire = HttpTransport(self.url, None)
         self._log = Log(Path(os.devnull))
         self._process: Owned | None = None
         self._deaths: list[float] = []  # when
@@ -119,7 +119,7 @@ class Server:
     async def _answers(self) -> bool:
         try:
             return (await self._wire.get("/health", SIGN_SECONDS, beside=True)).status == 200
-        except WireError:
+        except HttpError:
             return False
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from agent.models.model import ModelRefused
 from agent.servers import SMALL as NAME
 from agent.servers.spec import Spec, Tell
-from envs.budget import this_machine
-from tasks.repositories import cache_folder
+from envs.memory_budget import this_machine
+from tasks.quick.repositories import cache_folder
 
 __all__ = ["fetch", "smollm2_spec"]
 

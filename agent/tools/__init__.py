@@ -5,9 +5,9 @@ from agent.tools.edit import Edit
 from agent.tools.run_tests import RunTests
 from agent.tools.search import Search
 from agent.tools.submit import Submit
-from agent.tools.tool import Mistake, Submitted, Tool, Workspace
+from agent.tools.tool import Submitted, Tool, ToolError, Workspace
 from agent.tools.view import View
 
-__all__ = ["TOOLS", "Mistake", "Submitted", "Tool", "Workspace"]
+__all__ = ["TOOLS", "Submitted", "Tool", "ToolError", "Workspace"]
 
 TOOLS: tuple[Tool, ...] = (Bash(), View(), Search(), Edit(), RunTests(), Submit())

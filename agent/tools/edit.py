@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, ClassVar
 
-from agent.tools.tool import Mistake, Workspace
+from agent.tools.tool import ToolError, Workspace
 from envs import FileProblem
 
 
@@ -42,13 +42,13 @@ class Edit:
                     before = await workspace.sandbox.read(path)
                     await workspace.sandbox.write(path, _inserted(before, path, arguments.get("line"), new))
         except FileProblem as problem:
-            raise Mistake(str(problem)) from None
+            raise ToolError(str(problem)) from None
         return f"[{path} written]"
 
 
 def _replaced(before: bytes, path: str, old: str, new: str) -> bytes:
     if not old:
-        raise Mistake("replace needs `old`, the text to be replaced; nothing was changed")
+        raise ToolError("replace needs `old`, the text to be replaced; nothing was changed")
     sought, put = old.encode(), new.encode()
     # Models write \n; a file that keeps CRLF gets its own line ends back.
     ends = before.count(b"\r\n")
@@ -57,14 +57,14 @@ def _replaced(before: bytes, path: str, old: str, new: str) -> bytes:
     found = len(re.findall(b"(?=" + re.escape(sought) + b")", before))  # those that overlap too
     if found != 1:
         why = "does not occur" if not found else f"occurs {found} times; add lines around it"
-        raise Mistake(f"the text to be replaced {why} in {path}; nothing was changed")
+        raise ToolError(f"the text to be replaced {why} in {path}; nothing was changed")
     return before.replace(sought, put)
 
 
 def _inserted(before: bytes, path: str, line: int | None, new: str) -> bytes:
     lines = BytesIO(before).readlines()  # only a line feed ends a line
     if line is None or not 0 <= line <= len(lines):
-        raise Mistake(f"insert needs `line` from 0 to {len(lines)} in {path}; nothing was changed")
+        raise ToolError(f"insert needs `line` from 0 to {len(lines)} in {path}; nothing was changed")
     end = b"\r\n" if lines and lines[0].endswith(b"\r\n") else b"\n"
     put = b"".join(text.encode() + end for text in new.replace("\r\n", "\n").removesuffix("\n").split("\n"))
     if line and not lines[line - 1].endswith(b"\n"):

@@ -1,7 +1,7 @@
 """What a model may do: the interface of a tool, and what a tool works on.
 
 A tool turns arguments into an observation, a text that the model reads. A mistake of
-the model (no such file, text not found) is an observation too: `Mistake` carries it.
+the model (no such file, text not found) is an observation too: `ToolError` carries it.
 A sandbox that dies is never an observation: `envs.SandboxLost` passes through.
 """
 
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from envs import Command, Completed, Sandbox
 
-__all__ = ["Mistake", "Submitted", "Tool", "Workspace", "render"]
+__all__ = ["Submitted", "Tool", "ToolError", "Workspace", "render"]
 
 
-class Mistake(Exception):
+class ToolError(Exception):
     """The model asked for something that cannot be done; the text tells it what and why."""
 
 
@@ -49,7 +49,7 @@ class Tool(Protocol):
     def parameters(self) -> dict[str, Any]: ...
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        """Do it and tell what came of it. Raises `Mistake`."""
+        """Do it and tell what came of it. Raises `ToolError`."""
         ...
 
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from agent.tools.tool import Mistake, Workspace, render
+from agent.tools.tool import ToolError, Workspace, render
 from envs import FileProblem
 
 # A page that a model can read without losing the thread; it can ask for the next one.
@@ -35,7 +35,7 @@ class View:
             data = await workspace.sandbox.read(path)
         except FileProblem as problem:
             if not str(problem).endswith("is a directory"):
-                raise Mistake(str(problem)) from None
+                raise ToolError(str(problem)) from None
             return await _listing(workspace, path)
         if b"\0" in data:
             return f"[{path} is a binary file of {len(data)} bytes]"

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 from agent.models.recorded import IN_NUMBERS, UNLIKE
 from agent.scan import scan
 from agent.trajectory import Exit, Usage
-from monkeys.bill import Bill, bill_of
-from monkeys.plan import Choice
-from monkeys.report.curve import Point
-from monkeys.report.text import several
+from monkeys.pricing.cost_report import CostReport, cost_report
+from monkeys.report.terminal.curve import Point
+from monkeys.runner.scheduler import AllocationSpec
 from monkeys.store import AttemptRow, Store, Tally
+from monkeys.text import several
 from tasks.task import Outcome
 
 if TYPE_CHECKING:
-    from monkeys.counts import Counts
-    from monkeys.scaling import PowerLaw
+    from monkeys.formats.counts import Counts
+    from monkeys.science.scaling import PowerLaw
 
 __all__ = ["Coverage", "Issue", "Summary", "summarize"]
 
@@ -104,7 +104,7 @@ class Summary:
     usage: Usage
     seconds: float
     """Time of all tries together."""
-    bill: Bill | None = None
+    bill: CostReport | None = None
     """What all tries cost; None where prices are not known."""
     allocate: str = "uniform"
     """The rule by which issues got their attempts. Under all others resolved / n of an issue is no estimate."""
@@ -170,13 +170,13 @@ class Summary:
 
 def summarize(store: Store) -> Summary:
     """What the store holds now; it may still be written."""
-    config, choice = store.config, Choice.of(store.config)
+    config, choice = store.config, AllocationSpec.of(store.config)
     tallies, exits = store.tallies(), store.exits()
     issues = tuple(_issue(tally) for tally in tallies)
     coverage, law, no_law = None, None, ""
     no_coverage = "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
     if any(issue.n for issue in issues):
-        from monkeys.counts import CountsError, run_counts
+        from monkeys.formats.counts import CountsError, run_counts
 
         try:
             counts = run_counts(store, tallies).sampled()
@@ -199,7 +199,7 @@ def summarize(store: Store) -> Summary:
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
-        bill=bill_of(store),
+        bill=cost_report(store),
         allocate=choice.rule,
     )
 
@@ -220,9 +220,9 @@ def _issue(tally: Tally) -> Issue:
 
 
 def _coverage(counts: Counts) -> tuple[Coverage | None, str]:
-    from monkeys.analysis.curves import curve_of
-    from monkeys.coverage import CoverageError, default_ks
-    from monkeys.scaling import log_spaced_ks
+    from monkeys.formats.counts.curves import curve_of
+    from monkeys.science.coverage import CoverageError, default_ks
+    from monkeys.science.scaling import log_spaced_ks
 
     try:
         shown = default_ks(counts.attempts)
@@ -248,9 +248,9 @@ def _coverage(counts: Counts) -> tuple[Coverage | None, str]:
 
 
 def _law(counts: Counts) -> tuple[PowerLaw | None, str]:
-    from monkeys.analysis.curves import law_of
-    from monkeys.coverage import CoverageError
-    from monkeys.scaling import FitError
+    from monkeys.formats.counts.curves import law_of
+    from monkeys.science.coverage import CoverageError
+    from monkeys.science.scaling import FitError
 
     try:
         return law_of(counts), ""
@@ -258,7 +258,7 @@ def _law(counts: Counts) -> tuple[PowerLaw | None, str]:
         return None, str(error)
 
 
-def _notes(issues: Sequence[Issue], choice: Choice) -> list[str]:
+def _notes(issues: Sequence[Issue], choice: AllocationSpec) -> list[str]:
     notes = []
     if choice.rule == "stop":
         notes.append("attempts on an issue ended with its first success; the curve is estimated as such")

@@ -4,7 +4,7 @@ Each task is a folder of plain files: `task.toml` (identity, level, test lists),
 statement), `gold.patch`, `tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with
 the bug in it. Whatever would mean something to the git around it is stored under another name (`_STORED_AS`).
 
-Guaranteed, and held by tests/test_quick_tasks.py:
+Guaranteed, and held by tests/tasks/test_quick_tasks.py:
 - A repository is built without network, and its one commit has the same sha on every machine, whatever the git
   configuration, the environment, the umask or the clock there. That sha is the `base_commit`.
 - At the base with `tests.patch`, every FAIL_TO_PASS test fails and every PASS_TO_PASS test passes; with

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from envs import Backend, Command, Limits
 from tasks import Outcome, Task, Verdict
-from tasks.grading import Grader
-from tasks.verify import Verifier
+from tasks.swe.grading import Grader
+from tasks.swe.verify import PatchVerifier
 
 __all__ = ["Cheat", "Judged", "judge", "table", "write"]
 
@@ -48,7 +48,7 @@ async def judge(
     task: Task, backend: Backend, grader: Grader, cheats: Sequence[Cheat], *, seconds: float, workers: int = 3
 ) -> list[Judged]:
     """Each cheat's patch with its verdict, all by one verifier."""
-    verifier = Verifier(backend, grader, Limits(), seconds=seconds, workers=workers)
+    verifier = PatchVerifier(backend, grader, Limits(), seconds=seconds, workers=workers)
     patches = [cheat.then(patch) for cheat, patch in zip(cheats, await _patches(task, backend, cheats), strict=True)]
     verdicts = await asyncio.gather(*(verifier.verify(task, patch) for patch in patches))
     return [Judged(*each) for each in zip(cheats, patches, verdicts, strict=True)]

@@ -10,8 +10,8 @@ import docker
 
 from envs import backend
 from tasks import Task
-from tasks.grading import Grader, UnittestGrader
-from tasks.swebench import SwebenchGrader
+from tasks.swe.grading import Grader, UnittestGrader
+from tasks.swe.harness import SwebenchGrader
 from tests.cheats import Cheat, judge, on_pytest, on_unittest, table
 from tests.cheats.project import project_task
 from tests.helpers import quick_task

@@ -33,9 +33,9 @@ from random import Random
 from typing import Any, TypeVar
 
 from agent.models.model import Call, Reply
-from agent.models.monkey.recollection import Edit, Memory, Page, content, recollect
-from agent.models.monkey.slips import Bench, type_something
-from agent.models.monkey.suspicion import places_in, suspected_files, suspected_units, vocabulary, wanted_names
+from agent.models.monkey.localization import places_in, suspected_files, suspected_units, vocabulary, wanted_names
+from agent.models.monkey.memory import Memory, Page, PastEdit, content, recollect
+from agent.models.monkey.mutations import Bench, type_something
 from agent.trajectory import Message, Usage
 
 __all__ = ["Monkey", "smallest_edit"]
@@ -138,7 +138,7 @@ class _Turn:
             actions.append(("run_tests", {}))
         return ", ".join(thoughts), actions
 
-    def change(self) -> tuple[str, Edit] | None:
+    def change(self) -> tuple[str, PastEdit] | None:
         """A change that was not tried yet, with its name and place."""
         units = suspected_units(self.memory)
         for _ in range(_TYPING_TRIES if units else 0):
@@ -202,7 +202,7 @@ class _Turn:
         return chosen
 
 
-def smallest_edit(path: str, before: str, after: str, margin: int = 0) -> Edit | None:
+def smallest_edit(path: str, before: str, after: str, margin: int = 0) -> PastEdit | None:
     """The fewest whole lines whose replacement turns one text into the other, and that can be taken back.
 
     Both the old and the new lines occur exactly once in their text; `margin` lines around them come
@@ -215,7 +215,7 @@ def smallest_edit(path: str, before: str, after: str, margin: int = 0) -> Edit |
     tail = min(_common(zip(reversed(old), reversed(new), strict=False)), len(old) - head, len(new) - head)
     head, tail = max(head - margin, 0), max(tail - margin, 0)
     while True:
-        edit = Edit(path, "\n".join(old[head : len(old) - tail]), "\n".join(new[head : len(new) - tail]))
+        edit = PastEdit(path, "\n".join(old[head : len(old) - tail]), "\n".join(new[head : len(new) - tail]))
         if edit.old and edit.new and before.count(edit.old) == 1 and after.count(edit.new) == 1:
             return edit
         if not head and not tail:
@@ -233,7 +233,7 @@ def _common(pairs: Iterable[tuple[str, str]]) -> int:
     return count
 
 
-def _replace(edit: Edit) -> Action:
+def _replace(edit: PastEdit) -> Action:
     return "edit", {"command": "replace", "path": edit.path, "old": edit.old, "new": edit.new}
 
 

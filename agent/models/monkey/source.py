@@ -3,7 +3,7 @@
 A page is what `view` showed: a whole file, or some lines out of the middle of one. The
 latter seldom parse as they stand, so `read` looks for a stretch of whole definitions in
 them and gives it the headers that its indentation asks for (`prefix`). All positions are
-offsets in `Source.code`, which is the prefix and that stretch; `Source.edited` puts a
+offsets in `ModuleSource.code`, which is the prefix and that stretch; `ModuleSource.edited` puts a
 change of the code back into the page, every other character untouched.
 
 Reading is a pure function of the text and is cached: the attempts on one issue read the
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Generic, TypeVar, cast
 
-__all__ = ["Change", "Place", "Site", "Source", "Unit", "read"]
+__all__ = ["Change", "ModuleSource", "Place", "Site", "Unit", "read"]
 
 # One edit of the code: from, to, the text that comes there instead.
 Change = tuple[int, int, str]
@@ -80,7 +80,7 @@ class Unit:
         return [cast("Site[E]", site) for site in self.sites if isinstance(site.node, kind)]
 
 
-class Source:
+class ModuleSource:
     """A page that parses: its units, and what may be copied from one place to another."""
 
     def __init__(self, before: str, prefix: str, body: str, after: str) -> None:
@@ -174,7 +174,7 @@ class Source:
 
 
 @lru_cache(maxsize=64)
-def read(page: str) -> Source | None:
+def read(page: str) -> ModuleSource | None:
     """The page, or the largest stretch of whole definitions in it that is found soon; None if there is none."""
     if "\r" in page:  # Python would count lines that the tools do not
         return None
@@ -187,7 +187,7 @@ def read(page: str) -> Source | None:
         before = "".join(row + "\n" for row in rows[:head])
         after = "".join("\n" + row for row in rows[tail:])
         try:
-            return Source(before, _headers(rows[head]), "\n".join(rows[head:tail]), after)
+            return ModuleSource(before, _headers(rows[head]), "\n".join(rows[head:tail]), after)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
     return None
@@ -222,7 +222,7 @@ def _compiles(code: str) -> bool:
 class _Reader:
     """Walks a module once and puts everything into the unit where it stands."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModuleSource) -> None:
         self.source = source
         self.done: list[Unit] = []
 

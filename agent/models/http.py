@@ -1,0 +1,164 @@
+"""The connection to one server: a request goes out as JSON, an answer comes back as bytes.
+
+The HTTP client is that of the `openai` package with its addresses, headers and key;
+requests go through it directly, for the package's own layer above costs more CPU than all
+the rest. Guarantees: connections are kept and used again; no request takes longer than its
+seconds, from the first byte sent to the last byte read, and no answer more memory than
+`MOST_BYTES`; whatever the connection does wrong is a `HttpError`.
+
+    HttpError
+    ├── Unreachable   no connection came about: nothing was sent
+    ├── BrokenOff     it ended before the answer was whole
+    ├── TooSlow       no answer began in time
+    └── Endless       one began and did not end, in time or in size
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from agent.models.model import ModelRefused
+
+if TYPE_CHECKING:
+    from openai import DefaultAsyncHttpxClient
+
+__all__ = ["Answer", "BrokenOff", "Endless", "HttpError", "HttpTransport", "TooSlow", "Unreachable"]
+
+MOST_BYTES = 64 * 2**20
+# A connection that was idle for longer is not used again: servers close theirs after 5 s.
+IDLE_SECONDS = 4.5
+CONNECT_SECONDS = 15.0
+NO_KEY = "none"  # servers without authentication take any
+
+
+class HttpError(Exception):
+    """No whole answer came back; the message says why in one line."""
+
+
+class Unreachable(HttpError):
+    """No connection came about."""
+
+
+class BrokenOff(HttpError):
+    """The connection ended before the answer was whole."""
+
+
+class TooSlow(HttpError):
+    """No answer began in time."""
+
+
+class Endless(HttpError):
+    """An answer began and did not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    content: bytes
+    retry_after: str = ""
+
+
+class HttpTransport:
+    """One server. `url` is None for the address that `openai` would take."""
+
+    def __init__(self, url: str | None, api_key: str | None) -> None:
+        self.name = url or "the default OpenAI endpoint"
+        self._url, self._key = url, (api_key or "").strip() or NO_KEY
+        self._http: DefaultAsyncHttpxClient | None = None
+        self._address = ""
+
+    async def post(self, path: str, body: Mapping[str, Any], seconds: float) -> Answer:
+        """Raises `HttpError`, and `ModelRefused` for an address or a key that none can have."""
+        return await self._ask("POST", path, json.dumps(body, separators=(",", ":")).encode(), seconds)
+
+    async def get(self, path: str, seconds: float, *, beside: bool = False) -> Answer:
+        """The same without a body; `beside` for a page that lies beside the API's `/v1`."""
+        return await self._ask("GET", path, None, seconds, beside)
+
+    async def close(self) -> None:
+        if self._http is not None:
+            http, self._http = self._http, None
+            await http.aclose()
+
+    async def _ask(self, method: str, path: str, content: bytes | None, seconds: float, beside: bool = False) -> Answer:
+        http = self._http or self._connected()
+        address = self._address.removesuffix("/v1") if beside else self._address
+        began = False
+        try:
+            async with asyncio.timeout(seconds):
+                request = http.build_request(method, address + path, content=content)
+                response = await http.send(request, stream=True)
+                began = True
+                try:
+                    return Answer(response.status_code, await _whole(response), response.headers.get("retry-after", ""))
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            if began:
+                raise Endless(f"the answer had not ended after {seconds:g} s") from None
+            raise TooSlow(f"no answer within {seconds:g} s") from None
+        except (self._errors.ConnectError, self._errors.ConnectTimeout) as error:
+            raise Unreachable(_cause(error)) from None
+        except (self._errors.HTTPError, self._errors.StreamError) as error:
+            raise BrokenOff(_cause(error)) from None
+
+    def _connected(self) -> DefaultAsyncHttpxClient:
+        import openai  # half a second, and only served models need it
+
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ModelRefused(
+                "the key holds characters that no key has; set OPENAI_API_KEY, or name its variable with --api-key-env"
+            )
+        if self._url is not None and not _is_address(self._url):
+            raise ModelRefused(
+                f"{self._url!r} is no address of a server; give --base-url the like of http://127.0.0.1:8000/v1"
+            )
+        # The library that `openai` stands on, httpx or its successor.
+        self._errors = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
+        self._http = openai.DefaultAsyncHttpxClient(
+            timeout=self._errors.Timeout(None, connect=CONNECT_SECONDS),
+            limits=self._errors.Limits(keepalive_expiry=IDLE_SECONDS),
+            # Certificates take 70 ms to load, and local servers speak plain HTTP.
+            verify=not (self._url or "").startswith("http://"),
+            trust_env=not _is_loopback(self._url),  # no proxy leads to this machine
+        )
+        sdk = openai.AsyncOpenAI(base_url=self._url, api_key=self._key, http_client=self._http)
+        headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
+        self._http.headers.update({**headers, "Authorization": f"Bearer {self._key}"})
+        self._address = str(sdk.base_url).rstrip("/")
+        return self._http
+
+
+async def _whole(response: Any) -> bytes:
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise Endless(f"the answer is longer than {MOST_BYTES:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_loopback(url: str | None) -> bool:
+    host = urlsplit(url or "").hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

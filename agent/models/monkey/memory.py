@@ -1,0 +1,168 @@
+"""What a conversation says so far, read back from its messages: files, pages, edits, test runs.
+
+The monkey keeps nothing between turns. `recollect` goes once over the messages and pairs
+each tool call with its observation; anything it does not understand it leaves out, so
+that no observation, however odd, can make it fail.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent.trajectory import Message
+
+__all__ = ["Definition", "Memory", "Page", "PastEdit", "Run", "recollect"]
+
+_ROW = re.compile(r"^ *(\d+)\t(.*)$", re.MULTILINE)
+_MORE = re.compile(r"\n\[lines \d+-\d+ of (\d+)\]\s*\Z")
+_DEFINITION = re.compile(r"^(?:\./)?([^:\n]+\.py):(\d+):[ \t]*(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
+_FAILING = re.compile(r"^(?:FAIL|ERROR): (.+)$|^(?:FAILED|ERROR) (\S+::\S+)", re.MULTILINE)
+_ENDED = re.compile(r"\[(?:exit status -?\d+|killed after .*)\]\s*\Z")
+_READ = 60_000  # characters of an issue or of one observation that are read
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines of a file as they stand now; `first` is the number of their first line when they were viewed."""
+
+    path: str
+    first: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Where a search found a function or class of this name."""
+
+    path: str
+    line: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastEdit:
+    """One replacement that the `edit` tool was asked for."""
+
+    path: str
+    old: str
+    new: str
+
+    @property
+    def reverse(self) -> PastEdit:
+        return PastEdit(self.path, self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the tests, with these edits standing: what failed, and the output's end."""
+
+    edits: tuple[PastEdit, ...]
+    failing: frozenset[str]
+    output: str
+
+
+@dataclass(slots=True)
+class Memory:
+    """Everything that is known. `standing` are the edits made and not taken back, `tried` all that were asked for."""
+
+    issue: str = ""
+    turns: int = 0
+    asked: set[str] = field(default_factory=set)  # paths that were to be viewed
+    files: dict[str, None] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    definitions: list[Definition] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    standing: list[PastEdit] = field(default_factory=list)
+    tried: set[PastEdit] = field(default_factory=set)
+
+    @property
+    def baseline(self) -> Run | None:
+        """The last run of the tests on the repository as it was."""
+        return next((run for run in reversed(self.runs) if not run.edits), None)
+
+    @property
+    def verdict(self) -> Run | None:
+        """The run of the tests on what stands now, if that was the last thing done."""
+        return self.runs[-1] if self.runs and self.runs[-1].edits == tuple(self.standing) else None
+
+    def edited(self, edit: PastEdit) -> None:
+        """Take note of an edit that was made, or of one that takes the last one back."""
+        if self.standing and self.standing[-1].reverse == edit:
+            self.standing.pop()
+        else:
+            self.standing.append(edit)
+        for at, page in enumerate(self.pages):
+            if page.path == edit.path and page.text.count(edit.old) == 1:
+                self.pages[at] = replace(page, text=page.text.replace(edit.old, edit.new))
+
+
+def recollect(messages: Sequence[Message]) -> Memory:
+    """Read a conversation."""
+    memory = Memory(turns=sum(message.get("role") == "assistant" for message in messages))
+    told = [content(message) for message in messages if message.get("role") == "user"]
+    memory.issue = told[0][:_READ] if told else ""
+    for name, arguments, observation in _observed(messages):
+        _note(memory, name, arguments, observation)
+    return memory
+
+
+def content(message: Message) -> str:
+    """A message's text, also where it comes in parts."""
+    said = message.get("content")
+    if isinstance(said, list):
+        return "\n".join(str(part.get("text", "")) for part in said if isinstance(part, dict))
+    return said if isinstance(said, str) else ""
+
+
+def _observed(messages: Sequence[Message]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Each tool call that was answered, with its arguments and what came of it."""
+    asked: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            try:
+                name, arguments = str(call["function"]["name"]), json.loads(call["function"]["arguments"])
+                asked[str(call["id"])] = (name, arguments if isinstance(arguments, dict) else {})
+            except (KeyError, TypeError, ValueError):
+                continue
+        known = asked.get(str(message.get("tool_call_id")))
+        if message.get("role") == "tool" and known:
+            yield *known, content(message)
+
+
+def _note(memory: Memory, name: str, arguments: Mapping[str, Any], observation: str) -> None:
+    match name, arguments:
+        case "view", {"path": str(path)}:
+            memory.asked.add(path)
+            _note_view(memory, path, observation)
+        case "search", _:
+            found = _DEFINITION.findall(observation[:_READ])
+            memory.definitions += [Definition(path, int(line), word) for path, line, word in found]
+        case "edit", {"path": str(path), "old": str(old), "new": str(new)}:
+            memory.tried.add(PastEdit(path, old, new))
+            if observation == f"[{path} written]":
+                memory.edited(PastEdit(path, old, new))
+        case "run_tests", _:
+            memory.runs.append(Run(tuple(memory.standing), _failing(observation), observation[-_READ:]))
+
+
+def _note_view(memory: Memory, path: str, observation: str) -> None:
+    if not path.endswith(".py"):
+        names = (row.removeprefix("./") for row in observation[:_READ].split("\n"))
+        memory.files.update((name, None) for name in names if name.endswith(".py"))
+    elif rows := _ROW.findall(observation):
+        more = _MORE.search(observation)
+        first = int(rows[0][0])
+        memory.sizes[path] = int(more.group(1)) if more else first + len(rows) - 1
+        memory.pages = [page for page in memory.pages if (page.path, page.first) != (path, first)]
+        memory.pages.append(Page(path, first, "\n".join(text for _, text in rows)))
+
+
+def _failing(output: str) -> frozenset[str]:
+    """The tests that failed, by the names that unittest and pytest give them; "?" if something else did."""
+    names = frozenset(one or other for one, other in _FAILING.findall(output))
+    return names or frozenset({"?"} if _ENDED.search(output) else ())

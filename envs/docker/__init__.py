@@ -1,0 +1,1 @@
+"""The `docker` back end: containers, images, and what keeps both in order."""

@@ -1,0 +1,419 @@
+"""Makes local sandboxes: one small process that forks a guest into namespaces of its own.
+
+Started once per run as a separate process, because a fork of a small single-threaded
+Python costs a fraction of starting one, and because the runner must not itself be
+unshared. It builds a bare root once (the system's programs read-only, a few devices, an
+empty virtual environment of the runner's Python; no home, no run directory, no
+configuration of the host), and for each request forks a guest, the first process of its
+own PID namespace, with its own mounts, network (loopback only), IPC and host name. What
+an attempt writes goes to an overlay on a tmpfs, its box, that only its own mounts and one
+descriptor here hold, so that nothing of it, mount, file or process, outlives the guest.
+
+A snapshot is a copy of a box, taken through that descriptor by a process of its own while
+the nursery goes on serving; a fork is laid upon such copies (see `envs.local.overlay_layers`). Guests
+are forked with none of the others' descriptors, and see none of the layers.
+
+Requests come over the control socket, each with a descriptor for the answers:
+
+    {"op": "open", "sandbox", "repository", "layers", "limits", "env"}   the guest's stream
+    {"op": "snapshot", "sandbox", "layer", "disk_mb"}                    {} or {"error": "why"}
+    {"op": "drop", "layer"}
+
+Works as root (the guests then run as an unprivileged user) and without (through a user
+namespace). Linux 5.12 or newer. The control socket is the life line: when the runner is
+gone the nursery exits, and as the first process of the outer PID namespace it takes every
+guest with it.
+"""
+
+import errno
+import fcntl
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+
+from envs.guest import Guest, describe
+from envs.local.mounts import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    attach,
+    bind,
+    enter_namespace,
+    escape,
+    forget_keys,
+    map_user,
+    mount,
+    pivot,
+    prctl,
+    tmpfs,
+    unmount,
+    unshare,
+    write_text,
+)
+from envs.local.overlay_layers import PARTS, Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # every module loaded here is copied by every fork
+    from typing import Any
+
+__all__ = ["main"]
+
+INSIDE_ID = 1000  # who the guest is to itself
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/alternatives")
+FOLDERS = ("box", "dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "run/scratch", "testbed", "tmp")
+DEVICES = ("null", "zero", "full", "random", "urandom")
+ETC = {
+    "passwd": f"root:x:0:0:root:/tmp:/bin/sh\nagent:x:{INSIDE_ID}:{INSIDE_ID}:agent:/tmp:/bin/sh\n",
+    "group": f"root:x:0:\nagent:x:{INSIDE_ID}:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "resolv.conf": "",
+    "gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@localhost\n",
+}  # Where a sandbox with the host's network finds names and certificates; empty in all others.
+RESOLVERS = ("resolv.conf", "hosts")
+CERTIFICATES = ("ssl", "pki", "ca-certificates")
+
+
+def below(path: str, folders: "tuple[str, ...]") -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
+
+
+class NamespaceServer:
+    """Holds the prepared root and forks guests into views of it."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        python: str,
+        base_prefix: str,
+        overlay: bool,
+        guest_id: int,
+        private: "list[str]",
+    ) -> None:
+        self.control = control
+        self.python = python
+        self.shown = SYSTEM if below(f"{base_prefix}/", SYSTEM) else (*SYSTEM, base_prefix)
+        self.overlay = overlay
+        self.root_user = os.geteuid() == 0
+        self.private = private
+        self.guest_id = guest_id if self.root_user else 0  # as this namespace numbers users
+        self.uid, self.gid = os.getuid(), os.getgid()
+        self.boxes: dict[int, tuple[int, int]] = {}  # by pid of the guest: the host's number for it, and its box
+        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)  # as guests are to have it
+
+    def prepare(self) -> None:
+        """Become the first process of a PID namespace whose root directory holds /old (the host) and /new."""
+        if self.root_user:
+            unshare(CLONE_NEWNS | CLONE_NEWPID)
+        else:
+            unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
+            map_user(0, self.uid, self.gid)
+        pid = os.fork()
+        if pid:  # hold the place until the nursery proper is gone; its end, or ours, ends all
+            self.control.close()
+            _, status = os.waitpid(pid, 0)
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        forget_keys()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files[1], self.files[1]))  # one for each box
+        self.own_pids = os.open("/proc/thread-self/ns/pid_for_children", os.O_RDONLY)
+        mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID, "mode=755,size=16m")
+        for name in ("old", "new", "online", "trial"):  # /trial: an empty folder, to find out whether all this works
+            os.mkdir(f"/tmp/{name}")
+        write_text("/tmp/online/nsswitch.conf", ETC["nsswitch.conf"].replace("hosts: files", "hosts: files dns"))
+        for name in RESOLVERS:  # read as long as links in them lead somewhere
+            if os.path.exists(f"/etc/{name}"):
+                copy_file(f"/etc/{name}", f"/tmp/online/{name}")
+        pivot("/tmp", "/old")
+        self.layers = Layers("/layers")
+        self.furnish("/new")
+
+    def furnish(self, new: str) -> None:
+        """The root that every sandbox sees, built once and read-only from then on."""
+        for name in FOLDERS:
+            os.makedirs(f"{new}/{name}")
+        for path in self.shown:
+            there = f"/old{path}"
+            if not os.path.lexists(there):
+                continue
+            os.makedirs(os.path.dirname(new + path), exist_ok=True)
+            if os.path.islink(there):
+                os.symlink(os.readlink(there), new + path)
+            else:
+                os.makedirs(new + path, exist_ok=True)
+                bind(there, new + path)
+        for name, text in ETC.items():
+            write_text(f"{new}/etc/{name}", text)
+        for name in ("ld.so.cache", "localtime"):
+            if os.path.exists(f"/old/etc/{name}"):
+                copy_file(f"/old/etc/{name}", f"{new}/etc/{name}")
+        for name in CERTIFICATES:
+            os.mkdir(f"{new}/etc/{name}")
+        for name in DEVICES:
+            write_text(f"{new}/dev/{name}", "")
+            bind(f"/old/dev/{name}", f"{new}/dev/{name}", read_only=False)
+        for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+            os.symlink(target, f"{new}/dev/{name}")
+        os.symlink("/tmp", f"{new}/dev/shm")
+        # An empty virtual environment: `python` is the runner's, with nothing but the standard library.
+        write_text(
+            f"{new}/opt/venv/pyvenv.cfg",
+            f"home = {os.path.dirname(self.python)}\ninclude-system-site-packages = false\n",
+        )
+        for name in ("python", "python3"):
+            os.symlink(self.python, f"{new}/opt/venv/bin/{name}")
+        self.hide(new)
+        bind(new, new)
+
+    def hide(self, new: str) -> None:
+        """This package and all that is installed beside it: solutions and hidden tests may be among it."""
+        for path in self.private:
+            if below(path, self.shown):
+                mount("tmpfs", new + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4k")
+
+    def serve(self) -> None:
+        """Answer requests until the runner is gone, and forget guests as soon as they end."""
+        wake, waker = os.pipe()
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.own = [wake, waker, self.own_pids, self.control.fileno()]
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(self.control, select.POLLIN)
+        gc.disable()
+        gc.freeze()
+        self.control.send(b'{"ok": true}')
+        alive = True
+        while alive:
+            for fd, _ in poll.poll():
+                if fd == wake:
+                    os.read(wake, 4096)
+                    self.reap(os.WNOHANG)
+                else:
+                    alive = self.receive()
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # a first process never dies of a default action
+        signal.alarm(2)  # guests end with their streams; should one not, our own end takes it along
+        self.reap(0)
+
+    def receive(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
+        if not data:
+            return False
+        request = json.loads(data)
+        try:
+            getattr(self, "on_" + request["op"])(request, *fds)
+        except OSError as error:
+            say(fds[0], {"id": 0, "error": describe(error)})
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def on_open(self, request: "dict[str, Any]", stream: int) -> None:
+        box = tmpfs(request["limits"]["disk_mb"])
+        try:
+            unshare(CLONE_NEWPID)
+            try:
+                pid = os.fork()
+                if not pid:
+                    self.become(request, stream, box)
+            finally:
+                enter_namespace(self.own_pids, CLONE_NEWPID)
+        except OSError:
+            os.close(box)
+            raise
+        self.boxes[pid] = request["sandbox"], box
+
+    def on_snapshot(self, request: "dict[str, Any]", answer: int) -> None:
+        box = next((box for number, box in self.boxes.values() if number == request["sandbox"]), None)
+        if box is None:
+            raise OSError(errno.ESRCH, "the sandbox has ended")
+        if os.fork():
+            return  # a large copy takes seconds, in which others want to be served
+        try:
+            self.forget_others(box)
+            os.umask(0)
+            self.layers.take(request["layer"], box, request["disk_mb"])
+            if not say(answer, {"id": 0, "ok": True}):
+                self.layers.drop(request["layer"])
+        except Exception as error:
+            say(answer, {"id": 0, "error": describe(error)})
+        finally:
+            os._exit(0)
+
+    def on_drop(self, request: "dict[str, Any]") -> None:
+        self.layers.drop(request["layer"])
+
+    def reap(self, flags: int) -> None:
+        """Collect guests that have ended; their boxes go, and their CPU time is counted as ours."""
+        try:
+            while pid := os.waitpid(-1, flags)[0]:
+                if pid in self.boxes:
+                    os.close(self.boxes.pop(pid)[1])
+        except ChildProcessError:
+            pass
+
+    # in a process that was forked from here
+
+    def forget_others(self, own_box: int) -> None:
+        """Let go of what would keep other sandboxes alive, or lead to them."""
+        signal.set_wakeup_fd(-1)
+        for fd in (*self.own, *(box for _, box in self.boxes.values() if box != own_box)):
+            os.close(fd)
+
+    def become(self, request: "dict[str, Any]", stream: int, box: int) -> None:
+        """In the new first process: be the guest to the end."""
+        try:
+            try:
+                self.forget_others(box)
+                upper = self.enter(request, box)
+                guest = Guest(stream, stream, "/testbed", request["env"], upper, request["limits"]["lifetime_seconds"])
+            except Exception as error:
+                say(stream, {"id": 0, "error": describe(error)})
+                return
+            guest.serve()
+        except OSError:
+            pass  # the host is gone
+        except BaseException:
+            sys.excepthook(*sys.exc_info())  # a fault of ours: say so where the runner's own errors go
+        finally:
+            os._exit(0)
+
+    def enter(self, request: "dict[str, Any]", box: int) -> int:
+        """Its own mounts and network, its limits, no way back. Gives the folder of what was changed."""
+        limits, online = request["limits"], request["limits"]["network"] == "host"
+        unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (0 if online else CLONE_NEWNET))
+        if not online:
+            loopback_up()
+        socket.sethostname("sandbox")
+        attach(box, "/new/box")
+        os.close(box)
+        for part in PARTS:
+            for name in (part, f"{part}.work"):
+                os.mkdir(f"/new/box/{name}")
+                os.chown(f"/new/box/{name}", self.guest_id, self.guest_id)
+        repository = f"/old{request['repository']}" if request["repository"] else "/trial"
+        layers = [str(number) for number in request["layers"]]
+        self.lay("upper", layers, [repository], "/new/testbed")
+        self.lay("tmp", layers, [], "/new/tmp")
+        upper = os.open("/new/box/upper", os.O_RDONLY)
+        mount("tmpfs", "/new/run/scratch", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={limits['disk_mb']}m")
+        os.chown("/new/run/scratch", self.guest_id, self.guest_id)
+        if os.path.lexists(f"{repository}/.git"):
+            bind(f"{repository}/.git", "/new/run/base.git")
+        if online:
+            self.let_out()
+        mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV)
+        unmount("/new/box")
+        pivot("/new", "/old")
+        if not self.overlay:
+            for part, target in (("upper", "/testbed"), ("tmp", "/tmp")):
+                source = f"{self.layers.path(int(layers[0]))}/{part}" if layers else repository
+                if layers or part == "upper":
+                    subprocess.run(["/bin/cp", "-a", f"/old{source}/.", target], check=True, stdin=subprocess.DEVNULL)
+        unmount("/old")
+        resign(self.guest_id, limits, self.files)
+        return upper
+
+    def lay(self, part: str, layers: "list[str]", base: "list[str]", target: str) -> None:
+        """A part of the box over the same part of the layers, topmost first, over the base, if it has one."""
+        os.chdir(self.layers.folder)  # so that their names are short: all have to fit into one page
+        upper = f"/new/box/{part}"
+        lower = [f"{layer}/{part}" for layer in layers]
+        if not self.overlay or not (lower or base):
+            mount(upper, target, flags=MS_BIND)
+            return
+        if lower:  # an overlay's top folder shows the mode of the upper one
+            os.chmod(upper, stat.S_IMODE(os.stat(lower[0]).st_mode))
+        # Folders of the base can only be renamed with redirects, which the kernel grants to root alone.
+        kind = "redirect_dir=on,metacopy=off" if self.root_user else "userxattr"
+        paths = ":".join(map(escape, lower + base))
+        options = f"lowerdir={paths},upperdir={upper},workdir={upper}.work,{kind}"
+        mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
+
+    def let_out(self) -> None:
+        """With the host's network come its names and certificates."""
+        for name in os.listdir("/online"):
+            bind(f"/online/{name}", f"/new/etc/{name}")
+        for name in CERTIFICATES:
+            if os.path.isdir(f"/old/etc/{name}"):
+                bind(f"/old/etc/{name}", f"/new/etc/{name}")
+
+
+def loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+
+
+def resign(uid: int, limits: "dict[str, Any]", files: "tuple[int, int]") -> None:
+    """Give up every privilege for good, and take on the limits."""
+    if uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        prctl(PR_SET_DUMPABLE, 1)  # setresuid took it; without it our own /proc/self is root's
+    # A user namespace of its own also makes the process limit count for this sandbox alone.
+    unshare(CLONE_NEWUSER)
+    map_user(INSIDE_ID, uid, uid)
+    # No further ones inside: in a namespace of its own a command could mount memory that counts nowhere.
+    write_text("/proc/sys/user/max_user_namespaces", "0")
+    memory, disk = limits["memory_mb"] << 20, limits["disk_mb"] << 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    for what, value in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, disk),
+        (resource.RLIMIT_NPROC, limits["processes"]),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (value, value))
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_DUMPABLE, 0)
+
+
+def say(fd: int, header: "dict[str, Any]") -> bool:
+    """One frame to the host; whether anybody was there."""
+    text = json.dumps(header).encode()
+    try:
+        os.write(fd, struct.pack(">II", len(text), 0) + text)
+    except OSError:
+        return False
+    return True
+
+
+def copy_file(source: str, target: str) -> None:
+    with open(source, "rb") as file, open(target, "wb") as copy:
+        copy.write(file.read())
+
+
+def main() -> None:
+    """`python -c '...main()' CONTROL_FD PYTHON BASE_PREFIX overlay|copy GUEST_ID PRIVATE...`"""
+    fd, python, base_prefix, kind, guest_id, *private = sys.argv[1:]
+    control = socket.socket(fileno=int(fd))
+    nursery = NamespaceServer(control, python, base_prefix, kind == "overlay", int(guest_id), private)
+    try:
+        nursery.prepare()
+    except OSError as error:
+        control.send(json.dumps({"error": str(error)}).encode())
+        return
+    nursery.serve()

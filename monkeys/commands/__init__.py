@@ -1,0 +1,1 @@
+"""The commands of `monkeys`, one module each."""

@@ -1,0 +1,264 @@
+"""Counts from what other programs and this one leave in folders: runs, problems as YAML, SWE-bench's reports."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from monkeys.formats.counts.cells import CountsError, as_object, parse_json
+from monkeys.formats.counts.records import Counts, Found, Outcomes
+from monkeys.formats.counts.sets import single_attempts
+from monkeys.pricing.cost_report import cost_report
+from monkeys.runner.scheduler import AllocationSpec
+from monkeys.science.coverage import until_success
+
+if TYPE_CHECKING:
+    from monkeys.store import AttemptRow, Store, Tally
+
+__all__ = ["read_reports", "read_requests", "read_run", "read_yaml", "run_counts"]
+
+ATTEMPT_OF = re.compile(r"[-_]attempt[-_]?\d+$")
+NOT_APPLIED = ">>>>> Patch Apply Failed"
+_Attempt: TypeAlias = tuple[str, str, str]  # model, run, instance
+_Verdicts: TypeAlias = dict[_Attempt, bool]
+
+
+def read_yaml(files: Sequence[Path], *, whole: bool) -> list[Found]:
+    """The Monkeys repository's results: one file a problem, as PyYAML writes it, with the list `is_corrects`."""
+    task: list[str] = []
+    correct: list[Any] = []
+    columns: dict[str, list[Any]] = {"samples": [], "question": []} if whole else {}
+    for file in files:
+        text = file.read_text("utf-8")
+        outcomes = _listed_outcomes(file, text)
+        task += [file.stem] * len(outcomes)
+        correct += outcomes
+        if whole:
+            samples = (data := _yaml(file, text)).get("samples", data.get("solutions"))
+            if not isinstance(samples, list) or len(samples) != len(outcomes):
+                raise CountsError(f"{file} has no samples, one for each of its {len(outcomes)} outcomes")
+            columns["samples"] += samples
+            columns["question"] += [data.get("question", "")] * len(samples)
+    folder = files[0].parent
+    name = folder.resolve().name if len(files) > 1 else files[0].stem
+    return [single_attempts(str(folder), name, task, ("is_corrects", correct), columns)] if correct else []
+
+
+def _listed_outcomes(file: Path, text: str) -> list[Any]:
+    """`is_corrects`, without parsing the megabytes of samples beside it where the file is as PyYAML writes it."""
+    # A line that starts in the first column with a name is a key at the top: PyYAML indents every continuation.
+    block = re.search(r"^is_corrects:[ ]*\n((?:- (?:true|false)\n?)+)(?=\w|\Z)", text, re.MULTILINE)
+    if block:
+        return [line == "- true" for line in block[1].splitlines()]
+    data = _yaml(file, text)
+    if not isinstance(data.get("is_corrects"), list):
+        raise CountsError(f"{file} has no list is_corrects; evaluate its samples first")
+    return list(data["is_corrects"])
+
+
+def _yaml(file: Path, text: str) -> dict[str, Any]:
+    try:
+        import yaml
+    except ImportError:
+        raise CountsError(
+            f"{file}: reading this needs PyYAML; `pip install 'coding-monkeys[tables]'` brings it"
+        ) from None
+    try:
+        return as_object(str(file), yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise CountsError(f"{file} is no YAML ({' '.join(str(error).split())[:120]})") from None
+
+
+def read_run(path: Path, *, whole: bool) -> Found:
+    """A run as counts with its tokens, or `whole`: its attempts with their patches and what was asked."""
+    from monkeys.store import Store
+
+    store = Store.read(path)
+    try:
+        return _run_attempts(store) if whole else run_counts(store, store.tallies())
+    finally:
+        store.close()
+
+
+def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
+    """The counts of a run with its tokens, seconds and dollars, and how its attempts came about.
+
+    Where they stopped on success, n and c are those until then, in the order of the indices; where they were allocated
+    by outcomes, `first` has those that were fixed beforehand. Infra errors are no attempts.
+    """
+    bill = cost_report(store)
+    counts = Counts(
+        name=store.folder.name,
+        task_ids=tuple(tally.task for tally in tallies),
+        n=np.array([tally.resolved + tally.unresolved for tally in tallies], np.int64),
+        correct=np.array([tally.resolved for tally in tallies], np.int64),
+        tokens=np.array([(used.prompt, used.cached, used.completion) for used in (tally.usage for tally in tallies)]),
+        spent={
+            "tokens": np.array([tally.usage.total for tally in tallies], np.float64),
+            "seconds": np.array([tally.seconds for tally in tallies], np.float64),
+        },
+        costs=None if bill is None else np.array([bill.tasks[tally.task] for tally in tallies], np.float64),
+        notes=_waiting(sum(tally.unverified for tally in tallies)),
+    )
+    choice = AllocationSpec.of(store.config)
+    if choice.rule == "stop":
+        return _stopped(store, counts)
+    return _firsts(store, counts, choice) if choice.looks else counts
+
+
+def _stopped(store: Store, counts: Counts) -> Counts:
+    """Until each task's first success; what waits for its verdict, and what came after it, is not known yet."""
+    known: dict[str, list[bool]] = {task: [] for task in counts.task_ids}
+    waiting: set[str] = set()
+    for row in store.attempts():
+        if row.outcome is None:
+            waiting.add(row.task)
+        elif not row.exit.infra and row.task not in waiting:
+            known[row.task].append(row.outcome == "resolved")
+    made = np.array([len(known[task]) for task in counts.task_ids])
+    n, correct, cap = np.zeros_like(counts.n), np.zeros_like(counts.correct), 0
+    if (some := made > 0).any():
+        table = np.full((int(some.sum()), made.max()), np.nan)
+        for line, outcomes in zip(table, (known[task] for task in counts.task_ids if known[task]), strict=True):
+            line[: len(outcomes)] = outcomes
+        n[some], correct[some], cap = until_success(table)
+    note = f"attempts on a task ended with its first success, or after {cap}: estimated as such"
+    return replace(counts, n=n, correct=correct, stopped_at=cap, notes=(*counts.notes, note))
+
+
+def _firsts(store: Store, counts: Counts, choice: AllocationSpec) -> Counts:
+    number = {task: at for at, task in enumerate(counts.task_ids)}
+    n, correct = np.zeros_like(counts.n), np.zeros_like(counts.correct)
+    for row in store.attempts():
+        if row.index < choice.first and row.outcome is not None and not row.exit.infra:
+            n[number[row.task]] += 1
+            correct[number[row.task]] += row.outcome == "resolved"
+    note = (
+        f"attempts were allocated by outcomes ({choice.rule}): the curve is of the first {choice.first} on each task, "
+        "distributions and predictions of all"
+    )
+    return replace(counts, first=(n, correct), notes=(*counts.notes, note))
+
+
+def _run_attempts(store: Store) -> Outcomes:
+    from tasks.task import Outcome
+
+    choice = AllocationSpec.of(store.config)
+    if choice.rule == "stop":
+        raise CountsError(
+            f"{store.folder.name}: attempts ended with a task's first success, so that too many of the candidates are "
+            "correct; sample with another --allocate to evaluate selection"
+        )
+    rows = [row for row in store.attempts() if not row.exit.infra and not (choice.looks and row.index >= choice.first)]
+    judged = [row for row in rows if row.outcome is not None]
+    numbers = {task: number for number, task in enumerate(store.task_ids())}
+    return Outcomes(
+        name=store.folder.name,
+        task_ids=tuple(numbers),
+        task=np.array([numbers[row.task] for row in judged], np.int64),
+        correct=np.array([row.outcome is Outcome.RESOLVED for row in judged], np.bool_),
+        columns={
+            "patch": [store.patch(row).decode("utf-8", "surrogateescape") for row in judged],
+            "question": _statements(store, judged),
+        },
+        notes=_waiting(len(rows) - len(judged)),
+    )
+
+
+def read_requests(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Task, prompt, cached and completion tokens of every request of the run at `path`, infra errors included."""
+    from monkeys.store import Store
+
+    store = Store.read(path)
+    try:
+        for row in store.attempts():
+            for turn in store.turns(row):
+                yield row.task, turn.usage.prompt, turn.usage.cached, turn.usage.completion
+    finally:
+        store.close()
+
+
+def _waiting(attempts: int) -> tuple[str, ...]:
+    return (f"left out: {attempts:,} attempts without a verdict",) if attempts else ()
+
+
+def _statements(store: Store, rows: Sequence[AttemptRow]) -> list[str]:
+    """What each attempt was asked: the first message of the user, one look-up a task."""
+    asked: dict[str, str] = {}
+    for row in rows:
+        if row.task not in asked:
+            messages = store.conversation(row)
+            said = next((message.get("content") for message in messages if message.get("role") == "user"), "")
+            asked[row.task] = said if isinstance(said, str) else ""
+    return [asked[row.task] for row in rows]
+
+
+def read_reports(path: Path, only: Path | None = None) -> list[Found]:
+    """SWE-bench's harness: `RUN/MODEL/INSTANCE/report.json`, summaries `MODEL.RUN.json`, or both.
+
+    Each pair of run and model is one attempt on each of its instances; models that differ in `-attempt-007` alone are
+    one set. What the harness calls an error has no verdict, but for a patch that does not apply, which is a failure.
+    """
+    verdicts: _Verdicts = {}
+    errors: set[_Attempt] = set()
+    if only is None:
+        _read_trees(path, verdicts, errors)
+    known = {f"{model}.{run}": (model, run) for model, run, _ in {*verdicts, *errors}}
+    for file in [only] if only else sorted(path.glob("*.json")):
+        model, run = known.get(file.stem) or (file.stem.rpartition(".")[0] or file.stem, file.stem.rpartition(".")[2])
+        _read_summary(file, model, run, verdicts, errors)
+    sets: dict[str, list[tuple[str, bool]]] = {}
+    for (model, _, instance), resolved in sorted(verdicts.items()):
+        sets.setdefault(ATTEMPT_OF.sub("", model), []).append((instance, resolved))
+    lost = Counter(ATTEMPT_OF.sub("", key[0]) for key in errors if key not in verdicts)
+    return [_reported(path, model, rows, lost[model]) for model, rows in sets.items()]
+
+
+def _read_trees(path: Path, verdicts: _Verdicts, errors: set[_Attempt]) -> None:
+    def attempt(file: Path) -> _Attempt:
+        instance = file.parent
+        return instance.parent.name, instance.parent.parent.name, instance.name
+
+    for log in sorted(path.rglob("run_instance.log")):
+        if not (log.parent / "report.json").is_file():
+            if NOT_APPLIED in log.read_text("utf-8", "replace"):
+                verdicts[attempt(log)] = False
+            else:
+                errors.add(attempt(log))
+    for file in sorted(path.rglob("report.json")):
+        report = as_object(str(file), parse_json(str(file), file.read_text("utf-8")))
+        try:
+            verdicts[attempt(file)] = bool(report[file.parent.name]["resolved"])
+        except (KeyError, TypeError):
+            errors.add(attempt(file))
+
+
+def _read_summary(file: Path, model: str, run: str, verdicts: _Verdicts, errors: set[_Attempt]) -> None:
+    summary = parse_json(str(file), file.read_text("utf-8"))
+    if not isinstance(summary, dict) or "resolved_ids" not in summary:
+        return
+    for ids, resolved in (("resolved_ids", True), ("unresolved_ids", False), ("empty_patch_ids", False)):
+        for instance in _ids(file, summary, ids):
+            verdicts.setdefault((model, run, instance), resolved)
+    errors |= {(model, run, instance) for instance in _ids(file, summary, "error_ids")}
+
+
+def _ids(file: Path, summary: Mapping[str, Any], key: str) -> list[str]:
+    listed = summary.get(key) or []
+    if not isinstance(listed, list):
+        raise CountsError(f"{file}: {key} is no list of instances; it is no summary of SWE-bench's harness")
+    return [str(instance) for instance in listed]
+
+
+def _reported(path: Path, model: str, rows: Sequence[tuple[str, bool]], lost: int) -> Found:
+    names, outcomes = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+    found = single_attempts(str(path), model, names, ("resolved", outcomes), {})
+    assert isinstance(found, Outcomes)
+    notes = (f"left out: {lost:,} attempts that the harness calls errors",) if lost else ()
+    return Outcomes(found.name, found.task_ids, found.task, found.correct, found.columns, notes)

@@ -1,0 +1,181 @@
+"""What is known once a file is read: `Counts`, a row a task, and `Outcomes`, a row an attempt."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from monkeys.formats.counts.cells import (
+    ARM,
+    PRICE,
+    REPO,
+    SPENT,
+    BoolArray,
+    CountsError,
+    FloatArray,
+    IntArray,
+    as_numbers,
+    find_column,
+    listed,
+    numbers_of,
+)
+
+__all__ = ["Counts", "Found", "Outcomes"]
+
+SWEBENCH_ID = re.compile(r"([^\s/]+)__([^\s/]+)-\d+")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each task was attempted and resolved. The columns run in parallel."""
+
+    name: str
+    task_ids: tuple[str, ...]
+    n: IntArray
+    correct: IntArray
+    repos: tuple[str, ...] | None = None
+    """Each task's repository, where it is said; `repositories` reads it from SWE-bench's ids too."""
+    costs: FloatArray | None = None
+    """Dollars in all on each task, where it is said."""
+    tokens: IntArray | None = None
+    """Prompt tokens, the cached ones among them, and completion tokens of all tries on each task, where it is said."""
+    spent: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What all attempts on each task took of "tokens" or "seconds", where it is said."""
+    stopped_at: int | None = None
+    """Attempts on a task ended with its first success, or after so many; None: their number was fixed beforehand."""
+    first: tuple[IntArray, IntArray] | None = None
+    """n and c of each task's first attempts alone, where later ones were allocated by outcomes."""
+    notes: tuple[str, ...] = ()
+    """What was left out, and why."""
+
+    def __post_init__(self) -> None:
+        if not self.task_ids:
+            raise CountsError(f"{self.name} holds no tasks: there is nothing to estimate from")
+        if len(set(self.task_ids)) < len(self.task_ids):
+            twice = [task for task, times in Counter(self.task_ids).items() if times > 1]
+            raise CountsError(
+                f"{self.name} has more than one row of counts for {listed(twice)}: sum them, or tell the arms apart "
+                f"by a column {ARM[0]!r}"
+            )
+        for what, faulty in (("n", self.n < 0), ("correct", self.correct < 0), ("more than n", self.correct > self.n)):
+            if faulty.any():
+                at = int(np.argmax(faulty))
+                fault = f"more attempts correct than made ({self.correct[at]} of {self.n[at]})"
+                if what != "more than n":
+                    fault = f"{what} = {getattr(self, what)[at]}, and counts start at 0"
+                raise CountsError(f"{self.name}, task {self.task_ids[at]}: {fault}; correct it at its source")
+
+    @property
+    def attempts(self) -> int:
+        """The largest k that the counts can carry: the smallest n that did not depend on outcomes."""
+        if self.stopped_at is not None:
+            return self.stopped_at
+        return int((self.n if self.first is None else self.first[0]).min())
+
+    @property
+    def repositories(self) -> tuple[str, ...] | None:
+        """Each task's repository: as said, or by ids of SWE-bench's form, `owner__name-123`; None where neither is."""
+        return self.repos or _repos(self.task_ids)
+
+    def fixed(self) -> Counts:
+        """The counts of those attempts whose number was fixed beforehand.
+
+        Raises:
+            CountsError: there are none, for attempts ended with a task's first success.
+        """
+        if self.stopped_at is not None:
+            raise CountsError(
+                f"{self.name}: attempts ended with a task's first success, so that n depends on the outcomes; "
+                "`monkeys coverage` and `monkeys fit` know of it, and this needs attempts fixed beforehand"
+            )
+        if self.first is None:
+            return self
+        n, correct = self.first
+        return replace(self, n=n, correct=correct, first=None)
+
+    def only(self, kept: BoolArray) -> Counts:
+        """The same of these tasks alone."""
+
+        def names(column: Sequence[str]) -> tuple[str, ...]:
+            return tuple(value for value, keep in zip(column, kept, strict=True) if keep)
+
+        return replace(
+            self,
+            task_ids=names(self.task_ids),
+            n=self.n[kept],
+            correct=self.correct[kept],
+            repos=None if self.repos is None else names(self.repos),
+            costs=None if self.costs is None else self.costs[kept],
+            tokens=None if self.tokens is None else self.tokens[kept],
+            spent={unit: values[kept] for unit, values in self.spent.items()},
+            first=None if self.first is None else (self.first[0][kept], self.first[1][kept]),
+        )
+
+    def sampled(self) -> Counts:
+        """The same without the tasks that have no attempt, which a note then names.
+
+        Raises:
+            CountsError: none has any.
+        """
+        kept = (self.n if self.first is None else self.first[0]) > 0
+        if kept.all():
+            return self
+        if not kept.any():
+            raise CountsError(f"{self.name}: no task has an attempt that counts; sample at least one")
+        without = [task for task, keep in zip(self.task_ids, kept, strict=True) if not keep]
+        return replace(self.only(kept), notes=(*self.notes, f"left out: no attempt that counts on {listed(without)}"))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Single attempts in the order in which they were found. The columns run in parallel but for `task_ids`."""
+
+    name: str
+    task_ids: tuple[str, ...]
+    """The tasks, each once."""
+    task: IntArray
+    """Each attempt's task, as an index into `task_ids`."""
+    correct: BoolArray
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """What else is known of each attempt, under the names it has in the file: answer, patch, scores."""
+    notes: tuple[str, ...] = ()
+
+    def counts(self) -> Counts:
+        """The same, counted."""
+        tasks = len(self.task_ids)
+        found = find_column(self.columns, REPO)
+        repos = None
+        if found is not None:
+            by_task = dict(zip(self.task.tolist(), found[1], strict=True))
+            repos = tuple(str(by_task.get(task, "")) for task in range(tasks))
+        costs = find_column(self.columns, PRICE)
+        return Counts(
+            name=self.name,
+            task_ids=self.task_ids,
+            n=np.bincount(self.task, minlength=tasks),
+            correct=np.bincount(self.task[self.correct], minlength=tasks),
+            repos=repos,
+            costs=None if costs is None else _summed(self.task, as_numbers(self.name, *costs), tasks),
+            spent={
+                unit: _summed(self.task, values, tasks)
+                for unit, values in numbers_of(self.name, self.columns, SPENT).items()
+            },
+            notes=self.notes,
+        ).sampled()
+
+
+Found: TypeAlias = Counts | Outcomes
+
+
+def _summed(task: IntArray, values: FloatArray, tasks: int) -> FloatArray:
+    return np.bincount(task, values, tasks).astype(np.float64)
+
+
+def _repos(ids: Sequence[str]) -> tuple[str, ...] | None:
+    found = [SWEBENCH_ID.fullmatch(task) for task in ids]
+    return tuple(f"{match[1]}/{match[2]}" for match in found if match) if all(found) else None

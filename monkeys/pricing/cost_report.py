@@ -1,0 +1,71 @@
+"""What a run cost, by the prices that were kept with each of its sessions.
+
+Every try is on the bill, infra errors and answers that were no use included. A session without prices takes those of
+the last session that has some: it asked the same model. Without any there is no bill.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.trajectory import Usage
+from monkeys.pricing.prices import Quote, tokens_of
+from monkeys.store import AttemptRow, Store
+
+__all__ = ["CostReport", "attempt_dollars", "cost_report", "quotes_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Dollars by task, and whose prices they are."""
+
+    tasks: Mapping[str, float]
+    sources: tuple[str, ...]
+
+    @property
+    def total(self) -> float:
+        return sum(self.tasks.values())
+
+
+def quotes_of(store: Store) -> dict[int, Quote]:
+    """The prices of each session by its number; empty if none has any."""
+    told = {session["id"]: json.loads(session["environment"]).get("prices") for session in store.sessions()}
+    quotes = {session: Quote.of(record) for session, record in told.items() if record}
+    last = max(quotes, default=None)
+    return {} if last is None else {session: quotes.get(session, quotes[last]) for session in told}
+
+
+def cost_report(store: Store) -> CostReport | None:
+    """What all tries cost so far."""
+    quotes = quotes_of(store)
+    if not quotes:
+        return None
+    bounds = {bound for quote in quotes.values() for bound, _ in quote.prices.longer}
+    long = {bound: store.usages(above=bound) for bound in bounds}
+    tasks: dict[str, float] = defaultdict(float, dict.fromkeys(store.task_ids(), 0.0))
+    used = store.usages()
+    for (session, task), usage in used.items():
+        prices = quotes[session].prices
+        tasks[task] += prices.dollars(tokens_of(usage))
+        for bound, dearer in quotes[session].prices.longer:
+            part = tokens_of(long[bound].get((session, task), Usage()))
+            tasks[task] += dearer.dollars(part) - prices.dollars(part)
+            prices = dearer
+    sources = dict.fromkeys(quotes[session].source for session, _ in used)
+    return CostReport(dict(tasks), tuple(sources) or (quotes[max(quotes)].source,))
+
+
+def attempt_dollars(store: Store, row: AttemptRow, quotes: Mapping[int, Quote]) -> float | None:
+    """What one try cost; None without a price."""
+    quote = quotes.get(row.session)
+    if quote is None:
+        return None
+    if not quote.prices.longer:
+        return quote.prices.dollars(tokens_of(row.usage))
+    requests = [turn.usage for turn in store.turns(row)]
+    all_of, turns = tokens_of(row.usage), tokens_of(sum(requests, Usage()))
+    # Of answers that were no use nobody knows any more how long their prompts were.
+    return quote.prices.dollars(all_of) - quote.prices.dollars(turns) + sum(map(quote.request, requests))

@@ -1,0 +1,122 @@
+"""Curves as a picture: `.svg`, `.png`, or `.html` that holds the svg and needs nothing else.
+
+Drawn by matplotlib, without a display and without its global state. The same result gives the same svg, byte for byte.
+A file is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from monkeys.report.result import Result
+
+__all__ = ["SUFFIXES", "PictureError", "draw"]
+
+SUFFIXES = (".svg", ".png", ".html")
+# Of Okabe and Ito, told apart by colour-blind readers too.
+STROKES = ("-", "--", "-.")  # for more curves than colours; dots are the laws'
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MOST_INSIDE = 6  # names that a legend inside of the picture has room for
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; margin: 2rem auto; max-width: 60rem }}
+svg {{ width: 100%; height: auto }}
+</style>
+<h1>{title}</h1>
+{svg}
+</html>
+"""
+
+
+class PictureError(Exception):
+    """The picture cannot be drawn; the message says what is missing."""
+
+
+def draw(result: Result, path: Path, title: str = "") -> None:
+    """Write the result's curves (and bars) to `path`, whose suffix says how.
+
+    Raises:
+        PictureError: another suffix, nothing to draw, no matplotlib.
+        OSError: the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise PictureError(f"{path}: pictures are {', '.join(SUFFIXES)}; choose one of these")
+    if not result.curves:
+        raise PictureError("there is no curve to draw; leave --plot out")
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise PictureError("pictures need matplotlib; `pip install 'coding-monkeys[plot]'` brings it") from None
+
+    with matplotlib.rc_context({"svg.hashsalt": "monkeys", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 8 if result.bars else 5), layout="constrained")
+        axes = figure.subplots(2 if result.bars else 1, squeeze=False)[:, 0]
+        _curves(axes[0], result, title)
+        if result.bars:
+            _bars(axes[1], result)
+        buffer = io.BytesIO()
+        if path.suffix.lower() == ".png":
+            figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            data = buffer.getvalue()
+        else:
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            data = buffer.getvalue()
+    if path.suffix.lower() == ".html":
+        svg = data.decode()
+        data = PAGE.format(title=html.escape(title or result.y), svg=svg[svg.index("<svg") :]).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _curves(axes: Any, result: Result, title: str) -> None:
+    for number, series in enumerate(result.curves):
+        colour = COLOURS[number % len(COLOURS)]
+        stroke = STROKES[number // len(COLOURS) % len(STROKES)]
+        values = [point.coverage for point in series.points]
+        ks = [point.k for point in series.points]
+        at = dict(zip(ks, series.at or ks, strict=True))
+        axes.plot(list(at.values()), values, color=colour, linestyle=stroke, label=series.name)
+        band = [point for point in series.points if point.low is not None and point.high is not None]
+        if band:
+            low, high = [point.low for point in band], [point.high for point in band]
+            axes.fill_between([at[point.k] for point in band], low, high, color=colour, alpha=0.15, linewidth=0)
+        if series.law is not None:
+            fitted = [series.law(k) for k in ks]
+            axes.plot(
+                list(at.values()),
+                fitted,
+                color=colour,
+                linestyle=":",
+                linewidth=1.2,
+                label=f"{series.name}, {series.law_name}",
+            )
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("\n".join(filter(None, (result.x, result.band))))
+    axes.set_ylabel(result.y)
+    axes.set_title(title)
+    axes.grid(alpha=0.3, linewidth=0.5)
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(result.curves) > MOST_INSIDE else {}
+    axes.legend(fontsize="small", frameon=False, **beside)
+
+
+def _bars(axes: Any, result: Result) -> None:
+    shares = sorted(result.bars, key=lambda bar: -bar[1])
+    colours = [COLOURS[2] if right >= 0.5 else COLOURS[1] for _, _, right in shares]
+    axes.bar(range(len(shares)), [share for _, share, _ in shares], color=colours, width=1.0)
+    axes.set_xticks([])
+    axes.set_xlabel("tasks, by their share (green: plurality is right)")
+    axes.set_ylabel("share of correct candidates")

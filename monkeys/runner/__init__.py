@@ -1,0 +1,1 @@
+"""One run: from its specification to what the store holds."""

@@ -1,0 +1,1 @@
+"""The science of repeated sampling, on plain arrays: coverage, scaling laws, allocation, cost, selection."""

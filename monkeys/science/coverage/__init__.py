@@ -1,0 +1,66 @@
+"""Coverage and reliability, from a table of counts.
+
+A task was attempted n times and c of the attempts resolved it. From n and c alone this package estimates
+
+- pass@k, *coverage*, the probability that at least one of k attempts resolves the task (`pass_at_k`), and its mean over
+  tasks at every k (`pass_at_every_k`);
+- pass^k, *reliability*, that all of them do (`pass_hat_k`), and G-Pass@k, that a share of them does (`g_pass_at_k`);
+- curves over k with an interval at each k: of all tasks (`coverage_curve`), by group (`coverage_by_group`), against
+  what it costs (`coverage_against_cost`), of attempts stopped on success (`stopped_curve`);
+- the difference between two arms on the same tasks (`paired_difference`), and one task's own interval
+  (`task_interval`).
+
+`counts` sums a table of outcomes. What the data cannot carry is refused with a `CoverageError` that names the tasks,
+the cause and the remedy. It takes plain arrays and imports nothing else of the project.
+"""
+
+from __future__ import annotations
+
+from monkeys.science.coverage.comparison import Difference, paired_difference
+from monkeys.science.coverage.counts import CoverageError, Names, Sampling, counts, until_success
+from monkeys.science.coverage.curve import (
+    Bootstrap,
+    Curve,
+    Estimate,
+    coverage_by_group,
+    coverage_curve,
+    default_ks,
+    stopped_curve,
+)
+from monkeys.science.coverage.estimators import (
+    g_pass_at_k,
+    pass_at_every_k,
+    pass_at_k,
+    pass_at_k_stopped,
+    pass_hat_k,
+    task_interval,
+)
+from monkeys.science.coverage.intervals import Method
+from monkeys.science.coverage.spending import CostCurve, CostPoint, coverage_against_cost
+
+__all__ = [
+    "Bootstrap",
+    "CostCurve",
+    "CostPoint",
+    "CoverageError",
+    "Curve",
+    "Difference",
+    "Estimate",
+    "Method",
+    "Names",
+    "Sampling",
+    "counts",
+    "coverage_against_cost",
+    "coverage_by_group",
+    "coverage_curve",
+    "default_ks",
+    "g_pass_at_k",
+    "paired_difference",
+    "pass_at_every_k",
+    "pass_at_k",
+    "pass_at_k_stopped",
+    "pass_hat_k",
+    "stopped_curve",
+    "task_interval",
+    "until_success",
+]

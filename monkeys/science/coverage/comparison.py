@@ -1,0 +1,156 @@
+"""Two arms on the same tasks: how much more one of them covers.
+
+Coverage varies far more between tasks than between arms, so that two curves whose intervals overlap may well differ.
+Paired by task, most of that variation drops out.
+
+Measured (`benchmarks/science.py --intervals`): of random draws of 12, 30 and 128 tasks from published tables of four
+pairs of models, a nominal .95 interval held the true difference in .93-1.00, .92-1.00 and .94-1.00, worst to best over
+k; the percentile bootstrap of the gaps in .35-.92, .53-.95 and .89-.97.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from monkeys.science.coverage.counts import CoverageError, FloatArray, IntArray, Names, Sampling, check_sampling
+from monkeys.science.coverage.curve import curve_counts, default_ks
+from monkeys.science.coverage.estimators import unchecked_pass_at_k
+from monkeys.science.coverage.intervals import Method, check_interval, interval, parts
+
+__all__ = ["Difference", "paired_difference"]
+
+_TIE = 1e-12  # sums that differ by less differ by rounding alone
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Coverage of arm a less that of arm b at each k; all but `ks` are shares of tasks in [-1, 1]."""
+
+    ks: tuple[int, ...]
+    difference: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    p_value: tuple[float, ...]
+    """Of the hypothesis that both arms are alike: how often the difference is as large if, task by task, the arms are
+    swapped at random. Of one k; not corrected for looking at several."""
+    tasks: int
+    attempts: int
+    """The smallest number of attempts on any task in either arm."""
+    level: float
+    method: Method
+    """How the intervals of the two arms are made."""
+    replicates: int
+    """Random swaps behind the p-value, and replicates behind the interval."""
+    seed: int
+
+    @property
+    def interval(self) -> str:
+        """What the interval is, in words, for a caption."""
+        arms = {"gaffke": "Gaffke", "korn-graubard": "Korn-Graubard"}.get(self.method, self.method)
+        return f"{100 * self.level:.4g} % interval over {self.tasks} tasks in pairs, from the {arms} ones of both arms"
+
+
+def paired_difference(
+    n_a: ArrayLike,
+    c_a: ArrayLike,
+    n_b: ArrayLike,
+    c_b: ArrayLike,
+    ks: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    replicates: int = 10_000,
+    seed: int = 0,
+    names: Names | None = None,
+    method: Method = "gaffke",
+    sampling: Sampling | None = None,
+) -> Difference:
+    """Coverage of arm a less that of arm b, with an interval over tasks and a permutation test.
+
+    The interval joins the intervals of the arms, less what their correlation over tasks takes away
+    (method of variance estimates recovery; Newcombe 1998, Statistics in Medicine 17). Where the arms agree on every
+    task the correlation is taken to be nil, so that agreement on few tasks is not taken for certainty.
+
+    Args:
+        n_a, c_a: attempts and resolved attempts of arm a, one per task; n may be one number for all.
+        n_b, c_b: those of arm b, of the same tasks in the same order.
+        ks: whole numbers between 1 and the smallest n of both; `default_ks` of it when left out.
+        replicates: random swaps for the p-value, and replicates for the interval.
+        method: how the intervals of the arms are made, `"gaffke"` or `"korn-graubard"`.
+
+    Raises:
+        CoverageError: as `coverage_curve`; arms of different numbers of tasks.
+    """
+    tries_a, good_a, _ = curve_counts(n_a, c_a, [1], names)
+    tries_b, good_b, _ = curve_counts(n_b, c_b, [1], names)
+    if tries_a.size != tries_b.size:
+        raise CoverageError(
+            f"arm a has {tries_a.size} tasks and arm b {tries_b.size}: a paired difference is over the tasks that both "
+            "have, in the same order; leave the others out of both"
+        )
+    smallest = int(min(tries_a.min(), tries_b.min()))
+    _, _, wanted = curve_counts(np.minimum(tries_a, tries_b), 0, default_ks(smallest) if ks is None else ks, names)
+    check_sampling(tries_a, good_a, sampling)
+    check_sampling(tries_b, good_b, sampling)
+    check_interval(level, replicates, seed, method)
+    if method not in ("gaffke", "korn-graubard"):
+        raise CoverageError(f'method = {method!r} has no interval for arms that agree: use "gaffke" or "korn-graubard"')
+
+    # Tasks with equal counts in both arms are interchangeable.
+    kinds, sizes = np.unique(np.stack([tries_a, good_a, tries_b, good_b]), axis=1, return_counts=True)
+    first = unchecked_pass_at_k(kinds[0], kinds[1], wanted[:, None])
+    second = unchecked_pass_at_k(kinds[2], kinds[3], wanted[:, None])
+    bounds = [
+        interval(values, sizes, method=method, level=level, replicates=replicates, seed=seed)
+        for values in (first, second)
+    ]
+    low, high = _recovered(first, second, sizes, *bounds)
+    return Difference(
+        ks=tuple(int(k) for k in wanted),
+        difference=tuple(((first - second) @ sizes / sizes.sum()).tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        p_value=tuple(_swapped(first - second, sizes, replicates, seed).tolist()),
+        tasks=tries_a.size,
+        attempts=smallest,
+        level=level,
+        method=method,
+        replicates=replicates,
+        seed=seed,
+    )
+
+
+def _recovered(
+    first: FloatArray,
+    second: FloatArray,
+    sizes: IntArray,
+    bounds_a: tuple[FloatArray, FloatArray],
+    bounds_b: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    (low_a, high_a), (low_b, high_b) = bounds_a, bounds_b
+    shares = sizes / sizes.sum()
+    a, b = first @ shares, second @ shares
+    from_a, from_b = first - a[:, None], second - b[:, None]
+    spread = np.sqrt((from_a**2 @ shares) * (from_b**2 @ shares))
+    agree = (np.ptp(first - second, axis=1) < _TIE) | (spread < _TIE)
+    correlation = np.where(agree, 0.0, (from_a * from_b) @ shares / np.where(agree, 1.0, spread))
+
+    def reach(left: FloatArray, right: FloatArray) -> FloatArray:
+        return np.sqrt(np.maximum(left**2 + right**2 - 2 * correlation * left * right, 0))
+
+    low, high = a - b - reach(a - low_a, high_b - b), a - b + reach(high_a - a, b - low_b)
+    return np.maximum(low, -1), np.minimum(high, 1)
+
+
+def _swapped(gaps: FloatArray, sizes: IntArray, replicates: int, seed: int) -> FloatArray:
+    """How often the sum of gaps with random signs is as large as that of the gaps; never nil (Phipson, Smyth 2010)."""
+    rng = np.random.default_rng(seed)
+    total = np.abs(gaps @ sizes) - _TIE * sizes.sum()
+    as_large = np.ones(len(gaps))
+    for part in parts(replicates, sizes.size):
+        swapped = rng.binomial(sizes, 0.5, size=(part.stop - part.start, sizes.size))
+        signed = (sizes - 2 * swapped).astype(np.float64)
+        as_large += (np.abs(gaps @ signed.T) >= total[:, None]).sum(axis=1)
+    return as_large / (replicates + 1)

@@ -1,0 +1,282 @@
+"""What a table of counts is, and what is refused as one.
+
+A task was attempted n times and c of the attempts resolved it; `counts` sums a table of outcomes to n and c. Every
+refusal is a `CoverageError` that names the tasks, the cause and the remedy; no number is made up.
+
+pass@k rests on attempts that are independent and whose number did not depend on their outcomes. Who knows otherwise
+says so (`Sampling`) and is told what would be right. Who says nothing is refused where the data themselves speak:
+counts that look stopped on success, and outcomes whose order shows that attempts depend on one another. Data that show
+neither sign may still be either; that much is left to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "CoverageError",
+    "FloatArray",
+    "IntArray",
+    "Names",
+    "Sampling",
+    "check_sampling",
+    "checked_counts",
+    "checked_ks",
+    "counts",
+    "listed",
+    "named_tasks",
+    "refuse_more_than_sampled",
+    "until_success",
+    "whole",
+]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Names: TypeAlias = Sequence[str]
+Sampling: TypeAlias = Literal["independent", "stopped", "adaptive", "dependent"]
+"""How the attempts came about: independent of one another and as many as fixed beforehand, stopped on success, as many
+as the outcomes so far made worthwhile, or in sight of one another."""
+
+_NAMED = 5  # tasks named in an error before the rest is only counted
+_STOPPED_BY_CHANCE = 1e-3  # below this probability a table is taken for stopped on success
+_RUNS_DEVIATION = 5.0  # standard deviations of the runs test beyond which outcomes are taken for dependent
+
+_REMEDIES: dict[str, str] = {
+    "stopped": "attempts that stopped on success make c / n too large, and pass@k with it: use `stopped_curve` or "
+    "`pass_at_k_stopped`, which know of the stop",
+    "adaptive": "how many attempts a task got depended on its outcomes, and pass@k from all of them is biased: use the "
+    "first m attempts of every task for an m fixed beforehand, or `monkeys.science.scaling.fit_mixture`, whose "
+    "likelihood does not depend on the stopping rule",
+    "dependent": "attempts that see one another are not k draws from one distribution: count each independent "
+    "trajectory as one attempt, or take the outcomes in order through `until_success` and `stopped_curve`, which is "
+    "coverage of the procedure as it was run",
+}
+
+
+class CoverageError(ValueError):
+    """The counts cannot carry what was asked of them; the message says what would be right instead."""
+
+
+def counts(
+    outcomes: ArrayLike, *, sampling: Sampling | None = None, names: Names | None = None
+) -> tuple[IntArray, IntArray]:
+    """Sum a table of outcomes to the counts n and c of each task.
+
+    Args:
+        outcomes: tasks x attempts, in the order made: 1 or True resolved, 0 or False not, NaN where there was none.
+        sampling: how the attempts came about. Left out, two signs are looked for: tasks whose attempts end with their
+            only success far more often than chance would have it (stopped), and successes that follow one another more
+            or less often than in a random order, by five standard deviations of the runs test (dependent).
+        names: names of the tasks for error messages.
+
+    Returns:
+        Attempts and resolved attempts, int64 arrays of shape (tasks,).
+
+    Raises:
+        CoverageError: no table, other values than those above, attempts that were not sampled independently.
+    """
+    made, resolved = _outcomes(outcomes, names)
+    n, c = made.sum(axis=1, dtype=np.int64), resolved.sum(axis=1, dtype=np.int64)
+    check_sampling(n, c, sampling)
+    if sampling is None:
+        _refuse_last_successes(made, resolved, n, c)
+        _refuse_dependent(made, resolved, n, c)
+    return n, c
+
+
+def until_success(
+    outcomes: ArrayLike, *, successes: int = 1, names: Names | None = None
+) -> tuple[IntArray, IntArray, int]:
+    """The counts as if each task had been left alone after its first `successes`: what `stopped_curve` takes.
+
+    Args:
+        outcomes: as for `counts`; whatever was made after the stop is ignored.
+
+    Returns:
+        n, c and the cap: the smallest number of attempts among the tasks that were never stopped, or the most made.
+    """
+    if successes < 1:
+        raise CoverageError(f"successes = {successes}: a task is left alone after at least one success")
+    made, resolved = _outcomes(outcomes, names)
+    reached = (np.cumsum(resolved, axis=1) >= successes) & made
+    stopped = reached.any(axis=1)
+    made_at = np.cumsum(made, axis=1)
+    n = np.where(stopped, made_at[np.arange(len(made)), reached.argmax(axis=1)], made_at[:, -1])
+    c = np.where(stopped, successes, resolved.sum(axis=1))
+    cap = made_at[~stopped, -1].min() if not stopped.all() else made_at[:, -1].max()
+    # What came after the cap says nothing of a task that was to have no more than that many.
+    late = n > cap
+    if late.any():
+        c = np.where(late, (resolved & (made_at <= cap)).sum(axis=1), c)
+        n = np.minimum(n, cap)
+    return n.astype(np.int64), c.astype(np.int64), int(cap)
+
+
+def check_sampling(n: NDArray[Any], c: NDArray[Any], sampling: Sampling | None) -> None:
+    """Refuse counts that were not sampled independently, by the caller's word or, without it, by their looks."""
+    if sampling == "independent":
+        return
+    if sampling is not None:
+        if sampling not in _REMEDIES:
+            choices = ", ".join(f'"{known}"' for known in ("independent", *_REMEDIES))
+            raise CoverageError(f"sampling = {sampling!r} is unknown: choose one of {choices}")
+        raise CoverageError(_REMEDIES[sampling])
+    n, c = np.ravel(n), np.ravel(c)
+    short = n < n.max(initial=0)
+    # Stopped on the first success: whoever has fewer attempts than the most has just one success, and nobody more.
+    if short.sum() >= 3 and (c <= 1).all() and (c[short] == 1).all() and np.prod(1 / n[short]) < _STOPPED_BY_CHANCE:
+        raise CoverageError(
+            f"the counts look stopped on success: all {short.sum()} tasks with fewer than {n.max():.0f} attempts have "
+            f"exactly one resolved, and no task has more; {_REMEDIES['stopped']}. If the attempts were in truth fixed "
+            'beforehand, say sampling="independent"'
+        )
+
+
+def _refuse_last_successes(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: IntArray, c: IntArray) -> None:
+    """In a random order the last attempt is resolved with probability c / n: all tasks at once is no chance."""
+    last = made.shape[1] - 1 - made[:, ::-1].argmax(axis=1)
+    ends = resolved[np.arange(len(made)), last]
+    short = (n < n.max()) & (c > 0)
+    if short.sum() < 3 or not ends[short].all() or ((n < n.max()) & (c == 0)).any():
+        return
+    if np.prod(c[short] / n[short]) < _STOPPED_BY_CHANCE:
+        raise CoverageError(
+            f"the outcomes look stopped on success: on all {short.sum()} tasks with fewer than {n.max()} attempts the "
+            f'last one is resolved; {_REMEDIES["stopped"]}. If that is chance, say sampling="independent"'
+        )
+
+
+def _refuse_dependent(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: IntArray, c: IntArray) -> None:
+    """The runs test of Wald and Wolfowitz (1940), summed over tasks: in a random order, 1 + 2 c (n-c) / n runs."""
+    # Attempts that were not made are skipped: a change counts between one that was made and the one made before it.
+    if made.all():
+        changes = (resolved[:, 1:] != resolved[:, :-1]).sum(axis=1)
+    else:
+        changes = np.array([np.count_nonzero(np.diff(row[there])) for row, there in zip(resolved, made, strict=True)])
+    mixed = (c > 0) & (c < n)
+    if not mixed.any():
+        return
+    tries, pairs = n[mixed].astype(float), 2.0 * c[mixed] * (n - c)[mixed]
+    variance = pairs * (pairs - tries) / (tries**2 * np.maximum(tries - 1, 1))
+    if variance.sum() <= 0:
+        return
+    deviation = (changes[mixed] - pairs / tries).sum() / np.sqrt(variance.sum())
+    if abs(deviation) > _RUNS_DEVIATION:
+        like = "like outcomes follow one another" if deviation < 0 else "outcomes alternate"
+        raise CoverageError(
+            f"the outcomes look dependent: {like} too often, by {abs(deviation):.1f} standard deviations of the runs "
+            f"test over {mixed.sum()} tasks; {_REMEDIES['dependent']}. If only the order of the columns is not that of "
+            'the attempts, say sampling="independent"'
+        )
+
+
+def _outcomes(outcomes: ArrayLike, names: Names | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which attempts were made and which of them resolved, after refusing what is no table of outcomes."""
+    try:
+        table = np.asarray(outcomes)
+    except ValueError:
+        raise CoverageError("outcomes is ragged: fill the rows of tasks with fewer attempts up with NaN") from None
+    if table.dtype.kind not in "biuf":
+        raise CoverageError(f"outcomes holds {table.dtype.name} values: use 1, 0 and NaN where there was no attempt")
+    if table.ndim != 2 or table.size == 0:
+        raise CoverageError(f"outcomes has shape {table.shape}: pass tasks x attempts, at least one of each")
+    if names is not None and len(names) != len(table):
+        raise CoverageError(f"{len(names)} names for {len(table)} tasks: pass one name per task, or none")
+    resolved = table == 1
+    made = np.ones(table.shape, dtype=np.bool_) if table.dtype.kind != "f" else ~np.isnan(table)
+    if (strange := made & ~resolved & (table != 0)).any():
+        task, attempt = np.argwhere(strange)[0]
+        raise CoverageError(f"outcomes[{task}, {attempt}] is {table[task, attempt]:g}: an outcome is 1, 0 or NaN")
+    if not (some := made.any(axis=1)).all():
+        raise CoverageError(f"no attempt on {named_tasks(np.flatnonzero(~some), names)}: leave it out, or sample it")
+    return made, resolved
+
+
+def checked_counts(n: ArrayLike, c: ArrayLike, names: Names | None) -> tuple[FloatArray, FloatArray]:
+    """n and c as float arrays of one shape, checked against each other."""
+    try:
+        attempts, resolved = np.broadcast_arrays(whole("n", n), whole("c", c))
+    except CoverageError:
+        raise
+    except ValueError:
+        raise CoverageError(
+            f"n has shape {np.shape(n)} and c has shape {np.shape(c)}: they must agree, task by task; pass one n and "
+            "one c per task, or one n for all"
+        ) from None
+    if names is not None and len(names) != attempts.size:
+        raise CoverageError(f"{len(names)} names for {attempts.size} tasks: pass one name per task, or none")
+    too_many = resolved > attempts
+    if too_many.any():
+        first = int(np.argmax(too_many))
+        raise CoverageError(
+            f"more attempts resolved than made on {named_tasks(np.flatnonzero(too_many), names)} "
+            f"(c = {resolved.flat[first]:.0f}, n = {attempts.flat[first]:.0f} on the first): c counts the resolved "
+            "attempts among the n; check that the two columns are not swapped"
+        )
+    return attempts, resolved
+
+
+def checked_ks(k: ArrayLike) -> FloatArray:
+    draws = whole("k", k)
+    if draws.min() < 1:
+        raise CoverageError(f"k = {draws.min():.0f}: coverage is about at least one attempt; ask for k >= 1")
+    return draws
+
+
+def whole(what: str, values: ArrayLike) -> FloatArray:
+    """`values` as float64, after making sure that they are finite whole numbers >= 0, and at least one."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise CoverageError(f"{what} is ragged: its rows differ in length; pass one number per task") from None
+    if array.size == 0:
+        raise CoverageError(f"{what} is empty: there is nothing to estimate from; pass at least one count")
+    if array.dtype.kind == "b":
+        raise CoverageError(f"{what} holds booleans, not counts: sum the outcomes of each task over its attempts first")
+    if array.dtype.kind not in "iuf":
+        raise CoverageError(f"{what} holds {array.dtype.name} values, not numbers: convert it to whole numbers first")
+    numbers = array.astype(np.float64)
+    # NaN differs from its own floor, too: the comparison catches it without a warning.
+    for fault, remedy in (
+        (~np.isfinite(numbers), "a missing count is not zero; leave the task out, or count it again"),
+        (numbers < 0, "counts start at 0; correct it at its source"),
+        (np.floor(numbers) != numbers, "counts are whole numbers; pass counts, not shares or means"),
+    ):
+        if fault.any():
+            at = int(np.argmax(fault))
+            place = f"{what}[{at}]" if array.ndim else what
+            raise CoverageError(f"{place} is {numbers.flat[at]:g}: {remedy}")
+    return numbers
+
+
+def refuse_more_than_sampled(n: FloatArray, k: FloatArray, names: Names | None) -> None:
+    try:
+        short = k > n
+    except ValueError:
+        raise CoverageError(
+            f"k has shape {k.shape}, n and c have shape {n.shape}: they do not broadcast; for every k on every task "
+            "pass k[:, None]"
+        ) from None
+    if short.any():
+        task = np.broadcast_to(np.arange(n.size).reshape(n.shape), short.shape)
+        at = np.unique(task[short])
+        raise CoverageError(
+            f"k = {np.broadcast_to(k, short.shape)[short].max():.0f} is more than the attempts on "
+            f"{named_tasks(at, names)} (n = {n.flat[at].min():.0f} at the least): pass@k has no unbiased estimate for "
+            f"k > n; ask for k <= {n.min():.0f}, or sample these tasks further"
+        )
+
+
+def named_tasks(indices: NDArray[np.intp], names: Names | None) -> str:
+    if names is None:
+        return ("task " if indices.size == 1 else "tasks ") + listed([str(i) for i in indices])
+    return listed([names[i] for i in indices])
+
+
+def listed(items: Sequence[str]) -> str:
+    more = len(items) - _NAMED
+    return ", ".join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""SWE-bench: its formats, its grading, and verdicts on patches that hold against cheats."""

@@ -1,0 +1,168 @@
+"""SWE-bench's own grading: its test spec, log parsers and FAIL_TO_PASS / PASS_TO_PASS rules.
+
+`swebench.harness` lives in a process of its own, started at the first patch: importing it
+takes 1.5 s, 170 MB and changes the environment. The process answers length-prefixed JSON
+on its standard streams and ends when its input does, so it never outlives the runner.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import struct
+import sys
+from asyncio.subprocess import PIPE, Process
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tasks.swe.grading import Grade, GraderFailed
+from tasks.task import Task, TaskError
+
+__all__ = ["SwebenchGrader", "known"]
+
+LENGTH = struct.Struct(">I")
+GRADE_SECONDS = 300.0  # starting, on a busy machine, included; a log parser takes milliseconds
+ROOT = Path(__file__).resolve().parent.parent
+START = ">>>>> Start Test Output"
+# Each stands once in an honest log.
+ONCE = (START, ">>>>> End Test Output", "\n>>>>> Test Exit Code:")
+BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swe.harness import answer_all; answer_all()"
+
+
+@cache
+def known(field: str) -> frozenset[str]:
+    """What the installed harness can read in a row's `field`, "log_parser" or "eval_type"; empty where that is unknown.
+
+    Read from its source, for it takes too long to import only to look at a row.
+    """
+    module, table = {"log_parser": ("log_parsers", "PARSER_REGISTRY"), "eval_type": ("constants", "EvalType")}[field]
+    found = find_spec("swebench")
+    if found is None or not found.submodule_search_locations:
+        return frozenset()
+    try:
+        tree = ast.parse(Path(found.submodule_search_locations[0], "harness", module, "__init__.py").read_bytes())
+    except (OSError, SyntaxError):
+        return frozenset()
+    entries: list[ast.expr | None] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == table:
+            entries += [line.value for line in node.body if isinstance(line, ast.Assign)]
+        elif (
+            isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == table
+        ):
+            entries += node.value.keys
+    return frozenset(
+        entry.value for entry in entries if isinstance(entry, ast.Constant) and isinstance(entry.value, str)
+    )
+
+
+class SwebenchGrader:
+    """What `swebench.harness` says of the log of its own eval script. Raises `TaskError` if it is not installed."""
+
+    def __init__(self) -> None:
+        if find_spec("swebench") is None:
+            raise TaskError("these tasks are graded by SWE-bench's own harness: pip install 'coding-monkeys[swebench]'")
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def script(self, task: Task, before: str = "") -> str:
+        script = str(await self._ask({"ask": "script", "instance": dict(task.instance)}))
+        return script.replace(f": '{START}'", f"{before}\n: '{START}'", 1) if before else script
+
+    async def grade(self, task: Task, log: bytes) -> Grade:
+        question = {"ask": "grade", "instance": dict(task.instance), "log": log.decode("utf-8", "replace")}
+        return Grade(**await self._ask(question))
+
+    async def _ask(self, question: dict[str, Any]) -> Any:
+        async with self._turn:
+            if self._process is None or self._process.returncode is not None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-c",
+                    BOOT,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    start_new_session=True,  # Ctrl-C is for the runner, which then closes this
+                )
+            writer, reader = self._process.stdin, self._process.stdout
+            assert writer is not None
+            assert reader is not None
+            text = json.dumps(question, default=str).encode()
+            answer = None
+            try:
+                async with asyncio.timeout(GRADE_SECONDS):
+                    writer.write(LENGTH.pack(len(text)) + text)
+                    await writer.drain()
+                    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                    answer = json.loads(await reader.readexactly(length))
+            except TimeoutError:
+                raise GraderFailed(f"SWE-bench's grader gave no answer within {GRADE_SECONDS:.0f} s") from None
+            except (OSError, EOFError) as error:
+                raise GraderFailed(f"SWE-bench's grader died ({type(error).__name__}: {error})") from None
+            finally:
+                if answer is None:  # cut short: what it may still say would answer the next question
+                    await self._end(kill=True)
+        if "error" in answer:
+            raise GraderFailed(f"SWE-bench's grader failed on {question['instance']['instance_id']}: {answer['error']}")
+        return answer["is"]
+
+    async def close(self) -> None:
+        await self._end(kill=False)
+
+    async def _end(self, *, kill: bool) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            if kill and process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+# From here on: inside the grading process.
+
+
+def answer_all() -> None:
+    """Answer questions until the input ends. Nothing but answers may reach the real standard output."""
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr
+    while head := sys.stdin.buffer.read(LENGTH.size):
+        question = json.loads(sys.stdin.buffer.read(LENGTH.unpack(head)[0]))
+        try:
+            answer = {"is": _answer(question)}
+        except Exception as error:  # whatever a log or an instance does to the harness is told, not died of
+            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+        text = json.dumps(answer).encode()
+        answers.write(LENGTH.pack(len(text)) + text)
+        answers.flush()
+
+
+def _answer(question: dict[str, Any]) -> Any:
+    from swebench.harness.utils import make_test_spec
+
+    spec = make_test_spec(question["instance"])
+    if question["ask"] == "script":
+        return spec.eval_script  # the row's own script, with the exit code recorded besides
+    return _grade(spec, question["log"])
+
+
+def _grade(spec: Any, log: str) -> dict[str, Any]:
+    import tempfile
+
+    from swebench.harness.grading import _resolve_case, get_eval_report, get_logs_eval
+
+    prediction = {"instance_id": spec.instance_id, "model_name_or_path": "", "model_patch": "a patch"}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write(log)
+        file.flush()
+        report = get_eval_report(spec, prediction, file.name, include_tests_status=True)[spec.instance_id]
+        statuses, found = get_logs_eval(spec, file.name)
+    told = {name: _resolve_case(name, statuses) for name in (*spec.FAIL_TO_PASS, *spec.PASS_TO_PASS)}
+    tests = {name: statuses[key].lower() if key else "missing" for name, key in told.items()}
+    if spec.eval_type != "pass_and_fail":  # such a harness tells of failures only
+        tests = {name: "passed" if status == "missing" and found else status for name, status in tests.items()}
+    reason = report.get("infra_failure_reason") or ("" if found else "the log holds no test results")
+    if not reason and any(log.count(mark) > 1 for mark in ONCE):
+        reason = "the log has more than one beginning or end: something under test writes the harness's own words"
+    return {"resolved": bool(report["resolved"]), "tests": tests, "reason": str(reason)}

@@ -1,0 +1,508 @@
+"""What people see of a run: counts, curve, final screen, live display; from real stores and, for the display, a pty."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pty
+import struct
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import exp, nan
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from rich.console import Console
+
+from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
+from envs import Origin
+from monkeys.report.summary import Summary, summarize
+from monkeys.report.terminal.curve import Ink, Point, plot
+from monkeys.report.terminal.final_screen import render
+from monkeys.report.terminal.live import Display, Lines, Screen, frame, make_screen, status
+from monkeys.report.terminal.tables import extent
+from monkeys.runner.progress import Progress
+from monkeys.science.coverage import coverage_curve
+from monkeys.science.scaling import fit_coverage
+from monkeys.store import Store
+from monkeys.text import abridged, amount, duration, percent, plain
+from tasks.task import Outcome, Task, TaskSet, Verdict
+
+# A task's tries: each a patch and its outcome (None: no verdict), or the exit of an infra error.
+Tries = Sequence[tuple[bytes, Outcome | None] | Exit]
+
+GOOD, BAD = Outcome.RESOLVED, Outcome.UNRESOLVED
+CONFIG = {
+    "tasks": "quick",
+    "model": "monkey",
+    "seed": 0,
+    "prompts": {"system": "You are an engineer."},
+    "tools": ["bash"],
+}
+
+
+def make_task(name: str) -> Task:
+    origin = Origin(commit="c" * 40, repository=Path("/nowhere"))
+    return Task(
+        name, f"some/{name}", "1", "It fails.", "", "", ("test_a",), ("test_b",), origin, "python -m unittest", {}
+    )
+
+
+def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, ...] = ()) -> Path:
+    """A run on disk, as sampling would have written it."""
+    store = Store.write(folder, CONFIG, TaskSet("quick", tuple(map(make_task, tries))), {"python": "3"})
+    for task, each in tries.items():
+        index = 0
+        for seed, one in enumerate(each):
+            if isinstance(one, Exit):
+                store.record_attempt(task, index, seed, Trajectory(one, (), (), b"", 0.1, "the sandbox died"))
+                continue
+            patch, outcome = one
+            answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+            turns = tuple(Turn(end, Usage(1000, 20, 400), 0.2, 0.3) for end in (*answers[1:], len(messages)))
+            store.record_attempt(task, index, seed, Trajectory(Exit.SUBMITTED, messages, turns, patch, 0.5))
+            if outcome is not None:
+                tests = {"test_a": "passed" if outcome is GOOD else "failed", "test_b": "passed"}
+                reason = "" if outcome is GOOD else "1 of 2 expected tests do not pass"
+                store.record_verdict(task, patch, Verdict(outcome, reason, tests, 0.1, b"Ran 2 tests\n"))
+            index += 1
+    store.end_session("done")
+    store.close()
+    return folder
+
+
+def outcomes(n: int, resolved: int) -> Tries:
+    return [(b"patch %d" % i, GOOD if i < resolved else BAD) for i in range(n)]
+
+
+def summary_of(folder: Path) -> Summary:
+    store = Store.read(folder)
+    try:
+        return summarize(store)
+    finally:
+        store.close()
+
+
+def drawn(summary: Summary, width: int = 80, encoding: str = "utf-8") -> str:
+    out = io.BytesIO()
+    file = io.TextIOWrapper(out, encoding=encoding)
+    render(summary, Console(file=file, width=width))
+    file.flush()
+    return out.getvalue().decode(encoding)
+
+
+def line_with(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+# Numbers and foreign text
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "shown"),
+    [
+        (percent, 0.123456, "12.3 %"),
+        (percent, 0.0001, "<0.1 %"),
+        (percent, 0.0, "0.0 %"),
+        (percent, 1.0, "100.0 %"),
+        (percent, nan, "–"),
+        (percent, None, "–"),
+        (amount, 999, "999"),
+        (amount, 999.6, "1.0 k"),
+        (amount, 12_345_678, "12.3 M"),
+        (amount, 123_456_789, "123 M"),
+        (duration, 59.6, "1:00"),
+        (duration, 3723, "1:02:03"),
+        (duration, 273_900, "3 d 04:05"),
+        (duration, None, "–"),
+    ],
+)
+def test_numbers_are_said_shortly(function: Callable[[float | None], str], value: float | None, shown: str) -> None:
+    assert function(value) == shown
+
+
+def test_foreign_text_cannot_steer_the_terminal() -> None:
+    assert plain("\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b[2Jx\x1b(B") == "red xB"
+    assert plain("a\r\nb\tc\x00\x9b\u202e") == "a\nb   c\ufffd\ufffd\ufffd"
+
+
+def test_a_long_text_keeps_both_ends_and_says_how_much_is_left_out() -> None:
+    text = "\n".join(map(str, range(10)))
+    assert abridged(text, 2, 1) == ["0", "1", "… 7 more lines", "9"]
+    assert abridged(text, 8, 1) == text.splitlines()
+
+
+def test_the_extent_of_a_patch_counts_lines_of_hunks_alone() -> None:
+    patch = b"--- a/q.sql\n+++ b/q.sql\n@@ -1,3 +1,2 @@\n--- a comment\n-x\n+++ y\n z\n\\ No newline at end of file\n"
+    assert extent(patch) == (1, 2)
+    assert extent(b"") == (0, 0)
+
+
+# The curve
+
+
+def law(k: float) -> float:
+    return exp(-2 * k**-0.4)
+
+
+POINTS = [Point(k, law(k), law(k) / 2, min(1.0, law(k) * 1.5)) for k in (1, 2, 3, 5, 10, 25, 50, 100, 250)]
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_a_plot_keeps_its_size_and_has_all_that_belongs_to_it(unicode: bool) -> None:
+    lines = plot(POINTS, law, (1, 10, 100, 250), width=60, height=13, unicode=unicode)
+    assert len(lines) == 15
+    assert all(sum(len(text) for text, _ in line) <= 60 for line in lines)
+    assert {ink for line in lines for _, ink in line} == set(Ink)
+    texts = ["".join(text for text, _ in line) for line in lines]
+    assert all(text.isascii() for text in texts) is not unicode
+    assert texts[0].startswith(" 100 % ")
+    assert texts[12].startswith("   0 % ")
+    assert texts[-1].split() == ["1", "10", "100", "250"]
+
+
+def test_the_curve_of_a_plot_rises_from_left_to_right() -> None:
+    lines = plot(POINTS, None, (), width=60, height=21, unicode=False)[:-2]
+    texts = ["".join(text for text, _ in line) for line in lines]
+    heights = [
+        min(row for row, text in enumerate(texts) if text[column : column + 1] == "*") for column in range(8, 60)
+    ]
+    assert heights == sorted(heights, reverse=True)
+    assert heights[0] > heights[-1]
+
+
+def test_labels_of_the_axis_never_run_into_one_another() -> None:
+    ticks = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
+    points = [Point(k, 0.5, None, None) for k in ticks]
+    names = "".join(text for text, _ in plot(points, None, ticks, width=30, height=5, unicode=True)[-1]).split()
+    assert {int(name) for name in names} <= set(ticks)
+    assert names[-1] == "1000"
+
+
+# The summary
+
+
+def test_a_summary_counts_what_the_store_holds(tmp_path: Path) -> None:
+    tries: Tries = [(b"x", GOOD), Exit.SANDBOX_FAILED, (b"x", GOOD), (b"y", BAD), (b"", BAD), (b"z", None)]
+    summary = summary_of(make_run(tmp_path / "run", {"one": tries, "two": outcomes(4, 0)}))
+    one, two = summary.issues
+    assert (one.n, one.resolved, one.infra, one.unverified, one.patches) == (4, 2, 1, 1, 3)
+    assert (two.n, two.resolved, two.infra, two.unverified, two.patches) == (4, 0, 0, 0, 4)
+    assert (one.rate, two.rate) == (0.5, 0.0)
+    assert (summary.solved, summary.attempts) == (1, 9)
+    assert summary.exits == {"submitted": 9, "sandbox failed": 1}
+    assert summary.turns == 9
+    assert summary.usage == Usage(9000, 180, 3600)
+    assert summary.seconds == pytest.approx(4.6)
+
+
+def test_a_summary_has_the_estimators_curve_and_law(tmp_path: Path) -> None:
+    resolved = {"one": 20, "two": 3, "three": 0, "four": 1}
+    summary = summary_of(make_run(tmp_path / "run", {name: outcomes(40, c) for name, c in resolved.items()}))
+    curve = coverage_curve(40, list(resolved.values()))
+    assert summary.coverage is not None
+    assert [(row.k, row.coverage, row.low, row.high) for row in summary.coverage.rows] == list(
+        zip(curve.ks, curve.coverage, curve.low, curve.high, strict=True)
+    )
+    assert [row.k for row in summary.coverage.rows] == [1, 2, 5, 10, 25, 40]
+    assert summary.law == fit_coverage(40, list(resolved.values()))
+    assert summary.coverage.interval.startswith("95 % interval over 4 tasks")
+
+
+def test_the_curve_ends_at_the_smallest_n_and_says_whose_it_is(tmp_path: Path) -> None:
+    summary = summary_of(make_run(tmp_path / "run", {"one": outcomes(9, 2), "two": outcomes(5, 1)}))
+    assert summary.coverage is not None
+    assert summary.coverage.rows[-1].k == 5
+    assert summary.notes == ("the curve ends at k = 5; fewer than 9 attempts with a verdict on two (5)",)
+
+
+def test_a_task_that_was_never_judged_is_left_out_of_the_curve_and_named(tmp_path: Path) -> None:
+    tries: dict[str, Tries] = {"one": outcomes(5, 2), "two": outcomes(5, 1), "lost": [Exit.SANDBOX_FAILED] * 3}
+    summary = summary_of(make_run(tmp_path / "run", tries))
+    assert summary.coverage is not None
+    assert summary.coverage.issues == 2
+    assert summary.notes == ("the curve is over 2 of 3 issues; no attempt with a verdict on lost",)
+
+
+def test_a_run_without_verdicts_has_no_curve_but_the_reason(tmp_path: Path) -> None:
+    summary = summary_of(make_run(tmp_path / "run", {"one": [(b"x", None)]}))
+    assert summary.coverage is None
+    assert summary.law is None
+    assert "no attempt has a verdict yet" in drawn(summary)
+    assert "1 attempt without a verdict" in summary.notes[0]
+
+
+def test_a_run_without_attempts_can_be_looked_at(tmp_path: Path) -> None:
+    summary = summary_of(make_run(tmp_path / "run", {"one": []}))
+    assert summary.attempts == 0
+    assert "0 of 1 solved" in drawn(summary)
+
+
+@pytest.mark.parametrize(
+    ("tries", "reason"),
+    [
+        ({"one": outcomes(9, 0), "two": outcomes(9, 0)}, "nothing was solved"),
+        ({"one": outcomes(2, 1), "two": outcomes(2, 0)}, "at least 3 attempts"),
+    ],
+)
+def test_a_law_that_the_counts_cannot_carry_is_absent_with_its_reason(
+    tmp_path: Path, tries: dict[str, Tries], reason: str
+) -> None:
+    summary = summary_of(make_run(tmp_path / "run", tries))
+    assert summary.law is None
+    assert reason in summary.no_law
+    assert line_with(drawn(summary), "law").strip().startswith("law")
+    assert reason.split()[0] in drawn(summary)
+
+
+def test_the_json_of_a_summary_is_strict_and_has_null_where_there_is_no_number(tmp_path: Path) -> None:
+    summary = summary_of(make_run(tmp_path / "run", {"one": outcomes(5, 2)}))
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    data = json.loads(summary.to_json(), parse_constant=refuse)
+    assert data["pass_at_k"][0]["coverage"] == pytest.approx(0.4)
+    assert data["pass_at_k"][0]["low"] < 0.02 < 0.98 < data["pass_at_k"][0]["high"]
+    assert data["issues"][0]["resolved"] == 2
+    assert data["interval"]["missing"] == ""
+    assert data["law"]["form"] == "c = exp(a k^b)"
+
+
+def test_a_run_can_be_summarized_while_it_is_written(tmp_path: Path) -> None:
+    store = Store.write(tmp_path / "run", CONFIG, TaskSet("quick", (make_task("one"),)), {})
+    store.record_attempt("one", 0, 1, Trajectory(Exit.SUBMITTED, (), (), b"x", 0.5))
+    assert summary_of(tmp_path / "run").issues[0].unverified == 1
+    store.close()
+
+
+# The final screen
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Summary:
+    resolved = [0, 74, 11, 0, 4, 43, 0, 1]
+    return summary_of(make_run(tmp_path / "run", {f"repo__name-{i}": outcomes(100, c) for i, c in enumerate(resolved)}))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_final_screen_fits_its_width(finished: Summary, width: int) -> None:
+    shown = drawn(finished, width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+    for number, issue in enumerate(finished.issues):
+        assert line_with(shown, f"repo__name-{number}").split()[1:3] == ["100", str(issue.resolved)]
+    assert line_with(shown, "5 of 8 solved").split()[4:] == ["800", "133", "0", "800"]
+    assert "c = exp(a k^b)" in line_with(shown, "law")
+    assert "points of coverage" in line_with(shown, "residual")
+    assert "95 % interval over 8 tasks" in line_with(shown, "interval")
+
+
+def test_the_final_screen_names_the_run_and_what_to_type_next(finished: Summary) -> None:
+    shown = drawn(finished, 400)
+    assert f"run   {finished.folder}" in shown
+    assert f"monkeys show {finished.folder}" in shown
+    assert f"monkeys report {finished.folder}" in shown
+
+
+def test_the_table_beside_the_curve_has_coverage_and_interval_at_each_k(finished: Summary) -> None:
+    shown = drawn(finished)
+    assert finished.coverage is not None
+    for row in finished.coverage.rows:
+        assert row.low is not None
+        words = line_with(shown, f"{row.k}  ").split()
+        assert words[:5] == [str(row.k), f"{100 * row.coverage:.1f}", "%", f"{100 * row.low:.1f}", "–"]
+
+
+def test_the_final_screen_degrades_to_ascii(finished: Summary) -> None:
+    shown = drawn(finished, encoding="ascii")
+    assert shown.isascii()
+    assert "**" in shown
+    assert "?" not in shown
+
+
+def test_a_name_that_would_steer_the_terminal_is_shown_harmless(tmp_path: Path) -> None:
+    shown = drawn(summary_of(make_run(tmp_path / "run", {"one\x1b[2J[bold]": outcomes(5, 2)})))
+    assert "\x1b" not in shown
+    assert "one[bold]" in shown
+
+
+def test_tasks_that_are_all_alike_have_a_wide_interval(tmp_path: Path) -> None:
+    shown = drawn(summary_of(make_run(tmp_path / "run", {"one": outcomes(5, 2), "two": outcomes(5, 2)})))
+    assert line_with(shown, "1  ").split()[:4] == ["1", "40.0", "%", "6.3"]
+    assert "95 % interval over 2 tasks" in line_with(shown, "interval")
+
+
+# The live display
+
+
+def progress_of(tasks: int, attempts: int, done: int) -> Progress:
+    progress = Progress.start([f"repo__name-{number}" for number in range(tasks)], attempts)
+    trajectory = Trajectory(Exit.SUBMITTED, (), (Turn(2, Usage(900, 100), 0.1, 0.1),) * 3, b"", 1.0)
+    names = list(progress.tasks)
+    for number in range(done):
+        name = names[number // attempts]
+        progress.attempt_over(name, trajectory)
+        progress.verified(name, GOOD if number % 7 == 3 else BAD)
+    progress.active = 8
+    return progress
+
+
+def text_of(lines: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+@pytest.mark.parametrize(("tasks", "width", "height"), [(14, 80, 24), (14, 120, 40), (300, 80, 24), (300, 200, 60)])
+def test_the_live_display_fits_the_terminal(tasks: int, width: int, height: int) -> None:
+    lines = text_of(frame(progress_of(tasks, 50, tasks * 20), "quick · monkey", width, height))
+    assert len(lines) < height
+    assert max(map(len, lines)) <= width
+
+
+def test_the_live_display_has_a_line_for_each_issue_and_the_totals() -> None:
+    progress = progress_of(4, 10, 25)
+    progress.began = time.monotonic() - 10
+    progress.attempt_over("repo__name-2", Trajectory(Exit.SANDBOX_FAILED, (), (), b"", 0.1, "gone"))
+    lines = text_of(frame(progress, "quick · monkey", 80, 24))
+    assert lines[0].split() == ["quick", "·", "monkey", "4", "issues", "×", "10", "attempts"]
+    assert [line.split()[2:] for line in lines[3:7]] == [
+        ["10/10", "1"],
+        ["10/10", "2"],
+        ["5/10", "1", "1"],
+        ["0/10", "0"],
+    ]
+    words = " ".join(" ".join(lines[-2:]).split())
+    assert "3 of 4 solved 75.0 % coverage 25 of 40 attempts 8 active" in words
+    assert "7.5 turns/s 75.0 k tokens 0:10 elapsed 0:06 left" in words
+
+
+def test_with_very_many_issues_the_ones_under_way_are_shown_and_the_rest_is_counted() -> None:
+    lines = text_of(frame(progress_of(300, 10, 1005), "lite", 80, 24))
+    assert any(line.startswith(" repo__name-100 ") and "5/10" in line for line in lines)
+    assert not any(line.startswith(" repo__name-0 ") for line in lines)
+    assert any("100 issues done" in line and "1 under way, 199 to come" in line for line in lines)
+
+
+def test_the_note_of_the_sampler_is_shown() -> None:
+    progress = progress_of(2, 10, 5)
+    progress.note = "the server answers 429, waiting"
+    assert text_of(frame(progress, "quick", 80, 24))[-1].strip() == progress.note
+    assert status(progress).endswith(progress.note)
+
+
+def test_before_anything_is_known_the_display_shows_dashes() -> None:
+    assert "–" in text_of(frame(progress_of(2, 10, 0), "quick", 80, 24))[-1]
+    assert "– left" in status(progress_of(2, 10, 0))
+
+
+def test_off_a_terminal_there_are_plain_lines_at_the_start_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colours may be forced; a live display must not be
+    file = io.StringIO()
+    progress = progress_of(4, 10, 25)
+    screen = make_screen(progress, title="quick · monkey", quiet=False, console=Console(file=file, width=40))
+    assert isinstance(screen, Lines)
+    with screen:
+        pass
+    first, last = file.getvalue().splitlines()
+    assert first == "quick · monkey: 4 issues × 10 attempts"
+    assert "25/40 attempts   3/4 solved   coverage 75.0 %" in last
+    assert "\x1b" not in file.getvalue()
+
+
+def test_plain_lines_come_again_while_the_run_goes_on() -> None:
+    read, write = os.pipe()
+    with (
+        os.fdopen(read) as lines,
+        os.fdopen(write, "w") as file,
+        Lines(progress_of(1, 10, 5), "quick", Console(file=file), every=0.001),
+    ):
+        heard = [lines.readline() for _ in range(4)]
+    assert heard[0].startswith("quick")
+    assert all("5/10 attempts" in line for line in heard[1:])
+
+
+def test_a_quiet_screen_shows_nothing() -> None:
+    file = io.StringIO()
+    screen = make_screen(progress_of(1, 1, 0), title="quick", quiet=True, console=Console(file=file))
+    with screen:
+        pass
+    assert type(screen) is Screen
+    assert file.getvalue() == ""
+
+
+class Terminal:
+    """A pseudo-terminal of 24 by 80, and what was written to it."""
+
+    def __init__(self) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.file = os.fdopen(slave, "w", encoding="utf-8")
+        self._heard = bytearray()
+        self._reader = Thread(target=self._listen)
+        self._reader.start()
+
+    def _listen(self) -> None:
+        try:
+            while data := os.read(self._master, 65536):
+                self._heard += data
+        except OSError:
+            pass  # the other end is closed
+
+    def close(self) -> str:
+        self.file.close()
+        self._reader.join()
+        os.close(self._master)
+        return self._heard.decode()
+
+
+@contextmanager
+def display(terminal: Terminal, progress: Progress) -> Iterator[Screen]:
+    screen = make_screen(progress, title="quick · monkey", quiet=False, console=Console(file=terminal.file))
+    assert isinstance(screen, Display)
+    with screen:
+        yield screen
+
+
+@pytest.fixture
+def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("colourful")
+def test_on_a_terminal_the_display_is_drawn_in_place_and_its_last_line_stays() -> None:
+    terminal = Terminal()
+    with display(terminal, progress_of(3, 10, 15)):
+        pass
+    heard = terminal.close()
+    assert "repo__name-2" in heard
+    assert "\x1b[2K" in heard
+    assert heard.splitlines()[-1].split("\x1b[2K")[-1].startswith("0:00   15/30 attempts")
+
+
+@pytest.mark.usefixtures("colourful")
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_the_terminal_is_restored_whatever_ends_the_display(failure: type[BaseException]) -> None:
+    terminal = Terminal()
+    before = termios.tcgetattr(terminal.file.fileno())
+    with pytest.raises(failure), display(terminal, progress_of(3, 10, 15)):
+        raise failure
+    assert termios.tcgetattr(terminal.file.fileno()) == before
+    heard = terminal.close()
+    assert heard.rfind("\x1b[?25h") > heard.rfind("\x1b[?25l")
+
+
+@pytest.mark.usefixtures("colourful")
+def test_the_cursor_is_shown_while_the_display_stands_so_that_a_kill_leaves_the_terminal_sane() -> None:
+    terminal = Terminal()
+    with display(terminal, progress_of(3, 10, 15)):
+        pass
+    heard = terminal.close()
+    while_it_stood = heard[: heard.index("\x1b[2K")]
+    assert while_it_stood.rfind("\x1b[?25h") > while_it_stood.rfind("\x1b[?25l")

@@ -1,0 +1,320 @@
+"""`monkeys verify`: patches from elsewhere become a run, once each, whatever ends the command on its way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monkeys.commands.main import main
+from monkeys.runner.calibration import Calibrated, Calibration, Runs
+from monkeys.store import Store, StoreError
+from tasks import Task, load_tasks
+
+TASKS = load_tasks("quick").select(["quick__tally-1", "quick__stash-1"])
+TALLY = next(task for task in TASKS.tasks if "tally" in task.id)
+STASH = next(task for task in TASKS.tasks if "stash" in task.id)
+HERE = Path(__file__).parents[3]
+
+
+def bad(number: int) -> str:
+    """A patch that changes nothing of what is tested."""
+    return (
+        f"diff --git a/new{number}.txt b/new{number}.txt\nnew file mode 100644\n"
+        f"--- /dev/null\n+++ b/new{number}.txt\n@@ -0,0 +1 @@\n+{number}\n"
+    )
+
+
+def predict(path: Path, rows: Iterable[tuple[str, str]], model: str = "someone") -> Path:
+    lines = [
+        json.dumps({"instance_id": task, "model_name_or_path": model, "model_patch": patch}) for task, patch in rows
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def passes(task: Task) -> str:
+    """What unittest says where all of its tests pass."""
+    names = (*task.fail_to_pass, *task.pass_to_pass)
+    lines = "".join(f"{name.rpartition('.')[2]} ({name}) ... ok\n" for name in names)
+    return f"{lines}Ran {len(names)} tests in 0.1s\n"
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def verified(self) -> int:
+        """How many patches the command says it verified."""
+        return self.judged[0]
+
+    @property
+    def judged(self) -> tuple[int, int, int]:
+        """How many it verified, found among this machine's verdicts, and ran again to make sure."""
+        found = re.search(r"^(\d+) verified, (\d+) found, (\d+) runs? to make sure", self.err, re.M)
+        assert found, self.err
+        return int(found[1]), int(found[2]), int(found[3])
+
+
+Verify = Callable[..., Said]
+
+
+@pytest.fixture
+def verify(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Verify:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(source: Path | str, *words: str) -> Said:
+        code = main(["verify", str(source), "--tasks", "quick", "--runs", str(tmp_path / "runs"), *words])
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+def outcomes(folder: Path) -> dict[tuple[str, int], Any]:
+    store = Store.read(folder)
+    try:
+        return {(row.task, row.index): row.outcome for row in store.attempts()}
+    finally:
+        store.close()
+
+
+def both(*, of: Path) -> list[tuple[str, str]]:
+    return [(row["instance_id"], row["model_patch"]) for row in map(json.loads, of.read_text().splitlines())]
+
+
+def test_predictions_become_a_run_that_every_command_reads(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        (TALLY.id, TALLY.patch),
+        (STASH.id, ""),
+        (TALLY.id, "no patch"),
+        (TALLY.id, TALLY.patch),
+        (STASH.id, bad(1)),
+    ]
+    said = verify(predict(tmp_path / "p.jsonl", given), "--run", "mine")
+    assert said.code == 0, said.err
+    folder = tmp_path / "runs" / "mine"
+    assert outcomes(folder) == {
+        (STASH.id, 0): "unresolved",
+        (STASH.id, 1): "unresolved",
+        (TALLY.id, 0): "resolved",
+        (TALLY.id, 1): "unresolved",
+        (TALLY.id, 2): "resolved",
+    }
+    assert "1 of 12 solved" in said.out
+    assert "5/5 attempts" in said.err
+    assert said.verified == 3  # the empty one needs no run
+
+    assert main(["report", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["attempts"]) == ("someone", 5)
+    assert main(["show", str(folder), TALLY.id, "1"]) == 0
+    assert "the patch does not apply" in capsys.readouterr().out
+    assert main(["export", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert both(of=tmp_path / "out" / "attempt-000.jsonl") == [(STASH.id, ""), (TALLY.id, TALLY.patch)]
+
+
+def test_what_was_taken_out_of_a_patch_is_shown_beside_the_score_with_it(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = (
+        "diff --git a/tests/conftest.py b/tests/conftest.py\nnew file mode 100644\n--- /dev/null\n"
+        "+++ b/tests/conftest.py\n@@ -0,0 +1 @@\n+import unittest\n"
+    )
+    fooling = (
+        "diff --git a/unittest.py b/unittest.py\nnew file mode 100644\n--- /dev/null\n+++ b/unittest.py\n"
+        f"@@ -0,0 +1 @@\n+import sys; sys.stderr.write({passes(TALLY)!r})\n"
+    )
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, TALLY.patch + deaf), (TALLY.id, fooling)])
+    said = verify(source, "--run", "mine")
+    assert "the harness's own score counts 2 attempts as resolved, not 1" in " ".join(said.out.split())
+    shown = []
+    for index in ("0", "1"):
+        assert main(["show", str(tmp_path / "runs" / "mine"), TALLY.id, index]) == 0
+        shown.append(capsys.readouterr().out)
+    for out, verdict, file in zip(shown, ("resolved", "unresolved"), ("tests/conftest.py", "unittest.py"), strict=True):
+        assert f"verdict: {verdict}" in out
+        assert "by the harness's own score: resolved" in out
+        assert f"so taken out: {file}" in out
+
+
+def test_the_same_command_goes_on_and_predictions_that_were_added_top_it_up(verify: Verify, tmp_path: Path) -> None:
+    given = [(TALLY.id, TALLY.patch), (TALLY.id, bad(1))]
+    source = predict(tmp_path / "p.jsonl", given)
+    assert verify(source).verified == 2
+    again = verify(source)
+    assert (again.code, again.verified) == (0, 0)
+    assert "going on after 2 verdicts" in again.err
+    more = verify(predict(source, [*given, (STASH.id, STASH.patch), (TALLY.id, bad(1)), (TALLY.id, bad(2))]))
+    assert more.verified == 2
+    [folder] = (tmp_path / "runs").iterdir()
+    assert sum(outcome == "resolved" for outcome in outcomes(folder).values()) == 2
+    assert len(outcomes(folder)) == 5
+
+
+def test_what_one_run_verified_another_one_finds_unless_told_not_to(verify: Verify, tmp_path: Path) -> None:
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, TALLY.patch), (TALLY.id, "no patch")])
+    assert verify(source, "--run", "first").judged == (2, 0, 1)
+    assert verify(source, "--run", "second").judged == (0, 2, 0)
+    assert verify(source, "--run", "third", "--recheck", "1").judged == (0, 2, 2)
+    assert verify(source, "--run", "fourth", "--no-verdict-cache").judged == (2, 0, 1)
+    assert all(outcomes(folder) == outcomes(tmp_path / "runs" / "first") for folder in (tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("now", "complaint"),
+    [
+        ([(TALLY.id, "no patch"), (TALLY.id, bad(9))], "is another one than when"),
+        ([(TALLY.id, "no patch")], "is gone, and was there when"),
+    ],
+)
+def test_predictions_that_are_not_as_they_were_change_nothing(
+    verify: Verify, tmp_path: Path, now: list[tuple[str, str]], complaint: str
+) -> None:
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, "no patch"), (TALLY.id, bad(1))])
+    assert verify(source).code == 0
+    [file] = (tmp_path / "runs").glob("*/run.sqlite")
+    before = file.read_bytes()
+    said = verify(predict(source, now))
+    assert said.code == 2
+    assert re.fullmatch(rf"error: prediction 1 for {TALLY.id} {complaint} run .*\n", said.err)
+    assert file.read_bytes() == before
+
+
+def test_a_run_is_verified_again_and_what_it_exports_gets_the_same_verdicts(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, bad(1)), (TALLY.id, "no patch"), (STASH.id, "")])
+    verify(source, "--run", "first")
+    assert main(["export", str(runs / "first"), "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    for again, name in (("first", "second"), (runs / "first", "third"), (tmp_path / "out", "fourth")):
+        assert verify(again, "--run", name).code == 0
+        assert outcomes(runs / name) == outcomes(runs / "first")
+    store = Store.read(runs / "fourth")
+    assert store.config["model"] == "someone"
+    store.close()
+
+
+def test_a_run_whose_attempts_were_allocated_by_outcomes_is_refused(verify: Verify, tmp_path: Path) -> None:
+    config = {"model": "m", "allocate": {"rule": "stop"}}
+    Store.write(tmp_path / "runs/allocated", config, load_tasks("quick"), {}).close()
+    said = verify("allocated")
+    assert said.code == 2
+    assert "sampled with --allocate stop" in said.err
+
+
+def test_predictions_for_other_tasks_are_an_error_that_names_them_unless_they_are_to_be_skipped(
+    verify: Verify, tmp_path: Path
+) -> None:
+    source = predict(tmp_path / "p.jsonl", [("sympy__sympy-1", ""), (TALLY.id, ""), ("sympy__sympy-2", "")])
+    said = verify(source)
+    assert said.code == 2
+    assert re.fullmatch(r"error: .* sympy__sympy-1, sympy__sympy-2, not in quick; .*--skip-unknown\n", said.err)
+    assert not (tmp_path / "runs").exists()
+    assert verify(source, "--skip-unknown").code == 0
+    assert "holds no prediction" in verify(source, "--skip-unknown", "--ids", STASH.id).err
+
+
+def calibration(path: Path, **changed: Any) -> Path:
+    """What is known of the two tasks: TALLY is steady but for what is given."""
+    seconds = {"seconds_median": 0.2, "seconds_max": 0.3}
+    rows = {
+        task.id: Calibrated(
+            task.id,
+            task.digest,
+            **{"gold": Runs(3, 3), "empty": Runs(3, 0), "flaky": {}, **seconds, **(changed if task is TALLY else {})},
+        )
+        for task in TASKS.tasks
+    }
+    path.write_text(Calibration("quick", "local", 3, rows).to_json())
+    return path
+
+
+def test_a_calibration_refuses_or_leaves_out_tasks_and_has_the_majority_decide(verify: Verify, tmp_path: Path) -> None:
+    source = predict(tmp_path / "p.jsonl", [(TALLY.id, bad(1)), (STASH.id, "")])
+    broken = calibration(tmp_path / "broken.json", gold=Runs(3, 1))
+    said = verify(source, "--calibration", str(broken))
+    assert said.code == 2
+    assert f"{TALLY.id} (broken); leave them out with --unstable exclude" in said.err
+    verify(source, "--calibration", str(broken), "--unstable", "exclude", "--run", "left")
+    assert list(outcomes(tmp_path / "runs" / "left")) == [(STASH.id, 0)]
+    assert verify(source, "--calibration", str(broken), "--unstable", "keep", "--run", "kept").code == 0
+
+    flaky = calibration(tmp_path / "flaky.json", flaky={"a test": {"gold": {"passed": 2, "failed": 1}}})
+    said = verify(source, "--calibration", str(flaky), "--run", "majority")
+    assert said.judged == (1, 0, 1)  # of three runs, the third could change nothing
+    assert verify(source, "--run", "majority").code == 2
+
+
+def test_two_commands_at_once_verify_each_patch_once_between_them_and_say_the_same(tmp_path: Path) -> None:
+    given = [(task.id, patch) for n in range(4) for task in TASKS.tasks for patch in (bad(n), bad(n), task.patch)]
+    source = predict(tmp_path / "p.jsonl", given)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "monkeys", "verify", str(source), "--tasks", "quick", "--runs", str(tmp_path)]
+    runs = [
+        subprocess.Popen([*command, "--run", name], env=environment, stdout=-1, stderr=-1, text=True, cwd=HERE)
+        for name in ("one", "other")
+    ]
+    said = [Said(0, *run.communicate(timeout=120)) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], [each.err for each in said]
+    # What one of them verified, the other one found.
+    assert sum(each.judged[0] for each in said) == sum(each.judged[1] for each in said) == len(set(given))
+    assert outcomes(tmp_path / "one") == outcomes(tmp_path / "other")
+    assert sum(outcome == "resolved" for outcome in outcomes(tmp_path / "one").values()) == len(given) // 3
+
+
+def test_killed_on_its_way_it_goes_on_to_the_same_verdicts_and_verifies_none_twice(tmp_path: Path) -> None:
+    given = [(task.id, patch) for n in range(4) for task in TASKS.tasks for patch in (bad(n), bad(n), task.patch)]
+    source = predict(tmp_path / "p.jsonl", given)
+    command = [sys.executable, "-m", "monkeys", "verify", str(source), "--tasks", "quick", "--verify-workers", "1"]
+    command += ["--runs", str(tmp_path), "--run", "killed"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, cwd=HERE)
+
+    def there() -> int:
+        try:
+            return sum(outcome is not None for outcome in outcomes(tmp_path / "killed").values())
+        except StoreError:
+            return 0  # it is being made
+
+    killed, deadline = begin(), time.monotonic() + 60
+    while there() < 4:
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+    store = Store.read(tmp_path / "killed")
+    rows = list(store.attempts())
+    store.close()
+    assert len(rows) == len(given)
+    left = {(row.task, row.patch) for row in rows if row.outcome is None}
+    assert left
+    again = begin()
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    # It may have been killed after a verdict was kept for all runs and before it was recorded in this one.
+    verified, found, _ = Said(0, out, err).judged
+    assert verified + found == len(left)
+    assert found <= 1
+    # In each group of three predictions for a task the last is its gold patch.
+    expected = {(row.task, row.index): "resolved" if row.index % 3 == 2 else "unresolved" for row in rows}
+    assert outcomes(tmp_path / "killed") == expected
