@@ -24,6 +24,7 @@ from agent.scaffolds import Opening
 from agent.tools import Submitted, ToolError, Workspace
 from agent.trajectory import Exit, Message, Trajectory, Turn
 from envs import SandboxError
+from tasks.task import Submission
 
 __all__ = ["AttemptLimits", "Begins", "run_attempt"]
 
@@ -94,7 +95,9 @@ async def run_attempt(
             exit, detail = Exit.SANDBOX_FAILED, str(error) or "the patch could not be taken in time"
     seconds, wasted = time.monotonic() - began, call.meter.take()
     detail = "; ".join(part for part in (detail, call.meter.remark) if part)
-    return Trajectory(exit, tuple(attempt.said.messages), tuple(attempt.turns), patch, seconds, detail, wasted)
+    return Trajectory(
+        exit, tuple(attempt.said.messages), tuple(attempt.turns), Submission(patch), seconds, detail, wasted
+    )
 
 
 class _Attempt:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tasks.task import Submission
+
 __all__ = ["Exit", "Message", "Tokens", "Trajectory", "Turn", "Usage"]
 
 # A message in the chat-completions form: role, content, tool_calls, tool_call_id.
@@ -91,7 +93,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One whole attempt. `patch` is what the runner took from the sandbox, as bytes.
+    """One whole attempt. `submission` is what the runner took from the sandbox, or the last reply.
 
     `wasted` are the tokens of answers that were no use: paid for, and of no turn.
     """
@@ -99,7 +101,7 @@ class Trajectory:
     exit: Exit
     messages: tuple[Message, ...]
     turns: tuple[Turn, ...]
-    patch: bytes
+    submission: Submission
     seconds: float
     detail: str = ""
     wasted: Usage = field(default_factory=Usage)

@@ -1,6 +1,6 @@
 """Tasks: what is to be solved, and who verifies it. Uses `envs`; knows nothing of agents or sampling."""
 
 from tasks.swe.rows import load_tasks
-from tasks.task import Outcome, Task, TaskError, TaskSet, Verdict
+from tasks.task import Outcome, Submission, Task, TaskError, TaskSet, Verdict
 
-__all__ = ["Outcome", "Task", "TaskError", "TaskSet", "Verdict", "load_tasks"]
+__all__ = ["Outcome", "Submission", "Task", "TaskError", "TaskSet", "Verdict", "load_tasks"]

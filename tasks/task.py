@@ -11,7 +11,7 @@ from typing import Any
 
 from envs import Origin
 
-__all__ = ["Outcome", "Task", "TaskError", "TaskSet", "Verdict"]
+__all__ = ["Outcome", "Submission", "Task", "TaskError", "TaskSet", "Verdict"]
 
 
 class TaskError(Exception):
@@ -24,6 +24,14 @@ class Outcome(StrEnum):
     RESOLVED = "resolved"
     UNRESOLVED = "unresolved"
     INFRA_ERROR = "infra error"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What an attempt hands in. `kind` is "patch", "answer", "program" or "proof"."""
+
+    body: bytes = b""
+    kind: str = "patch"
 
 
 @dataclass(frozen=True, slots=True)

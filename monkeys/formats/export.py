@@ -108,7 +108,7 @@ def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
             line["logprobs"] = [value if isfinite(value) else None for value in turn.tokens.logprobs]
         turns.append(line)
     try:
-        patch = told.patch.decode("utf-8")
+        patch = told.submission.body.decode("utf-8")
     except UnicodeDecodeError:
         patch = None
     return {

@@ -35,7 +35,7 @@ from monkeys.runner.task_group import task_group
 from monkeys.runner.verify_queue import VerifyQueue
 from monkeys.store import Store
 from tasks.swe.cached_verifier import Verifies
-from tasks.task import Outcome, Task, TaskSet
+from tasks.task import Outcome, Submission, Task, TaskSet
 
 __all__ = ["Arm", "Sampler", "attempt_seed"]
 
@@ -157,9 +157,9 @@ class Sampler:
                 self._refill(plan, slot, trajectory)
                 continue
             self._incidents.worked()
-            self._judging.judge(group, task, trajectory.patch)
+            self._judging.judge(group, task, trajectory.submission.body)
             if self._choice.looks:
-                await self._until(partial(self._is_judged, task.id, trajectory.patch))
+                await self._until(partial(self._is_judged, task.id, trajectory.submission.body))
 
     def _is_judged(self, task: str, patch: bytes) -> bool:
         return self._store.verdict_of(task, patch) is not None
@@ -177,7 +177,7 @@ class Sampler:
         except SandboxUnavailable as error:
             raise RunStopped(f"{error}; nothing recorded is lost") from None
         except SandboxError as error:
-            return Trajectory(Exit.SANDBOX_FAILED, (), (), b"", time.monotonic() - began, str(error))
+            return Trajectory(Exit.SANDBOX_FAILED, (), (), Submission(), time.monotonic() - began, str(error))
         try:
             workspace = Workspace(sandbox, task.test_command, self._arm.sandbox_limits.command_seconds)
             begins = partial(self._arm.scaffold.opening, task)

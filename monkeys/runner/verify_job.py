@@ -34,7 +34,7 @@ from monkeys.runner.verify_queue import VerifyQueue
 from monkeys.store import AttemptRow, Store, StoreError, patch_digest
 from monkeys.store.finding import find_run
 from monkeys.text import several
-from tasks import Outcome, Task, TaskSet, load_tasks
+from tasks import Outcome, Submission, Task, TaskSet, load_tasks
 from tasks.swe.cached_verifier import CachedVerifier, make_verifier
 from tasks.task import Verdict
 
@@ -320,5 +320,7 @@ def _record(store: Store, given: Sequence[Given]) -> int:
     there = store.sampled()
     for one in given:
         if one.index not in there.get(one.task, ()):
-            store.record_attempt(one.task, one.index, 0, Trajectory(Exit.SUBMITTED, (), (), one.patch, 0.0, one.model))
+            store.record_attempt(
+                one.task, one.index, 0, Trajectory(Exit.SUBMITTED, (), (), Submission(one.patch), 0.0, one.model)
+            )
     return sum(map(len, there.values()))

@@ -28,7 +28,7 @@ from typing import Any, cast
 
 from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
 from monkeys.store.answer_table import TABLE, packed_answers, unpacked_message, unpacked_tokens, written
-from tasks.task import Outcome, TaskSet, Verdict
+from tasks.task import Outcome, Submission, TaskSet, Verdict
 
 __all__ = ["AttemptRow", "Store", "StoreError", "Tally", "patch_digest"]
 
@@ -276,7 +276,7 @@ class Store:
     def record_attempt(self, task: str, index: int, seed: int, trajectory: Trajectory) -> None:
         """Record one try. Raises `StoreError`, then nothing of it is recorded."""
         with self._writing():
-            digest = self._put_blob(trajectory.patch, zlib.compress(trajectory.patch))
+            digest = self._put_blob(trajectory.submission.body, zlib.compress(trajectory.submission.body))
             tries = self._db.execute("SELECT count(*) FROM attempts WHERE task = ? AND idx = ?", (task, index))
             attempt = self._insert(
                 "attempts",
@@ -530,7 +530,9 @@ class Store:
             billed.cached - told.cached,
             billed.reasoning - told.reasoning,
         )
-        return Trajectory(row.exit, tuple(messages), turns, self.patch(row), row.seconds, row.detail, wasted)
+        return Trajectory(
+            row.exit, tuple(messages), turns, Submission(self.patch(row)), row.seconds, row.detail, wasted
+        )
 
     def _answered(self, row: AttemptRow, messages: Sequence[Message]) -> list[Turn]:
         """The turns with all that is known of their answers."""
@@ -543,7 +545,7 @@ class Store:
         )
         answers = self._db.execute(query, (row.key,)).fetchall()
         all_tokens = unpacked_tokens([answer[4:] for answer in answers])
-        places = Trajectory(row.exit, tuple(messages), tuple(turns), b"", 0.0).answers
+        places = Trajectory(row.exit, tuple(messages), tuple(turns), Submission(), 0.0).answers
         for (number, finish_reason, shared, given, *_), tokens in zip(answers, all_tokens, strict=True):
             came = None if given is None else unpacked_message(given, messages[places[number]])
             turns[number] = replace(

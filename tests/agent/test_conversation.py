@@ -68,7 +68,7 @@ def test_an_attempt_ends_with_its_work_when_the_window_is_full(origin: Origin) -
     assert trajectory.exit is Exit.CONTEXT_LIMIT
     assert "20000 are the most" in trajectory.detail
     assert len(trajectory.turns) == 5
-    assert b"+new" in trajectory.patch
+    assert b"+new" in trajectory.submission.body
 
 
 def test_an_attempt_with_a_window_of_its_own_stops_before_the_server_refuses(origin: Origin) -> None:
@@ -77,7 +77,7 @@ def test_an_attempt_with_a_window_of_its_own_stops_before_the_server_refuses(ori
     assert trajectory.exit is Exit.CONTEXT_LIMIT
     assert "tokens of 5000" in trajectory.detail
     assert 3_000 < characters(model.taken[-1]) / 4 <= 5_000
-    assert b"+new" in trajectory.patch
+    assert b"+new" in trajectory.submission.body
 
 
 @pytest.mark.parametrize("window", [None, 5_000])

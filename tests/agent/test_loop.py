@@ -68,7 +68,7 @@ def test_an_attempt_that_submits_hands_in_what_it_changed(origin: Origin) -> Non
     trajectory = played(origin, Scripted([EDIT, say(("submit", {}))], USAGE))
     assert trajectory.exit is Exit.SUBMITTED
     assert not trajectory.exit.infra
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
     assert trajectory.detail == ""
 
 
@@ -79,7 +79,7 @@ def test_a_model_that_calls_no_tool_is_told_so_and_stopped_after_some_times(orig
     assert [m["content"] for m in trajectory.messages if m["role"] == "user"][1:] == [
         f"[error] {NO_CALL}"
     ] * FAULTS_IN_A_ROW
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_one_usable_call_starts_the_count_of_useless_replies_anew(origin: Origin) -> None:
@@ -98,14 +98,14 @@ def test_the_turn_limit_ends_an_attempt_with_its_work(origin: Origin) -> None:
     trajectory = played(origin, Scripted([EDIT] * 9), turns=2)
     assert trajectory.exit is Exit.TURN_LIMIT
     assert len(trajectory.turns) == 2
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_the_token_limit_counts_prompt_and_completion_of_all_turns(origin: Origin) -> None:
     trajectory = played(origin, Scripted([EDIT] * 9, USAGE), tokens=3 * USAGE.total)
     assert trajectory.exit is Exit.TOKEN_LIMIT
     assert len(trajectory.turns) == 3
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_the_time_limit_cuts_a_command_short_and_the_turn_still_counts(origin: Origin) -> None:
@@ -114,7 +114,7 @@ def test_the_time_limit_cuts_a_command_short_and_the_turn_still_counts(origin: O
     assert trajectory.seconds < 10
     assert len(trajectory.turns) == 2
     assert trajectory.usage == USAGE + USAGE
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_the_time_limit_cuts_a_slow_model_short(origin: Origin) -> None:
@@ -127,7 +127,7 @@ def test_the_time_limit_cuts_a_slow_model_short(origin: Origin) -> None:
     trajectory = played(origin, Slow([EDIT], USAGE), seconds=0.5)
     assert trajectory.exit is Exit.TIME_LIMIT
     assert trajectory.usage == USAGE
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_a_conversation_that_outgrew_the_model_is_over_with_its_work(origin: Origin) -> None:
@@ -135,7 +135,7 @@ def test_a_conversation_that_outgrew_the_model_is_over_with_its_work(origin: Ori
     assert trajectory.exit is Exit.CONTEXT_LIMIT
     assert trajectory.detail == "8192 tokens at most"
     assert not trajectory.exit.infra
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_a_server_that_fails_is_an_infra_error_and_the_work_is_kept_as_evidence(origin: Origin) -> None:
@@ -144,7 +144,7 @@ def test_a_server_that_fails_is_an_infra_error_and_the_work_is_kept_as_evidence(
     assert trajectory.exit.infra
     assert trajectory.detail == "HTTP 503"
     assert trajectory.usage == USAGE
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_a_request_that_can_never_succeed_goes_through(origin: Origin) -> None:
@@ -164,7 +164,7 @@ def test_a_sandbox_that_dies_is_an_infra_error_that_the_model_never_reads(origin
     assert trajectory.exit is Exit.SANDBOX_FAILED
     assert trajectory.exit.infra
     assert "is lost" in trajectory.detail
-    assert trajectory.patch == b""
+    assert trajectory.submission.body == b""
     assert len(trajectory.turns) == 2
     assert roles(trajectory)[-1] == "assistant"
     assert not any("lost" in str(message["content"]) for message in trajectory.messages)
@@ -199,7 +199,7 @@ def test_a_cancelled_attempt_returns_with_its_work(origin: Origin) -> None:
     assert trajectory.exit is Exit.CANCELLED
     assert trajectory.exit.infra
     assert len(trajectory.turns) == 2
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_an_attempt_cancelled_while_its_patch_is_taken_keeps_what_was_said(origin: Origin) -> None:
@@ -236,8 +236,8 @@ def test_several_calls_are_carried_out_in_order_and_submit_ends_them(origin: Ori
     assert trajectory.exit is Exit.SUBMITTED
     assert roles(trajectory) == ["system", "user", "assistant", "tool", "tool", "tool"]
     assert trajectory.messages[4]["content"] == "     1\tfirst"
-    assert b"+first" in trajectory.patch
-    assert b"after" not in trajectory.patch
+    assert b"+first" in trajectory.submission.body
+    assert b"after" not in trajectory.submission.body
 
 
 def test_messages_are_recorded_as_they_were_sent(origin: Origin) -> None:
@@ -282,18 +282,18 @@ def test_nonsense_from_a_model_is_answered_and_the_attempt_goes_on(
 ) -> None:
     trajectory = played(origin, Scripted([*[dict(line) for line in lines], EDIT]))
     assert trajectory.exit is Exit.SUBMITTED
-    assert holds_the_new_file(trajectory.patch)
+    assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_an_attempt_that_changes_nothing_has_an_empty_patch(origin: Origin) -> None:
-    assert played(origin, Scripted([])).patch == b""
+    assert played(origin, Scripted([])).submission.body == b""
 
 
 def test_the_patch_is_taken_as_bytes(origin: Origin, tmp_path: Path) -> None:
     write = say(
         ("bash", {"command": r"printf 'caf\xe9\r\n' > old.txt; printf '\x00\xff' > image.bin; chmod +x old.txt"})
     )
-    patch = played(origin, Scripted([write])).patch
+    patch = played(origin, Scripted([write])).submission.body
     assert b"+caf\xe9\r\n" in patch
     assert b"GIT binary patch" in patch
     assert b"new mode 100755" in patch
@@ -301,13 +301,13 @@ def test_the_patch_is_taken_as_bytes(origin: Origin, tmp_path: Path) -> None:
 
 def test_a_replayed_prediction_is_handed_in_to_the_byte(origin: Origin, tmp_path: Path) -> None:
     write = say(("bash", {"command": r"printf '\x00\xff' > image.bin; echo END_OF_PATCH > old.txt; printf a > open"}))
-    patch = played(origin, Scripted([write])).patch
+    patch = played(origin, Scripted([write])).submission.body
     predictions = tmp_path / "predictions.jsonl"
     rows = [{"instance_id": "other\u2028", "model_patch": None}, {"instance_id": "task", "model_patch": patch.decode()}]
     predictions.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
     trajectory = played(origin, Replay.from_predictions(predictions))
     assert trajectory.exit is Exit.SUBMITTED
-    assert trajectory.patch == patch
+    assert trajectory.submission.body == patch
 
 
 def test_a_limit_is_kept_to_within_a_moment(origin: Origin) -> None:

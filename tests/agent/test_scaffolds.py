@@ -168,27 +168,27 @@ def test_an_attempt_is_handed_in_when_the_visible_tests_pass(origin: Origin) -> 
     trajectory = played(origin, GOOD, GOOD)
     assert trajectory.exit is Exit.SUBMITTED
     assert len(trajectory.turns) == 1
-    assert b"-    return 3 * number\n+    return 2 * number\n" in trajectory.patch
+    assert b"-    return 3 * number\n+    return 2 * number\n" in trajectory.submission.body
 
 
 def test_a_single_turn_that_fails_the_tests_is_salvaged(origin: Origin) -> None:
     trajectory = played(origin, GOOD.replace("2", "4"))
     assert trajectory.exit is Exit.TURN_LIMIT
-    assert b"+    return 4 * number\n" in trajectory.patch
+    assert b"+    return 4 * number\n" in trajectory.submission.body
     assert "AssertionError: 16 != 8" in told(trajectory)
 
 
 def test_what_failed_is_told_and_the_next_reply_takes_its_place(origin: Origin) -> None:
     trajectory = played(origin, GOOD.replace("2", "4"), "Hm.", GOOD)
     assert trajectory.exit is Exit.SUBMITTED
-    assert b"+    return 2 * number\n" in trajectory.patch
-    assert b"4 *" not in trajectory.patch
+    assert b"+    return 2 * number\n" in trajectory.submission.body
+    assert b"4 *" not in trajectory.submission.body
 
 
 def test_the_function_as_it_was_is_no_answer_later_either(origin: Origin) -> None:
     trajectory = played(origin, GOOD.replace("2", "4"), GOOD.replace("2", "3"), seed=seed_of("twice", origin))
     assert "the same code" in told(trajectory)
-    assert b"+    return 4 * number\n" in trajectory.patch
+    assert b"+    return 4 * number\n" in trajectory.submission.body
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_function_as_it_was_is_no_answer_later_either(origin: Origin) -> Non
 def test_what_cannot_be_put_in_is_told_and_nothing_is_written(origin: Origin, reply: str, words: str) -> None:
     trajectory = played(origin, reply, seed=seed_of("twice", origin))
     assert words in told(trajectory)
-    assert trajectory.patch == b""
+    assert trajectory.submission.body == b""
 
 
 def test_replies_without_code_end_an_attempt(origin: Origin) -> None:
@@ -217,7 +217,7 @@ def test_a_function_of_another_name_goes_to_the_only_place_that_has_it(origin: O
     trajectory = played(
         origin, "```python\ndef half(number):\n    return number // 2\n```", seed=seed_of("twice", origin)
     )
-    assert b"+++ b/sums/other.py" in trajectory.patch
+    assert b"+++ b/sums/other.py" in trajectory.submission.body
 
 
 def seed_of(name: str, origin: Origin) -> int:

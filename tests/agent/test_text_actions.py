@@ -348,7 +348,7 @@ EDIT = "```edit a.py\n<<<<<<< SEARCH\nx = 1\n=======\nx = 2\n>>>>>>> REPLACE\n``
 def test_an_attempt_in_fenced_text_edits_looks_and_submits(origin: Origin) -> None:
     trajectory, server = play(origin, "text", f"{EDIT}\n```bash\ncat a.py\n```", "```submit\n```")
     assert trajectory.exit is Exit.SUBMITTED
-    assert b"-x = 1\n+x = 2\n" in trajectory.patch
+    assert b"-x = 1\n+x = 2\n" in trajectory.submission.body
     assert [message["role"] for message in trajectory.messages[2:]] == ["assistant", "user", "assistant", "user"]
     assert trajectory.messages[3]["content"] == "Result of edit:\n[a.py written]\n\nResult of bash:\nx = 2\n"
     assert "tools" not in server.requests[0].body
@@ -366,7 +366,7 @@ def test_an_attempt_in_json_objects_edits_and_submits_under_the_schema(origin: O
         '{"thought": "", "action": {"tool": "submit"}}',
     )
     assert trajectory.exit is Exit.SUBMITTED
-    assert b"-x = 1\n+x = 2\n" in trajectory.patch
+    assert b"-x = 1\n+x = 2\n" in trajectory.submission.body
     assert all(request.body["response_format"]["type"] == "json_schema" for request in server.requests)
     assert "tools" not in server.requests[0].body
 
@@ -375,7 +375,7 @@ def test_a_reply_cut_off_is_told_so_and_the_next_one_counts(origin: Origin) -> N
     trajectory, _ = play(origin, "text", "```create b\nhalf", f"{EDIT}", "```submit\n```", reasons=["length"])
     assert trajectory.exit is Exit.SUBMITTED
     assert trajectory.messages[3]["content"] == f"[error] create: {CUT}"
-    assert b"half" not in trajectory.patch
+    assert b"half" not in trajectory.submission.body
 
 
 @pytest.mark.parametrize("name", ["text", "structured"])

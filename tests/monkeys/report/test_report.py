@@ -31,7 +31,7 @@ from monkeys.science.coverage import coverage_curve
 from monkeys.science.scaling import fit_coverage
 from monkeys.store import Store
 from monkeys.text import abridged, amount, duration, percent, plain
-from tasks.task import Outcome, Task, TaskSet, Verdict
+from tasks.task import Outcome, Submission, Task, TaskSet, Verdict
 
 # A task's tries: each a patch and its outcome (None: no verdict), or the exit of an infra error.
 Tries = Sequence[tuple[bytes, Outcome | None] | Exit]
@@ -60,12 +60,14 @@ def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, 
         index = 0
         for seed, one in enumerate(each):
             if isinstance(one, Exit):
-                store.record_attempt(task, index, seed, Trajectory(one, (), (), b"", 0.1, "the sandbox died"))
+                store.record_attempt(
+                    task, index, seed, Trajectory(one, (), (), Submission(b""), 0.1, "the sandbox died")
+                )
                 continue
             patch, outcome = one
             answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
             turns = tuple(Turn(end, Usage(1000, 20, 400), 0.2, 0.3) for end in (*answers[1:], len(messages)))
-            store.record_attempt(task, index, seed, Trajectory(Exit.SUBMITTED, messages, turns, patch, 0.5))
+            store.record_attempt(task, index, seed, Trajectory(Exit.SUBMITTED, messages, turns, Submission(patch), 0.5))
             if outcome is not None:
                 tests = {"test_a": "passed" if outcome is GOOD else "failed", "test_b": "passed"}
                 reason = "" if outcome is GOOD else "1 of 2 expected tests do not pass"
@@ -276,7 +278,7 @@ def test_the_json_of_a_summary_is_strict_and_has_null_where_there_is_no_number(t
 
 def test_a_run_can_be_summarized_while_it_is_written(tmp_path: Path) -> None:
     store = Store.write(tmp_path / "run", CONFIG, TaskSet("quick", (make_task("one"),)), {})
-    store.record_attempt("one", 0, 1, Trajectory(Exit.SUBMITTED, (), (), b"x", 0.5))
+    store.record_attempt("one", 0, 1, Trajectory(Exit.SUBMITTED, (), (), Submission(b"x"), 0.5))
     assert summary_of(tmp_path / "run").issues[0].unverified == 1
     store.close()
 
@@ -343,7 +345,7 @@ def test_tasks_that_are_all_alike_have_a_wide_interval(tmp_path: Path) -> None:
 
 def progress_of(tasks: int, attempts: int, done: int) -> Progress:
     progress = Progress.start([f"repo__name-{number}" for number in range(tasks)], attempts)
-    trajectory = Trajectory(Exit.SUBMITTED, (), (Turn(2, Usage(900, 100), 0.1, 0.1),) * 3, b"", 1.0)
+    trajectory = Trajectory(Exit.SUBMITTED, (), (Turn(2, Usage(900, 100), 0.1, 0.1),) * 3, Submission(b""), 1.0)
     names = list(progress.tasks)
     for number in range(done):
         name = names[number // attempts]
@@ -367,7 +369,7 @@ def test_the_live_display_fits_the_terminal(tasks: int, width: int, height: int)
 def test_the_live_display_has_a_line_for_each_issue_and_the_totals() -> None:
     progress = progress_of(4, 10, 25)
     progress.began = time.monotonic() - 10
-    progress.attempt_over("repo__name-2", Trajectory(Exit.SANDBOX_FAILED, (), (), b"", 0.1, "gone"))
+    progress.attempt_over("repo__name-2", Trajectory(Exit.SANDBOX_FAILED, (), (), Submission(b""), 0.1, "gone"))
     lines = text_of(frame(progress, "quick · monkey", 80, 24))
     assert lines[0].split() == ["quick", "·", "monkey", "4", "issues", "×", "10", "attempts"]
     assert [line.split()[2:] for line in lines[3:7]] == [

@@ -30,7 +30,7 @@ from monkeys.runner.sampler import Arm, Sampler
 from monkeys.runner.scheduler import Adaptive, AllocationSpec, Scheduler, Slot, TaskByTask
 from monkeys.science.coverage import pass_at_k, pass_at_k_stopped, until_success
 from monkeys.store import Store
-from tasks import Outcome, Task, TaskSet
+from tasks import Outcome, Submission, Task, TaskSet
 from tasks.task import Verdict
 from tests.helpers import quick_task
 from tests.monkeys.report.test_report import drawn, make_task, summary_of
@@ -292,7 +292,7 @@ def run_of(folder: Path, allocate: dict[str, Any], tries: Mapping[str, str]) -> 
         for index, letter in enumerate(letters):
             patch = b"" if letter == "!" else f"{letter} {index}".encode()
             exit = Exit.SANDBOX_FAILED if letter == "!" else Exit.SUBMITTED
-            store.record_attempt(task, index, 0, Trajectory(exit, (), (), patch, 1.0))
+            store.record_attempt(task, index, 0, Trajectory(exit, (), (), Submission(patch), 1.0))
             if letter in "+-":
                 store.record_verdict(task, patch, Verdict(GOOD if letter == "+" else BAD, "", {}, 0.1, b""))
     store.close()

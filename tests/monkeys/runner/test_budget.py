@@ -35,7 +35,7 @@ from monkeys.runner.progress import Progress
 from monkeys.science.cost import CostError, Prices, TokenCounts
 from monkeys.store import AttemptRow, Store, StoreError
 from monkeys.text import money
-from tasks import TaskSet, load_tasks
+from tasks import Submission, TaskSet, load_tasks
 from tests.fault_server import FaultServer
 from tests.helpers import begins, git_repository, workspace
 
@@ -386,7 +386,7 @@ def test_the_books_the_bill_and_the_attempts_agree_to_the_cent(
                     account.charge(usage)
                 account.bill(wasted)
                 turns = tuple(Turn(0, usage, 0.0, 0.0) for usage in requests)
-                trajectory = Trajectory(exit, (), turns, b"", 1.0, "", wasted)
+                trajectory = Trajectory(exit, (), turns, Submission(b""), 1.0, "", wasted)
                 ledger.settle(account, trajectory)
                 store.record_attempt(tasks.tasks[task].id, index, 0, trajectory)
                 index += 1
@@ -405,7 +405,7 @@ def test_a_session_without_prices_takes_those_of_the_last_that_has_some(tmp_path
     for index, environment in enumerate([{}, {"prices": record}, {}]):
         store = Store.write(tmp_path / "run", {}, tasks, environment)
         turn = Turn(0, Usage(1_000_000, 1_000_000), 0.0, 0.0)
-        store.record_attempt(tasks.tasks[0].id, index, 0, Trajectory(Exit.SUBMITTED, (), (turn,), b"", 1.0))
+        store.record_attempt(tasks.tasks[0].id, index, 0, Trajectory(Exit.SUBMITTED, (), (turn,), Submission(b""), 1.0))
         bill = cost_report(store)
         assert bill == (None if index == 0 else bill)
         store.close()
@@ -439,7 +439,7 @@ class Clock:
 
 
 def attempt(seconds: float = 1.0, exit: Exit = Exit.SUBMITTED) -> Trajectory:
-    return Trajectory(exit, (), (), b"", seconds)
+    return Trajectory(exit, (), (), Submission(b""), seconds)
 
 
 def test_no_attempt_starts_that_is_expected_to_go_over_and_one_that_ends_early_makes_room() -> None:

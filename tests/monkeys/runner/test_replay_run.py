@@ -21,6 +21,7 @@ from agent.models.recorded import UNLIKE, Recorded
 from agent.models.scripted import say
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from monkeys.store import Store
+from tasks.task import Submission
 from tests.helpers import Answer, ChatServer, begins, git_repository, workspace
 from tests.monkeys.runner.test_sample_job import IDS, command, environment, job, recorded, until
 from tests.monkeys.store.test_tokens import without_answers
@@ -154,7 +155,7 @@ def test_a_replay_is_the_recorded_run_to_the_letter_and_so_is_a_replay_of_that(f
     if form == "native":
         assert [take.exit for take in first] == [Exit.SUBMITTED, Exit.STOPPED, Exit.CONTEXT_LIMIT, Exit.TURN_LIMIT]
         assert first[0].wasted == Usage(1000, 5)
-        assert b"+two" in first[0].patch
+        assert b"+two" in first[0].submission.body
         assert "elided_from" in str(first[2].messages)
     for model, run in (("replay:runs/first", "second"), ("replay:second", "third")):
         done = job("--model", model, "--no-verify", "--run", run, cwd=tmp_path)  # the rest is known from the record
@@ -183,7 +184,7 @@ def test_what_is_unlike_the_record_is_counted_and_the_attempt_goes_on(strange: P
     said = " ".join(done.stdout.split())
     assert f"replay: 2 attempts of 2 had requests unlike the recorded; but for {TASK} 1 in numbers alone" in said
     first, loose = takes(strange / "runs/first"), takes(strange / "runs/loose")
-    assert [(take.exit, take.patch) for take in loose] == [(take.exit, take.patch) for take in first]
+    assert [(take.exit, take.submission) for take in loose] == [(take.exit, take.submission) for take in first]
     assert all(take.detail.startswith(f"{UNLIKE} from turn 1 on: message 3 (tool) at character") for take in loose)
 
 
@@ -195,7 +196,7 @@ def test_a_strict_replay_ends_an_attempt_where_it_leaves_the_record_and_says_whe
     for take in takes(strange / "runs/strict"):
         assert take.exit is Exit.OFF_RECORD
         assert len(take.turns) == 1
-        assert take.patch == b""
+        assert take.submission.body == b""
         assert f"{UNLIKE} at turn 1: message 3 (tool)" in take.detail
         assert " then and " in take.detail
 
@@ -215,7 +216,7 @@ def test_an_attempt_that_wants_more_than_was_recorded_is_off_the_record(tmp_path
     (first,), (more,) = takes(tmp_path / "runs/first"), takes(tmp_path / "runs/more")
     assert (first.exit, more.exit) == (Exit.TURN_LIMIT, Exit.OFF_RECORD)
     assert more.detail == "2 turns were recorded, which ended with 'turn limit', and this attempt goes on"
-    assert more.patch == first.patch
+    assert more.submission == first.submission
     assert more.turns == first.turns
 
 
@@ -227,7 +228,7 @@ def test_a_run_of_an_earlier_version_is_replayed_as_well_as_it_can_be(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "how answers ended, which this run's version did not record" in done.stderr
     (first,), (again,) = takes(tmp_path / "runs/first"), takes(tmp_path / "runs/again")
-    assert (again.exit, again.patch, again.usage) == (first.exit, first.patch, first.usage)
+    assert (again.exit, again.submission, again.usage) == (first.exit, first.submission, first.usage)
     assert UNLIKE in again.detail, "that the call was cut is not known any more"
 
 
@@ -285,7 +286,7 @@ def test_gold_is_gold_also_where_a_run_has_that_name(strange: Path) -> None:
     assert job(*words, cwd=strange).returncode == 0
     assert job(*words[:-3], "--run", "again", "--quiet", cwd=strange).returncode == 0
     (again,) = takes(strange / "runs/again")
-    assert again.patch
+    assert again.submission.body
     store = Store.read(strange / "runs/again")
     assert "recording" not in store.config
     store.close()
@@ -313,7 +314,7 @@ def test_an_attempt_that_ran_out_of_time_does_so_again_and_one_that_is_not_there
     messages = (*opening, bash("echo new > a.txt"), {"role": "tool", "tool_call_id": "call_0", "content": "[exit 0]"})
     wasted = Usage(5, 5)
     turn = Turn(3, Usage(1, 1), 1.0, 1.0, "tool_calls")
-    model = Recorded("replay:it", One(Trajectory(Exit.TIME_LIMIT, messages, (turn,), b"", 9.0, "", wasted)))
+    model = Recorded("replay:it", One(Trajectory(Exit.TIME_LIMIT, messages, (turn,), Submission(b""), 9.0, "", wasted)))
 
     async def main(call: Call) -> Trajectory:
         async with workspace(origin) as room:
@@ -323,6 +324,6 @@ def test_an_attempt_that_ran_out_of_time_does_so_again_and_one_that_is_not_there
     assert played.exit is Exit.TIME_LIMIT
     assert played.detail.startswith("the recorded attempt came to its time limit here")
     assert played.usage == Usage(6, 6)
-    assert b"+new" in played.patch
+    assert b"+new" in played.submission.body
     with pytest.raises(ModelRefused, match="replay:it has no attempt 1 at task"):
         asyncio.run(main(Call("task", 1, 1)))

@@ -15,7 +15,7 @@ from monkeys.runner.progress import Progress
 from monkeys.runner.task_group import task_group
 from monkeys.runner.verify_queue import VerifyQueue
 from monkeys.store import Store
-from tasks import Outcome, Task, Verdict, load_tasks
+from tasks import Outcome, Submission, Task, Verdict, load_tasks
 
 TASKS = load_tasks("quick").select(["quick__tally-1"])
 TASK = TASKS.tasks[0]
@@ -46,7 +46,7 @@ class Case:
         self.store = Store.write(folder, {}, TASKS, {})
         there = sum(map(len, self.store.sampled().values()))
         for index, patch in enumerate(patches, there):
-            self.store.record_attempt(TASK.id, index, 0, Trajectory(Exit.SUBMITTED, (), (), patch, 0.0))
+            self.store.record_attempt(TASK.id, index, 0, Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0))
         self.progress = Progress.start([TASK.id], len(patches))
         incidents = how.pop("incidents", CircuitBreaker())
         how = {"at_once": 2, "retries": 3, **how}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from monkeys.store import Store, StoreError
-from tasks import Outcome, TaskSet, Verdict, load_tasks
+from tasks import Outcome, Submission, TaskSet, Verdict, load_tasks
 
 ROOT = Path(__file__).parents[3]
 TASKS = TaskSet("two", load_tasks("quick").tasks[:2])
@@ -27,7 +27,7 @@ OPENING: list[Message] = [{"role": "system", "content": "Work."}, {"role": "user
 
 def trajectory(text: str = "done", *, exit: Exit = Exit.SUBMITTED, patch: bytes = b"a patch\r\n\xff") -> Trajectory:
     messages = (*OPENING, {"role": "assistant", "content": text})
-    return Trajectory(exit, messages, (Turn(3, Usage(10, 2, 5, 1), 0.5, 0.25),), patch, 1.5, "why")
+    return Trajectory(exit, messages, (Turn(3, Usage(10, 2, 5, 1), 0.5, 0.25),), Submission(patch), 1.5, "why")
 
 
 def opened(folder: Path, config: dict[str, Any] = CONFIG, tasks: TaskSet = TASKS) -> Store:

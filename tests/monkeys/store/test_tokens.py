@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
 from monkeys.commands.main import main
 from monkeys.store import Store
+from tasks.task import Submission
 from tests.monkeys.store.test_store import ONE, OPENING, opened
 
 PROMPT = tuple(range(100, 1100))
@@ -30,7 +31,7 @@ def answered(*turns: Turn, **fields: Any) -> Trajectory:
         kept = {"role": "assistant", "content": f"answer {number}"}
         messages += [kept, {"role": "tool", "tool_call_id": "0", "content": f"result {number}"}]
         placed.append(replace(turn, end=len(messages)))
-    return replace(Trajectory(Exit.SUBMITTED, tuple(messages), tuple(placed), b"patch", 1.5), **fields)
+    return replace(Trajectory(Exit.SUBMITTED, tuple(messages), tuple(placed), Submission(b"patch"), 1.5), **fields)
 
 
 def turn(**fields: Any) -> Turn:
@@ -169,7 +170,12 @@ def test_trajectories_are_exported_with_their_tokens_where_they_are_asked_for(
 ) -> None:
     first = turn(finish_reason="length", tokens=Tokens((1, 2), (3, 4), (-0.5, nan)))
     second = turn(given={"role": "assistant", "content": None})
-    kept(tmp_path / "run", answered(first, second), answered(exit=Exit.MODEL_FAILED), answered(patch=b"\xff")).close()
+    kept(
+        tmp_path / "run",
+        answered(first, second),
+        answered(exit=Exit.MODEL_FAILED),
+        answered(submission=Submission(b"\xff")),
+    ).close()
     (plain, binary), (whole, _) = exported(tmp_path), exported(tmp_path, "--tokens")
     assert "2 trajectories in" in capsys.readouterr().out
     assert binary["patch"] is None
@@ -197,5 +203,5 @@ def test_trajectories_are_exported_with_their_tokens_where_they_are_asked_for(
 def test_the_answers_of_an_attempt_are_found_behind_examples_in_its_opening() -> None:
     example: Sequence[Message] = [{"role": "user", "content": "2 + 2"}, {"role": "assistant", "content": "4"}]
     messages = (*example, *answered(turn(), turn()).messages)
-    trajectory = Trajectory(Exit.SUBMITTED, messages, (turn(end=6), turn(end=8)), b"", 1.0)
+    trajectory = Trajectory(Exit.SUBMITTED, messages, (turn(end=6), turn(end=8)), Submission(b""), 1.0)
     assert trajectory.answers == [4, 6]

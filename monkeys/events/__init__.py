@@ -1,0 +1,1 @@
+"""What a run has to tell, and those that listen: counts, a log file, plain lines."""

@@ -1,0 +1,115 @@
+"""Typed events of a run. Whoever has something to tell is given one sink when it is made.
+
+    Event
+    ├── Status, Warned                      what a part is busy with; what a person should know once (envs.events)
+    ├── RunBegan, SessionEnded              a session of a run, from its first line to its last
+    ├── AttemptBegan, AttemptEnded          one attempt
+    ├── VerifyBegan, VerdictReached         one verification; a verdict for so many attempts
+    ├── Incident                            an infrastructure failure, as the circuit breaker counts it
+    └── LimitReached                        the run stops at a limit of its budget
+
+Every event becomes one JSON object by `to_json`, with its class as "event".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agent.trajectory import Exit, Usage
+from envs.events import Event, Sink, Status, Warned, ignore
+from tasks.task import Outcome
+
+__all__ = [
+    "AttemptBegan",
+    "AttemptEnded",
+    "Event",
+    "Incident",
+    "LimitReached",
+    "RunBegan",
+    "SessionEnded",
+    "Sink",
+    "Status",
+    "VerdictReached",
+    "VerifyBegan",
+    "Warned",
+    "ignore",
+    "to_json",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan(Event):
+    """A session of a run begins. `lines` are what a person should know first, in order."""
+
+    run: str
+    tasks: tuple[str, ...]
+    attempts: int
+    """Wanted per task, as the strategy has it."""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded(Event):
+    """A session of a run has ended; `note` says how: "done", "stopped at --max-cost $5.00", "stopped"."""
+
+    run: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBegan(Event):
+    """An attempt is under way."""
+
+    task: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """An attempt is recorded. `counted` is False for an infra error, whose slot is filled again."""
+
+    task: str
+    index: int
+    exit: Exit
+    turns: int
+    usage: Usage
+    seconds: float
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyBegan(Event):
+    """A submission for this task is being verified."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached(Event):
+    """`count` attempts at a task have their verdict, whose submission is the same."""
+
+    task: str
+    outcome: Outcome
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Incident(Event):
+    """A failure of our side: the kind, its cause, and how many of its kind followed one another."""
+
+    kind: str
+    cause: str
+    in_a_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Event):
+    """The run stops; the text names the limit, what was spent, and how to go on."""
+
+    text: str
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as one JSON object."""
+    return {"event": type(event).__name__, **asdict(event)}

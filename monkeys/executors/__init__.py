@@ -1,0 +1,1 @@
+"""Executors: where attempts are made and submissions are verified."""

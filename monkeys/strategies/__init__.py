@@ -1,0 +1,1 @@
+"""Strategies: which attempt is made next, and what it is given of earlier ones."""
