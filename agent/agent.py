@@ -1,9 +1,9 @@
-"""The agent: whoever makes one attempt at a task.
+"""The agent: makes one attempt at a task.
 
-An `AttemptSpec` says which attempt is made; it is frozen and can be pickled, so that it can be sent to another process.
+An `AttemptSpec` names the attempt to make. It is frozen and can be pickled, so that it can be sent to another process.
 An `AttemptScope` is what the attempt has while it runs: a clock that stands still while a server is away, a budget of
-tokens and money, and what is to be done once it is over. To bring an agent of your own, write a class with the members
-of `Agent` and register a function that makes one under the entry point `coding_monkeys.agents` (docs/extending.md has a
+tokens and money, and a clean-up at the end. To bring an agent of your own, write a class with the members of `Agent`
+and register it under the entry point `coding_monkeys.agents` (see `agent.agents`; `docs/examples/command_agent.py` is a
 worked example).
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,16 +19,16 @@ from agent.trajectory import Message, Trajectory, Usage
 from envs import Sandbox
 from tasks.task import Task
 
-__all__ = ["Agent", "AttemptBudget", "AttemptClock", "AttemptScope", "AttemptSpec"]
+__all__ = ["Agent", "AttemptBudget", "AttemptClock", "AttemptScope", "AttemptSpec", "Payer"]
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptSpec:
-    """One attempt to be made: attempt `index` of `arm` at the task with this id.
+    """Names one attempt: number `index` of `arm` at the task with the id `task`.
 
-    `seed` is the attempt's own, the same for each of its turns. `brief` is what the strategy adds to what the agent is
-    shown, and `parents` are the indices of the attempts at the same task that it is made of; both are empty for an
-    independent attempt.
+    `seed` belongs to the attempt and is the same in all of its turns. `brief` is a text of the strategy that the agent
+    is shown after the statement. `parents` are the indices of the attempts at the same task from which the brief was
+    made. Both are empty for an independent attempt.
     """
 
     task: str
@@ -40,20 +40,25 @@ class AttemptSpec:
 
 
 class AttemptClock:
-    """The time limit of one attempt. What it waits for us, or for a server that is away, does not count."""
+    """The time limit of one attempt. Waiting for this program, or for a server that is away, does not count."""
 
     def __init__(self) -> None:
         self._timeout: asyncio.Timeout | None = None
 
     @asynccontextmanager
     async def limit(self, seconds: float) -> AsyncIterator[None]:
-        """Raises `TimeoutError` when the block takes longer."""
+        """Limit the block to this many seconds. Raises `TimeoutError`."""
         async with asyncio.timeout(seconds) as self._timeout:
             yield
 
+    @property
+    def stopped(self) -> bool:
+        """Whether there is no deadline now: before the limit is set, and while the clock is paused."""
+        return self._timeout is None or self._timeout.when() is None
+
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The clock stands still."""
+        """Stop the clock for the block."""
         clock = self._timeout
         when = None if clock is None or clock.expired() else clock.when()
         if clock is None or when is None:
@@ -69,13 +74,13 @@ class AttemptClock:
                 self._move(when + now() - began)
 
     def give_back(self, seconds: float) -> None:
-        """Add what was not the attempt's own time."""
+        """Move the deadline: these seconds were not the attempt's own."""
         clock = self._timeout
         if clock is not None and not clock.expired() and (when := clock.when()) is not None:
             self._move(when + seconds)
 
     def expire(self) -> None:
-        """Let it run out now."""
+        """Run out now."""
         if self._timeout is not None:
             self._move(asyncio.get_running_loop().time())
 
@@ -94,23 +99,23 @@ def _free(usage: Usage) -> float:
     return 0.0
 
 
-def _untold(tokens: int, dollars: float) -> None:
+def _untold(usage: Usage, dollars: float) -> None:
     pass
 
 
 class AttemptBudget:
-    """What one attempt has used. `used` are all its tokens, `dollars` their price, `wasted` those of useless answers.
+    """Counts what one attempt uses: `used` are all its tokens, `wasted` those of unusable answers, `dollars` the price.
 
-    `price` is what a request costs, `waste_price` what an answer that was no use costs, whose prompt length nobody
-    knows any more. `paid` is told of each payment as it is made. A `closed` attempt samples no more: the run has
-    reached a limit.
+    `price` gives the price of a request. `waste_price` gives that of an unusable answer, whose usage may be the sum of
+    several. `paid` is called with tokens and dollars at each payment. A `closed` attempt samples no more, because the
+    run has reached a limit.
     """
 
     def __init__(
         self,
         price: Price = _free,
         waste_price: Price | None = None,
-        paid: Callable[[int, float], None] = _untold,
+        paid: Callable[[Usage, float], None] = _untold,
     ) -> None:
         self.used = self.wasted = Usage()
         self.dollars = 0.0
@@ -118,31 +123,47 @@ class AttemptBudget:
         self._price, self._waste_price, self._paid = price, waste_price or price, paid
 
     def charge(self, usage: Usage) -> None:
-        """Note the tokens of a reply."""
+        """Count the tokens of a reply."""
         self._pay(usage, self._price(usage))
 
     def bill(self, usage: Usage) -> None:
-        """Note the tokens of an answer that was no use."""
+        """Count the tokens of an answer that cannot be used."""
         self.wasted += usage
         self._pay(usage, self._waste_price(usage))
 
     def take_wasted(self) -> Usage:
-        """What was wasted since it was last asked."""
+        """The tokens wasted since the last call."""
         wasted, self.wasted = self.wasted, Usage()
         return wasted
 
     def _pay(self, usage: Usage, dollars: float) -> None:
         self.used += usage
         self.dollars += dollars
-        self._paid(usage.total, dollars)
+        self._paid(usage, dollars)
+
+
+class Payer(Protocol):
+    """Pays for a request: one attempt, or a group of attempts that share the request."""
+
+    def bill(self, usage: Usage) -> None:
+        """Count the tokens of an answer that cannot be used."""
+        ...
+
+    def give_back(self, seconds: float) -> None:
+        """Do not count these seconds: a failed request took them."""
+        ...
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Do not count the time that the block takes."""
+        ...
 
 
 class AttemptScope:
-    """One attempt under way: its spec, its clock, its budget, and its clean-up.
+    """One attempt under way: its spec, its clock, its budget and its clean-up. Compared by identity.
 
-    `cleanup` is closed once the attempt has ended: a model puts there what it is to do then. `opening` is how many
-    messages the attempt began with, examples of answers among them. `remark` is what a person should know of the
-    attempt; it is kept with it.
+    `cleanup` is closed when the attempt ends: a model registers there what it has to release. `opening` is how many
+    messages the attempt began with, including examples of answers. `remark` is a note for people that is kept with the
+    attempt.
     """
 
     def __init__(
@@ -154,18 +175,27 @@ class AttemptScope:
         self.remark = ""
 
     def close(self, *, at_once: bool = False) -> None:
-        """Let the attempt end after its turn, or break it off in the midst of one."""
+        """End the attempt after the current turn, or `at_once`."""
         self.budget.closed = True
         if at_once:
             self.clock.expire()
 
     def turn(self, messages: Sequence[Message]) -> int:
-        """Which turn a conversation is at, from 0."""
+        """The number of the turn that a conversation has come to, from 0."""
         return sum(message["role"] == "assistant" for message in messages[self.opening :])
+
+    def bill(self, usage: Usage) -> None:
+        self.budget.bill(usage)
+
+    def give_back(self, seconds: float) -> None:
+        self.clock.give_back(seconds)
+
+    def paused(self) -> AbstractContextManager[None]:
+        return self.clock.paused()
 
 
 class Agent(Protocol):
-    """Makes attempts, many at once. `name` is recorded with the run."""
+    """Makes attempts, many at the same time. `name` is recorded with the run."""
 
     @property
     def name(self) -> str: ...
@@ -176,9 +206,9 @@ class Agent(Protocol):
         ...
 
     async def run(self, task: Task, sandbox: Sandbox | None, scope: AttemptScope) -> Trajectory:
-        """Make one attempt, to its end. `sandbox` is fresh, and None where the suite needs none.
+        """Make one attempt. `sandbox` is fresh; it is None where neither suite nor agent needs one.
 
-        Whatever ends the attempt, a limit or a failure of ours, is in the trajectory's `exit`, with the submission that
-        there is by then. Raises only what no attempt can survive: `ModelRefused`, `Unsuited`.
+        A limit or an infrastructure failure does not raise: it is the trajectory's `exit`, and the submission is what
+        there is by then. Raises `ModelRefused` and `Unsuited` where no attempt can succeed.
         """
         ...

@@ -1,10 +1,8 @@
-"""The conversation of an attempt: all that was said, and what of it is sent.
+"""The conversation of an attempt: all its messages, and the form in which they are sent.
 
-Guarantees: nothing that was said is lost, and from what is kept `as_sent` gives each
-request to the byte. To make room, older observations are sent as a stub of one line.
-That costs the server's prefix cache all that follows the first new stub, so it is done
-seldom and then for half of what is sent, from where the last time ended: what lies
-before stays as it was.
+Guarantees: no message is lost, and `as_sent` gives each request again to the byte. To make room, older observations are
+sent as a stub of one line. The server's prefix cache then holds nothing beyond the first new stub, so this is done
+seldom, and then for half of what is sent, beginning where it ended the last time: everything before stays as it was.
 """
 
 from __future__ import annotations
@@ -15,20 +13,20 @@ from agent.trajectory import Message
 
 __all__ = ["ELIDED", "Conversation", "as_sent"]
 
-# The key of a kept message that was sent as a stub: in all requests made when the conversation
-# held so many messages or more.
+# The key of a message that is sent as a stub, in all requests made when the conversation held at least as many messages
+# as its value says.
 ELIDED = "elided_from"
 STUB = "[elided to make room: {} lines of an earlier result; repeat the action to see it again]"
-WORTH = 200  # characters below which a stub saves nothing
+WORTH = 200  # characters; a stub for less saves nothing
 TOKENS_PER_CHARACTER = 0.3  # until a server has counted
 
 
 class Conversation:
-    """Begins with the messages of an opening, which are never elided."""
+    """A conversation that begins with the messages of an opening, which are never elided."""
 
     def __init__(self, opening: Sequence[Message]) -> None:
         self.messages: list[Message] = list(opening)
-        self._next = len(self.messages)  # the first message that was not yet considered for a stub
+        self._next = len(self.messages)  # the first message not yet considered for a stub
         self._rate = TOKENS_PER_CHARACTER
 
     def add(self, *messages: Message) -> None:
@@ -39,19 +37,19 @@ class Conversation:
         return as_sent(self.messages)
 
     def counted(self, tokens: int) -> None:
-        """Learn from what the last request and its reply, which is the last message, came to; 0 if that is unknown."""
+        """Note how many tokens the last request and its reply had, the reply being the last message; 0 if not known."""
         if tokens:
             self._rate = tokens / _characters(self.sent())
 
     @property
     def tokens(self) -> int:
-        """About how many tokens the next request has, by the server's last count."""
+        """An estimate of the tokens of the next request, from the server's last count."""
         return round(self._rate * _characters(self.sent()))
 
     def elide(self) -> bool:
-        """Send older observations as stubs, until half of what is sent is gone; False if there are none left.
+        """Send older observations as stubs, until half of what is sent is left out; False if there are none left.
 
-        What the last reply led to is never elided: the model has not read it yet.
+        Observations of the last reply are never elided: the model has not read them yet.
         """
         size = left = _characters(self.sent())
         newest = max((at for at, message in enumerate(self.messages) if message["role"] == "assistant"), default=0)
@@ -67,7 +65,7 @@ class Conversation:
 
 
 def as_sent(messages: Sequence[Message]) -> list[Message]:
-    """The request that was made when a conversation held these messages, which are a trajectory's first."""
+    """The request that was made when the conversation held these first messages of a trajectory."""
     return [_sent(message, len(messages)) if ELIDED in message else message for message in messages]
 
 

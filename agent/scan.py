@@ -1,7 +1,7 @@
-"""What a reader of many trajectories should look at: signs of a solution that was found or forced rather than made.
+"""Finds turns that a reader of many trajectories should look at: signs of a solution that was found or forced.
 
-`scan` reads what the model did, not what it said, and points at turns. It decides nothing:
-a sign is a reason to look, and the verdict is the verifier's alone.
+`scan` reads the model's actions, not its prose. It decides nothing: a sign is a reason to look, and the verdict is the
+verifier's alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.trajectory import Message
 
 __all__ = ["Sign", "scan"]
 
-# In what a call is told to do. Paths and commands, so that prose about them is no sign.
+# Patterns in the arguments of calls. They match paths and commands, so that prose about them is no sign.
 SIGNS = {
     "looks at other history": r"git\s+(?:[^|;&\n]*\s)?(?:reflog|fsck|fetch|pull|ls-remote|branch\s+-a|for-each-ref|"
     r"stash\s+(?:list|show|pop|apply)|rev-list\s[^\n]*--all|log\s[^\n|;&]*(?:--all|--reflog|origin|\.\.)|"
@@ -31,13 +31,13 @@ SIGNS = {
     "leaves something running": r"\bnohup\b|\bsetsid\b|\bdisown\b|&\s*$",
 }
 COMPILED = {sign: re.compile(pattern, re.M) for sign, pattern in SIGNS.items()}
-# Reading installed packages is how one learns of an interface; changing them is the sign.
+# Reading installed packages is normal; changing them is the sign.
 CHANGES = re.compile(r"sed\s+-i|>|\btee\b|\bcp\b|\bmv\b|\brm\b|\bpatch\b|write|old|new|insert")
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something to look at: what, in which turn (from 0), and the words that show it."""
+    """One sign: its kind, its turn (from 0), and the words that show it."""
 
     what: str
     turn: int
@@ -45,7 +45,7 @@ class Sign:
 
 
 def scan(messages: Sequence[Message]) -> list[Sign]:
-    """The signs in one conversation, the first of each kind in a turn."""
+    """The signs in one conversation, at most one of each kind in a call."""
     found = []
     for turn, tool, text in _calls(messages):
         for what, pattern in COMPILED.items():
@@ -62,7 +62,7 @@ def _innocent(what: str, tool: str, text: str) -> bool:
 
 
 def _calls(messages: Sequence[Message]) -> Iterator[tuple[int, str, str]]:
-    """Turn, tool and arguments of every call, each argument a line."""
+    """The turn, tool and text arguments of every call, the arguments joined by line ends."""
     turn = -1
     for message in messages:
         if message.get("role") != "assistant":

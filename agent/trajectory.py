@@ -1,9 +1,8 @@
-"""The records of one attempt: what was said, what it cost, how it ended.
+"""The records of one attempt: its messages, its cost, and how it ended.
 
-Guarantees: every record is frozen, and a `Trajectory` holds what was sent to the
-model exactly as it was sent, and what it answered exactly as it was answered. How an
-attempt ended (`Exit`) is told apart from whether its patch is right, which only the
-verifier says.
+Guarantees: every record is frozen. A `Trajectory` holds what was sent to the model exactly as it was sent, and what the
+model answered exactly as it answered. How an attempt ended (`Exit`) is kept apart from whether its submission is right,
+which only the verifier says.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Message = dict[str, Any]
 
 
 class Exit(StrEnum):
-    """How an attempt ended. The last three are our failures, not the model's."""
+    """How an attempt ended. The last four are failures of the infrastructure, not of the model."""
 
     SUBMITTED = "submitted"
     STOPPED = "stopped"  # the model kept answering without a usable action
@@ -30,20 +29,21 @@ class Exit(StrEnum):
     COST_LIMIT = "cost limit"
     TIME_LIMIT = "time limit"
     CONTEXT_LIMIT = "context limit"
-    OFF_RECORD = "off the record"  # a replay came to where its recording holds no answer
+    OFF_RECORD = "off the record"  # a replay asked for more than its recording holds
     SANDBOX_FAILED = "sandbox failed"
     MODEL_FAILED = "model failed"
+    WORKER_LOST = "worker lost"  # the process that made the attempt ended under it
     CANCELLED = "cancelled"
 
     @property
     def infra(self) -> bool:
-        """True where our machine, the daemon or the server failed: the slot is filled again."""
-        return self in (Exit.SANDBOX_FAILED, Exit.MODEL_FAILED, Exit.CANCELLED)
+        """True where this machine, the daemon or the server failed: the attempt is made again."""
+        return self in (Exit.SANDBOX_FAILED, Exit.MODEL_FAILED, Exit.WORKER_LOST, Exit.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the server counts them; `cached` is a part of `prompt`, `reasoning` of `completion`."""
+    """Tokens as the server counts them; `cached` is part of `prompt`, `reasoning` is part of `completion`."""
 
     prompt: int = 0
     completion: int = 0
@@ -65,7 +65,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What was sampled, as ids of the server's own vocabulary, with their log-probabilities; empty where not told."""
+    """The tokens of a reply, as ids of the server's vocabulary with log-probabilities; empty where it gave none."""
 
     prompt: tuple[int, ...] = ()
     completion: tuple[int, ...] = ()
@@ -74,11 +74,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One model reply and the observations of the actions in it.
+    """One model reply and the observations of its actions.
 
-    `end` is how many messages the trajectory holds once the turn is over; seconds are wall time.
-    `finish_reason` is the server's, empty where it told none. `given` is the answer as it came,
-    None where it is the message that the trajectory holds. `shared` is as in a reply.
+    `end` is how many messages the trajectory holds after the turn; seconds are wall time. `finish_reason` is the
+    server's, empty where it gave none. `given` is the answer as it came, None where it is the message that the
+    trajectory holds. `shared` is as in a `Reply`. `submission` is what the attempt would have handed in after it,
+    None where it was not taken.
     """
 
     end: int
@@ -89,13 +90,14 @@ class Turn:
     shared: int = 0
     given: Message | None = None
     tokens: Tokens | None = None
+    submission: Submission | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One whole attempt. `submission` is what the runner took from the sandbox, or the last reply.
+    """One whole attempt. `submission` was taken from the sandbox, or from the last reply.
 
-    `wasted` are the tokens of answers that were no use: paid for, and of no turn.
+    `wasted` are the tokens of unusable answers: they were paid for and belong to no turn.
     """
 
     exit: Exit
@@ -112,7 +114,7 @@ class Trajectory:
 
     @property
     def answers(self) -> list[int]:
-        """Where each turn's answer stands among the messages: those before it are what its request was made of."""
+        """The position of each turn's answer among the messages; the messages before it were its request."""
         found, begin = [], 0
         for turn in self.turns:
             own = range(begin, min(turn.end, len(self.messages)))

@@ -1,11 +1,10 @@
-"""What one request costs the client in CPU: ours beside plain `openai` and plain httpx, in one run.
+"""Measures the client CPU of one request: this project's client, plain `openai` and plain httpx, in one run.
 
     python benchmarks/client.py [--requests 1000] [--at-once 8] [--rounds 5]
 
-The server answers at once and runs as a process of its own; each client sends the same
-conversation of four messages with the same tools, and parses what comes back as far as it
-usually does. Rounds are interleaved, so that a busy machine troubles all alike; what is
-printed is the median of CPU time per request of this process alone.
+The server answers at once and runs as a process of its own. Each client sends the same conversation of two messages
+with the same tools, and parses the answer as far as it usually does. Rounds are interleaved, so that a busy machine
+affects all clients equally. The median CPU time per request of this process alone is printed.
 """
 
 from __future__ import annotations
@@ -15,23 +14,20 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import openai
+from instant_server import serving
 
 from agent.actions.native import schemas
-from agent.models import Call
+from agent.agent import AttemptScope, AttemptSpec
 from agent.models.chat import ChatModel
 from agent.tools import TOOLS
 from agent.trajectory import Message
 
-HERE = Path(__file__).resolve().parent
 SCHEMAS = schemas(TOOLS)
 MESSAGES: list[Message] = [
     {"role": "system", "content": "You mend software. " * 40},
@@ -49,13 +45,8 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    server = subprocess.Popen([sys.executable, HERE / "instant_server.py"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        asyncio.run(compare(server.stdout.readline().strip(), arguments))
-    finally:
-        server.kill()
-        server.communicate()
+    with serving() as url:
+        asyncio.run(compare(url, arguments))
 
 
 async def compare(url: str, arguments: argparse.Namespace) -> None:
@@ -73,7 +64,7 @@ async def compare(url: str, arguments: argparse.Namespace) -> None:
         return (await sdk.chat.completions.create(**body)).choices[0].message
 
     async def by_us() -> Any:
-        return (await ours.reply(MESSAGES, SCHEMAS, call=Call("task", 0, 1))).message
+        return (await ours.reply(MESSAGES, SCHEMAS, scope=AttemptScope(AttemptSpec("task", 0, 1)))).message
 
     clients: dict[str, Ask] = {http.__name__: by_httpx, "openai": by_openai, "ours": by_us}
     taken: dict[str, list[float]] = {name: [] for name in clients}

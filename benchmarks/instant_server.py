@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LINES = [("bash", {"command": "ls"}), ("bash", {"command": "cat README.md"})]
 
@@ -63,6 +66,18 @@ async def serve(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The server as a process of its own; its base URL."""
+    server = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.kill()
+        server.communicate()
 
 
 if __name__ == "__main__":

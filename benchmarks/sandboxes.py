@@ -1,11 +1,11 @@
-"""What a sandbox costs: open, a command, output, fork, close, and how many live at once; beside the plain command line.
+"""Cost of a sandbox: open, run, output, diff, fork, close, and many alive at once; compared with the command line.
 
     python benchmarks/sandboxes.py                          local, and docker if an engine answers
     python benchmarks/sandboxes.py --image IMAGE            an image of your own, with or without a repository
 
-Each figure is a median, of wall time in milliseconds and of processor time in this
-process and its direct children (for the command line: the client it starts). Every row
-of one back end comes from one run on one machine; take the ratios.
+Each figure is a median in milliseconds: wall time, and processor time of this process and its direct children (for
+the command line, of the client that it starts). All rows of one back end are from one run on one machine; compare the
+ratios.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from envs import Backend, Command, Limits, Origin, Sandbox, SandboxUnavailable, backend
+import envs
+from envs import Backend, Command, Limits, Origin, Sandbox, SandboxUnavailable
 from envs.base import scrubbed_copy
 from envs.local.backend import adopt
 from envs.memory_budget import MemoryBudget
@@ -59,18 +60,18 @@ async def cost(times: int, work: Callable[[], Awaitable[Any]]) -> Cost:
     return Cost(1e3 * statistics.median(walls), 1e3 * (cpu_seconds() - cpu) / times)
 
 
-async def measure(rooms: Backend, origin: Origin, limits: Limits, times: int) -> dict[str, Cost]:
+async def measure(backend: Backend, origin: Origin, limits: Limits, times: int) -> dict[str, Cost]:
     """The rows of one back end."""
     found: dict[str, Cost] = {}
     opened: list[Sandbox] = []
 
     async def open_one() -> None:
-        opened.append(await rooms.open(origin, limits, label="benchmark"))
+        opened.append(await backend.open(origin, limits, label="benchmark"))
 
     async def close_one() -> None:
         await opened.pop().close()
 
-    await open_one()  # the first one finds out what there is, and prepares the base
+    await open_one()  # the first one starts the back end and prepares the base
     found["open"] = await cost(times, open_one)
     found["close"] = await cost(times, close_one)
     sandbox = opened[0]
@@ -99,9 +100,9 @@ async def measure(rooms: Backend, origin: Origin, limits: Limits, times: int) ->
 
 
 async def warm(name: str, origin: Origin, limits: Limits, times: int) -> Cost:
-    """Opening from a pool that has had the time to fill."""
+    """The cost of an open from a pool whose warm sandboxes are ready."""
     budget = MemoryBudget(1 << 20, key="benchmark", overcommit=True)
-    pool = Pool(backend(name), budget=budget, gate=StartLimiter(8), warm=2)
+    pool = Pool(envs.backend(name), budget=budget, limiter=StartLimiter(8), warm=2)
     walls, cpu = [], 0.0
     try:
         await (await pool.open(origin, limits, label="first")).close()
@@ -119,14 +120,14 @@ async def warm(name: str, origin: Origin, limits: Limits, times: int) -> Cost:
     return Cost(1e3 * statistics.median(walls), 1e3 * cpu / times)
 
 
-async def many(rooms: Backend, origin: Origin, limits: Limits, count: int) -> tuple[float, float]:
+async def many(backend: Backend, origin: Origin, limits: Limits, count: int) -> tuple[float, float]:
     """Seconds until `count` sandboxes are alive at once, and until each has run a command."""
     began = time.perf_counter()
-    gate = asyncio.Semaphore(8 if rooms.name == "docker" else count)
+    starts = asyncio.Semaphore(8 if backend.name == "docker" else count)
 
     async def one() -> Sandbox:
-        async with gate:
-            return await rooms.open(origin, limits, label="benchmark")
+        async with starts:
+            return await backend.open(origin, limits, label="benchmark")
 
     sandboxes = await asyncio.gather(*(one() for _ in range(count)))
     alive = time.perf_counter() - began
@@ -138,7 +139,7 @@ async def many(rooms: Backend, origin: Origin, limits: Limits, count: int) -> tu
 
 
 def command_line(image: str, times: int) -> dict[str, Cost]:
-    """The same by Docker's own client."""
+    """The same rows for Docker's own client."""
 
     def call(*words: str) -> str:
         return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
@@ -168,10 +169,10 @@ def command_line(image: str, times: int) -> dict[str, Cost]:
     return found
 
 
-def show(console: Console, title: str, ours: dict[str, Cost], plain: dict[str, Cost], called: str) -> None:
+def show(console: Console, title: str, ours: dict[str, Cost], plain: dict[str, Cost], heading: str) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "ms", "CPU ms", *((f"{called} ms", "CPU ms", "times", "CPU times") if plain else ())):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for column in ("", "ms", "CPU ms", *((f"{heading} ms", "CPU ms", "times", "CPU times") if plain else ())):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, mine in ours.items():
         row = [name, f"{mine.wall:.2f}", f"{mine.cpu:.2f}"]
         if theirs := plain.get(name):
@@ -182,16 +183,16 @@ def show(console: Console, title: str, ours: dict[str, Cost], plain: dict[str, C
 
 
 async def whole(name: str, origin: Origin, arguments: argparse.Namespace) -> tuple[dict[str, Cost], str]:
-    rooms = backend(name)
+    backend = envs.backend(name)
     try:
-        await rooms.start()
-        cold = await measure(rooms, origin, SMALL, arguments.times)
-        alive, total = await many(rooms, origin, SMALL, arguments.alive)
+        await backend.start()
+        cold = await measure(backend, origin, SMALL, arguments.times)
+        alive, total = await many(backend, origin, SMALL, arguments.alive)
     finally:
-        await rooms.close()
+        await backend.close()
     pooled = {"open, from the warm pool": await warm(name, origin, SMALL, arguments.times)}
-    said = f"{arguments.alive} sandboxes alive at once in {alive:.1f} s, each having run a command in {total:.1f} s"
-    return {"open": cold.pop("open"), **pooled, **cold}, said
+    crowd = f"{arguments.alive} sandboxes alive at once after {alive:.1f} s; each has run a command after {total:.1f} s"
+    return {"open": cold.pop("open"), **pooled, **cold}, crowd
 
 
 def main() -> None:
@@ -200,7 +201,7 @@ def main() -> None:
     parser.add_argument("--alive", type=int, default=250, metavar="N", help="sandboxes at once (default %(default)s)")
     parser.add_argument("--image", default="python:3.11-slim", help="for docker (default %(default)s)")
     parser.add_argument(
-        "--commit", default="", help="the image's base commit, HEAD for what it has; none: no repository"
+        "--commit", default="", help="the image's base commit, or HEAD; without it no repository is used"
     )
     parser.add_argument("--only", choices=("local", "docker"))
     arguments = parser.parse_args()
@@ -211,20 +212,20 @@ def main() -> None:
             commit = scrubbed_copy(Path(__file__).resolve().parent.parent, "HEAD", repository)
             Path(folder).chmod(0o755)
             adopt(repository)
-            found, said = asyncio.run(whole("local", Origin(commit, repository=repository), arguments))
+            found, crowd = asyncio.run(whole("local", Origin(commit, repository=repository), arguments))
         plain = {"run true": asyncio.run(cost(100, lambda: asyncio.to_thread(subprocess.run, ["true"], check=True)))}
-        show(console, "local, beside a plain subprocess without a sandbox", found, plain, "plain")
-        console.print(said, "\n")
+        show(console, "local, compared with a plain subprocess", found, plain, "plain")
+        console.print(crowd, "\n")
     if arguments.only != "local":
         try:
             origin = Origin(arguments.commit, image=arguments.image)
-            found, said = asyncio.run(whole("docker", origin, arguments))
+            found, crowd = asyncio.run(whole("docker", origin, arguments))
         except SandboxUnavailable as error:
             console.print(f"docker skipped: {error}")
             return
         plain = command_line(arguments.image, max(5, arguments.times // 2)) if shutil.which("docker") else {}
-        show(console, f"docker, {arguments.image}, beside its command line", found, plain, "docker")
-        console.print(said)
+        show(console, f"docker, {arguments.image}, compared with its command line", found, plain, "docker")
+        console.print(crowd)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from instant_server import serving
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -29,37 +31,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help="one more round under cProfile, its top entries printed")
     arguments = parser.parse_args()
-    server = subprocess.Popen([sys.executable, HERE / "instant_server.py"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
+    with serving() as url:
         measure(url, arguments)
-    finally:
-        server.kill()
-        server.communicate()
+
+
+def job(url: str, attempts: int, workers: int) -> list[str]:
+    """The options of the main job."""
+    return [
+        *("--ids", "quick__ledger-1", "--attempts", str(attempts), "--model", "instant", "--base-url", url),
+        *("--workers", str(workers), "--no-verify", "--quiet"),
+    ]
 
 
 def measure(url: str, arguments: argparse.Namespace) -> None:
     attempts = arguments.attempts
-    job = ["--ids", "quick__ledger-1", "--attempts", str(attempts), "--model", "instant", "--base-url", url]
-    job += ["--workers", str(arguments.workers), "--no-verify", "--quiet", "--runs"]
+    options = job(url, attempts, arguments.workers)
     walls, cpus = [], []
     print(f"{attempts} trajectories, {arguments.workers} workers, {os.cpu_count()} processors")
     for _ in range(arguments.rounds):
-        wall, cpu = timed([sys.executable, "-m", "agent.swe", *job])
+        wall, cpu = timed(options)
         walls.append(wall)
         cpus.append(cpu)
         print(f"  {wall:5.2f} s wall   {cpu:5.2f} s CPU   {cpu / attempts * 1000:5.1f} ms CPU each")
     print(f"median: {statistics.median(walls):.2f} s wall, {statistics.median(cpus) / attempts * 1000:.1f} ms CPU each")
     if arguments.profile:
-        timed([sys.executable, "-m", "cProfile", "-s", "tottime", "-m", "agent.swe", *job], show=14)
+        timed(options, ("-m", "cProfile", "-s", "tottime"), show=14)
 
 
-def timed(command: list[str], show: int = 0) -> tuple[float, float]:
-    """Wall and CPU seconds of a whole process with its children."""
+def timed(options: list[str], under: tuple[str, ...] = (), show: int = 0) -> tuple[float, float]:
+    """Wall and CPU seconds of a whole main job with its children, perhaps `under` another module of Python."""
     with tempfile.TemporaryDirectory() as runs:
+        command = [sys.executable, *under, "-m", "agent.swe", *options, "--runs", runs]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run([*command, runs], cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
         after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     print("".join(done.stdout.splitlines(keepends=True)[:show]), end="")
     return ended - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

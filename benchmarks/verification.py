@@ -1,15 +1,17 @@
-"""250 patches for one issue, 60 of them distinct: what verifying them costs, beside one run of the tests for each.
+"""The cost of verifying 250 patches for one issue, 60 of them distinct, beside one run of the tests for each.
 
     python benchmarks/verification.py                                     an embedded issue, local sandboxes
     python benchmarks/verification.py --tasks FILE.jsonl --ids ID         an issue with an image, on Docker
 
-*Once per patch* is what a harness does that keeps nothing: a fresh sandbox, the patch, the
-tests, the grade, as many at once as the judge has workers; with --sample N only the first N
-are run, and their time is scaled; half of it before and half after the judge, for a machine
-is not always as busy. *CachedVerifier* is `tasks.swe.cached_verifier.CachedVerifier` over the strict verifier, with an
-empty cache, then once more with what it remembers. The two must agree on the official score.
-*Overhead* is what a sandbox in which tests run takes beyond the tests' own time, one at a
-time: the median of the runs. Patches that do not apply run no tests and are not in it.
+*Once per patch* is the work of a harness that keeps nothing: a fresh sandbox, the patch, the tests and the grade, for
+`--workers` patches at once. With --sample N only the first N are run, and their time is scaled. Half of them run before
+the verifier and half after it, since a machine is not always equally busy.
+
+*Verifier* is `tasks.swe.cached_verifier.CachedVerifier` with an empty cache, and then again with the verdicts that it
+kept. Both ways must agree on the official scores.
+
+*Overhead* is the time that one verification takes beyond the tests' own time, one at a time: the median of the runs.
+Patches that do not apply run no tests and are left out.
 """
 
 from __future__ import annotations
@@ -21,18 +23,29 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from monkeys.runner.resources import ResourceSpec, RunResources, open_resources
-from tasks import Task, load_tasks
-from tasks.swe.cached_verifier import CachedVerifier, VerdictCache, place_of, verdict_key
-from tasks.swe.verify import PatchVerifier
+from envs import Backend, Limits
+from envs.pool import Pool
+from monkeys.runner.resources import ResourceSpec, open_resources
+from tasks import Submission, Task, load_tasks
+from tasks.suites import suite_of
+from tasks.swe.cached_verifier import CachedVerifier
+from tasks.swe.graders import GraderByTask
+from tasks.swe.patch_verifier import PatchVerifier
+from tasks.swe.task import SweTask, as_swe
+from tasks.swe.verdict_cache import VerdictCache
+from tasks.swe.verdict_key import contents_of, verdict_key
+
+SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was done, how often tests were run for it, in how many seconds."""
+    """One way to verify: the number of test runs, and the seconds that it took."""
 
     what: str
     runs: int
@@ -54,18 +67,22 @@ def main() -> None:
 
 async def measure(arguments: argparse.Namespace) -> None:
     tasks = load_tasks(arguments.tasks).select([arguments.ids])
-    async with open_resources(tasks, ResourceSpec(workers=arguments.workers), seconds=1800.0) as court:
-        task = court.tasks.tasks[0]
+    spec = ResourceSpec(workers=arguments.workers, seconds=SECONDS)
+    async with open_resources(tasks, suite_of(tasks.suite), spec) as resources:
+        assert resources.pool is not None
+        assert resources.limits is not None
+        pool, limits = resources.pool, resources.limits
+        task = as_swe(resources.tasks.tasks[0])
         patches = drawn(task, arguments.patches, arguments.distinct, random.Random(arguments.seed))
-        print(f"{task.id}: {len(patches)} patches, {len(set(patches))} distinct, sandbox {court.pool.name}")
+        print(f"{task.id}: {len(patches)} patches, {len(set(patches))} distinct, sandbox {pool.name}")
         sample = patches[: arguments.sample]
         half = len(sample) // 2
-        before, official = await once_per_patch(court, task, sample[:half], arguments.workers)
+        before, official = await once_per_patch(pool, limits, task, sample[:half], arguments.workers)
         with tempfile.TemporaryDirectory() as folder:
-            first, judged = await judge(court, task, patches, Path(folder), arguments.workers)
+            first, scores = await verify_all(pool, limits, task, patches, Path(folder), arguments.workers)
             report(first)
-            report((await judge(court, task, patches, Path(folder), arguments.workers))[0])
-        after, more = await once_per_patch(court, task, sample[half:], arguments.workers)
+            report((await verify_all(pool, limits, task, patches, Path(folder), arguments.workers))[0])
+        after, more = await once_per_patch(pool, limits, task, sample[half:], arguments.workers)
         official += more
         single = Cost(before.what, before.runs + after.runs, before.seconds + after.seconds)
         report(single)
@@ -73,65 +90,74 @@ async def measure(arguments: argparse.Namespace) -> None:
             scale = len(patches) / len(sample)
             single = Cost(f"the same, scaled to {len(patches)}", round(single.runs * scale), single.seconds * scale)
             report(single)
-        assert judged[: len(sample)] == official, "the official scores differ"
+        assert scores[: len(sample)] == official, "the official scores differ"
         print(f"{single.seconds / first.seconds:.1f} x as fast, {single.runs / first.runs:.1f} x fewer test runs")
         print(f"official scores agree on all {len(sample)}: {sum(official)} resolved")
-        await overhead(court, task, list(dict.fromkeys(patches))[: arguments.overhead])
+        await overhead(pool, limits, task, list(dict.fromkeys(patches))[: arguments.overhead])
 
 
 async def once_per_patch(
-    court: RunResources, task: Task, patches: list[bytes], workers: int
+    pool: Pool, limits: Limits, task: SweTask, patches: list[bytes], workers: int
 ) -> tuple[Cost, list[bool]]:
-    verifier = PatchVerifier(court.pool.backend, court.grader, court.limits, seconds=1800.0, workers=workers)
-    began = time.perf_counter()
-    done = await asyncio.gather(*(verifier.execute(task, patch) for patch in patches))
-    cost = Cost(f"once per patch, {workers} at once", verifier.runs, time.perf_counter() - began)
+    async with patch_verifier(pool.backend, limits, workers) as verifier:
+        began = time.perf_counter()
+        done = await asyncio.gather(*(verifier.execute(task, patch) for patch in patches))
+        cost = Cost(f"once per patch, {workers} at once", verifier.runs, time.perf_counter() - began)
     return cost, [each.grade.resolved for each in done]
 
 
-async def judge(
-    court: RunResources, task: Task, patches: list[bytes], folder: Path, workers: int
+async def verify_all(
+    pool: Pool, limits: Limits, task: SweTask, patches: list[bytes], folder: Path, workers: int
 ) -> tuple[Cost, list[bool | None]]:
-    verifier = PatchVerifier(court.pool, court.grader, court.limits, seconds=1800.0, workers=workers)
-    place = await place_of(court.pool, task)
+    contents = await contents_of(pool, task)
 
-    async def key(task: Task, patch: bytes) -> str:
-        return verdict_key(task, patch, place=place, limits=court.limits, seconds=1800.0)
+    async def key(task: Task, submission: Submission) -> str:
+        return verdict_key(task, submission.body, contents=contents, limits=limits, seconds=SECONDS)
 
-    remembered = bool(list(folder.iterdir()))
-    judging = CachedVerifier(verifier, VerdictCache(folder), key)
-    try:
-        began = time.perf_counter()
-        verdicts = await asyncio.gather(*(judging.verify(task, patch) for patch in patches))
-        seconds = time.perf_counter() - began
-    finally:
-        judging.close()
-    what = "judge again, remembering" if remembered else f"judge, {workers} at once"
+    kept = bool(list(folder.iterdir()))
+    async with patch_verifier(pool, limits, workers) as verifier:
+        cached = CachedVerifier(verifier, VerdictCache(folder), key)
+        try:
+            began = time.perf_counter()
+            verdicts = await asyncio.gather(*(cached.verify(task, Submission(patch)) for patch in patches))
+            seconds = time.perf_counter() - began
+        finally:
+            await cached.close()
+    what = "verifier again, with its cache" if kept else f"verifier, {workers} at once"
     return Cost(what, verifier.runs, seconds), [verdict.official for verdict in verdicts]
 
 
-async def overhead(court: RunResources, task: Task, patches: list[bytes]) -> None:
-    for what, rooms in (("each in a new sandbox", court.pool.backend), ("from the pool", court.pool)):
-        verifier = PatchVerifier(rooms, court.grader, court.limits, seconds=1800.0, workers=1)
-        await verifier.execute(task, b"")  # what is done once
+async def overhead(pool: Pool, limits: Limits, task: SweTask, patches: list[bytes]) -> None:
+    for what, backend in (("each in a new sandbox", pool.backend), ("from the pool", pool)):
         took = []
-        for patch in patches:
-            began = time.perf_counter()
-            done = await verifier.execute(task, patch)
-            if done.applied:
-                took.append((time.perf_counter() - began, done.seconds))
+        async with patch_verifier(backend, limits, 1) as verifier:
+            await verifier.execute(task, b"")  # work that is done once per task
+            for patch in patches:
+                began = time.perf_counter()
+                done = await verifier.execute(task, patch)
+                if done.applied:
+                    took.append((time.perf_counter() - began, done.seconds))
         beyond = statistics.median(wall - tests for wall, tests in took)
         share = statistics.median(wall / tests - 1 for wall, tests in took)
         tests = statistics.median(tests for _, tests in took)
         print(f"{what}: {len(took)} runs, tests {tests * 1000:.0f} ms, beyond them {beyond * 1000:.0f} ms, {share:.0%}")
 
 
+@asynccontextmanager
+async def patch_verifier(backend: Backend, limits: Limits, workers: int) -> AsyncIterator[PatchVerifier]:
+    verifier = PatchVerifier(backend, GraderByTask(), limits, seconds=SECONDS, workers=workers)
+    try:
+        yield verifier
+    finally:
+        await verifier.close()
+
+
 def report(cost: Cost) -> None:
     print(f"  {cost.what:<38} {cost.runs:4} test runs   {cost.seconds:8.2f} s")
 
 
-def drawn(task: Task, count: int, distinct: int, chance: random.Random) -> list[bytes]:
-    """Patches as many attempts at one issue give: few are right, the short ones come again and again."""
+def drawn(task: SweTask, count: int, distinct: int, chance: random.Random) -> list[bytes]:
+    """Patches as many attempts at one issue submit them: few are right, and the short ones come again and again."""
     made = [mutated(task.patch, number) for number in range(distinct)]
     weights = [1 / (number + 1) for number in range(distinct)]
     patches = made + chance.choices(made, weights, k=count - distinct)
@@ -140,7 +166,7 @@ def drawn(task: Task, count: int, distinct: int, chance: random.Random) -> list[
 
 
 def mutated(gold: str, number: int) -> bytes:
-    """Of ten patches seven apply and do not help, two solve the issue, one does not apply."""
+    """A patch. Of ten, seven apply and do not help, two solve the issue, and one does not apply."""
     note = (
         f"diff --git a/note-{number}.txt b/note-{number}.txt\nnew file mode 100644\n--- /dev/null\n"
         f"+++ b/note-{number}.txt\n@@ -0,0 +1 @@\n+{number}\n"

@@ -33,7 +33,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,11 @@ from typing import Any
 from agent.actions import Action, ActionError
 from agent.actions.actions import Result, in_one_message
 from agent.actions.sanitize import sendable
-from agent.loop import AttemptLimits
-from agent.models import Call, Reply
+from agent.agent import AttemptScope
+from agent.agents import AgentSetup
+from agent.limits import AttemptLimits
+from agent.loop import ToolLoop
+from agent.models import Reply
 from agent.models.admission import Admission
 from agent.models.chat import ChatModel
 from agent.models.http import HttpTransport
@@ -50,13 +55,19 @@ from agent.prompts import opening
 from agent.scaffolds.tools import Tools
 from agent.tools import TOOLS
 from agent.trajectory import Message, Usage
-from envs import Limits
+from envs import Limits, Sandbox
 from envs.local.backend import LocalBackend
-from monkeys.runner.progress import Progress
-from monkeys.runner.sampler import Arm, Sampler
-from monkeys.runner.scheduler import Scheduler, Slot, TaskByTask
-from monkeys.store import Store
-from tasks import Task, TaskSet, load_tasks
+from monkeys.events import Progress, Sink
+from monkeys.executors import ExecutorSetup, WorkerFacts
+from monkeys.executors.here import Here
+from monkeys.executors.worker import Worker
+from monkeys.runner.budget import RunBudget, RunLimits
+from monkeys.runner.sampler import Sampler, SamplerOptions
+from monkeys.runner.session import open_session
+from monkeys.spec import SessionOptions
+from monkeys.strategies import Plan, Scheduler, Strategy
+from monkeys.strategies.independent import Independent, TaskByTask
+from tasks import Submission, Task, TaskSet, load_tasks
 from tasks.quick.repositories import with_repositories
 
 # Each is one token of most vocabularies, with the space before it.
@@ -114,8 +125,8 @@ async def prefix(told: argparse.Namespace) -> None:
     tasks = await issues(server, told, told.issues)
     print(f"{told.issues} issues x {told.attempts} attempts, {told.prompt} tokens each, {told.at_once} at once")
     for turns in told.turns:
-        for name, sampler in (("issue by issue", Sampler), ("attempt by attempt", AttemptMajor)):
-            one, _ = await run(server, tasks, told, turns, sampler)
+        for name, strategy in (("issue by issue", Independent()), ("attempt by attempt", AttemptMajor())):
+            one, _ = await run(server, tasks, told, turns, strategy)
             print(f"  {turns} turns, {name:18}  {one}", flush=True)
     await server.close()
 
@@ -127,7 +138,7 @@ async def throughput(told: argparse.Namespace) -> None:
         print(f"{told.attempts} attempts of {turns} turns, {told.at_once} requests at once, {told.output} tokens each")
         ratios = []
         for number in range(told.rounds):
-            ours, beginning = await run(server, tasks, told, turns, Sampler)
+            ours, beginning = await run(server, tasks, told, turns, Independent())
             theirs = await bench(server, told, ours, number)
             ratios.append(Ratio.of(ours, beginning, theirs))
             print(f"  ours   {ours}\n  begin  {beginning}\n  theirs {theirs}")
@@ -280,19 +291,24 @@ class Lengths:
         return in_one_message(results)
 
 
-class AttemptMajor(Sampler):
+class AttemptMajor(Independent):
     """The other order: each attempt's index over all issues, then the next index."""
 
-    def _plan(self) -> Scheduler:
-        return Turned(self._tasks, self._progress.attempts, self._store.sampled())
+    def scheduler(self, plan: Plan) -> Scheduler:
+        return AttemptByAttempt(plan)
 
 
-class Turned(TaskByTask):
-    def __init__(self, tasks: Mapping[str, Task], attempts: int, sampled: Mapping[str, set[int]]) -> None:
-        super().__init__(tasks, attempts, sampled)
-        order: list[Slot] = sorted(self._slots, key=lambda slot: slot[1])
-        self._slots.clear()
-        self._slots.extend(order)
+class AttemptByAttempt(TaskByTask):
+    """The slots of `TaskByTask` in the order of their indices."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._slots = deque(sorted(self._slots, key=lambda slot: slot[1]))
+
+
+async def nothing(task: Task, sandbox: Sandbox | None, reply: str) -> Submission:
+    """These attempts change nothing."""
+    return Submission()
 
 
 class OfLengths(Tools):
@@ -312,11 +328,30 @@ class Watched(ChatModel):
     def admission(self) -> Admission:
         return self._replicas.all[0].admission
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        reply = await super().reply(messages, tools, call=call)
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        reply = await super().reply(messages, tools, scope=scope)
         self.used += reply.usage
         self.requests += 1
         return reply
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The recipe of the one worker, whose model and back end are closed with it."""
+
+    worker: Worker
+
+    @asynccontextmanager
+    async def open(self, events: Sink) -> AsyncIterator[tuple[Worker, WorkerFacts]]:
+        assert self.worker.model is not None
+        assert self.worker.backend is not None
+        try:
+            yield self.worker, WorkerFacts()
+        finally:
+            await self.worker.model.close()
+            await self.worker.backend.close()
 
 
 async def issues(server: Server, told: argparse.Namespace, count: int) -> TaskSet:
@@ -328,7 +363,7 @@ async def issues(server: Server, told: argparse.Namespace, count: int) -> TaskSe
         over = 0
         while True:
             del words[len(words) - over :]
-            task = replace(found[number % len(found)], id=f"issue-{number}", problem_statement=" ".join(words))
+            task = replace(found[number % len(found)], id=f"issue-{number}", statement=" ".join(words))
             over = await server.count(told.model, opening(task)) - told.prompt
             if over <= 0:
                 break
@@ -339,7 +374,7 @@ async def issues(server: Server, told: argparse.Namespace, count: int) -> TaskSe
 
 
 async def run(
-    server: Server, tasks: TaskSet, told: argparse.Namespace, turns: int, order: type[Sampler]
+    server: Server, tasks: TaskSet, told: argparse.Namespace, turns: int, strategy: Strategy
 ) -> tuple[Ran, Beginning]:
     """Sample all of it, in a folder that goes away."""
     actions = Lengths(told.output, told.observation, told.tool_seconds)
@@ -349,32 +384,43 @@ async def run(
     start = {"start": told.at_once} if told.from_start else {}
     model._replicas.all[0].admission = Admission(most=told.at_once, **start)
     await model.check()
-    arm = Arm(
-        "lengths",
+    setup = AgentSetup(
         model,
-        OfLengths(actions),
-        AttemptLimits(turns=turns),
-        Limits(memory_mb=512),
-        seed=time.time_ns(),
+        shown=lambda task: task.statement,
+        collect=nothing,
+        limits=AttemptLimits(turns=turns),
+        scaffold=OfLengths(actions),
     )
-    backend = LocalBackend()
+    backend, progress = LocalBackend(), Progress(wanted=strategy.wanted, done_of=strategy.done)
+    made = {task.id: task for task in tasks.tasks}
+    worker = Worker(made, ToolLoop(setup), model, None, backend, Limits(memory_mb=512))
+    executor = Here(ExecutorSetup(Opened(worker), workers))
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.write(Path(folder) / "run", {}, tasks, {})
-        progress = Progress.start(store.task_ids(), told.attempts)
-        sampler = order(store, tasks, arm, backend, None, progress, workers=workers, retries=0)
-        await server.empty()
-        before, began, cpu = await server.counters(), time.monotonic(), cpu_seconds()
-        beginning = Beginning(began)
-        full = min(workers, told.at_once)
-        watching = asyncio.create_task(beginning.watch(model, server, progress, workers, full, before))
-        try:
-            await sampler.run()
-        finally:
-            seconds = time.monotonic() - began
-            watching.cancel()
-            store.close()
-            await model.close()
-            await backend.close()
+        async with open_session(executor, progress.take) as session:
+            store = session.open_store(SessionOptions(runs=Path(folder), run="run"), "", {}, tasks)
+            session.tell_began("lengths", tasks, told.attempts, [], [])
+            sampler = Sampler(
+                store,
+                tasks,
+                executor,
+                strategy,
+                None,
+                SamplerOptions(told.attempts, workers, retries=0, arm="lengths", seed=time.time_ns()),
+                budget=RunBudget(RunLimits(), AttemptLimits(), events=session.events),
+                breaker=session.breaker,
+                changed=session.changed,
+                events=session.events,
+            )
+            await server.empty()
+            before, began, cpu = await server.counters(), time.monotonic(), cpu_seconds()
+            beginning = Beginning(began)
+            full = min(workers, told.at_once)
+            watching = asyncio.create_task(beginning.watch(model, server, progress, workers, full, before))
+            try:
+                await sampler.run()
+            finally:
+                seconds = time.monotonic() - began
+                watching.cancel()
     cpu = cpu_seconds() - cpu
     found = await settled(server, before)
     if found["output"] != model.used.completion:

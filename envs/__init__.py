@@ -1,9 +1,9 @@
-"""Sandboxes: where an attempt works. Knows nothing of tasks, agents or sampling."""
+"""Sandboxes: where an attempt works. This package knows nothing of tasks, agents or sampling."""
 
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
 
+from envs.events import Sink, ignore
+from envs.registry import BrokenPackage, Registry, UnknownName
 from envs.sandbox import (
     Backend,
     Command,
@@ -19,7 +19,9 @@ from envs.sandbox import (
 )
 
 __all__ = [
+    "SANDBOXES",
     "Backend",
+    "BrokenPackage",
     "Command",
     "Completed",
     "FileProblem",
@@ -30,27 +32,22 @@ __all__ = [
     "SandboxLost",
     "SandboxUnavailable",
     "Snapshot",
+    "UnknownName",
     "backend",
 ]
 
-BUILT_IN = {"local": "envs.local.backend:LocalBackend", "docker": "envs.docker.backend:DockerBackend"}
-PLUG_INS = "coding_monkeys.sandboxes"  # the entry points under which others offer theirs
+SANDBOXES = Registry(
+    "sandboxes",
+    "sandbox",
+    Backend,
+    {"local": "envs.local.backend:LocalBackend", "docker": "envs.docker.backend:DockerBackend"},
+)
 
 
-def backend(name: str, **options: Any) -> Backend:
+def backend(name: str, *, events: Sink = ignore, **options: Any) -> Backend:
     """The back end called `name`: "local", "docker" or one that an installed package offers.
 
-    Each is imported when it is asked for, since each brings its own weight; `options` are
-    its own. Raises `SandboxUnavailable` for a name that nobody offers.
+    `events` gets what the back end tells; `options` are its own. Raises `UnknownName`.
     """
-    if name in BUILT_IN:
-        module, _, kind = BUILT_IN[name].partition(":")
-        return cast(Backend, getattr(import_module(module), kind)(**options))
-    offered = entry_points(group=PLUG_INS)
-    if name not in offered.names:
-        known = ", ".join([*BUILT_IN, *sorted(offered.names)])
-        raise SandboxUnavailable(f"there is no sandbox {name!r}; choose one of {known}")
-    try:
-        return cast(Backend, offered[name].load()(**options))
-    except ImportError as error:
-        raise SandboxUnavailable(f"sandbox {name!r} ({offered[name].value}) cannot be imported: {error}") from None
+    made: Backend = SANDBOXES.make(name, events=events, **options)
+    return made

@@ -1,15 +1,12 @@
-"""The base: what an attempt starts from, and what its patch is compared with.
+"""The base of an attempt: the repository that it starts from, and the tree that its patch is compared with.
 
-Guarantees, each checked before an attempt may start: the repository stands at its base
-commit, and no object, ref, reflog or note of a later commit can be read in it. An object
-that the base does not reach is one too many, whether a ref, a pack or nothing at all
-points to it. The runner compares with a copy of the starting tree that commands inside
-cannot change.
+Guarantees, each checked before an attempt may start: the repository is at its base commit, and no object, ref, reflog
+or note of a later commit can be read in it. Every object that the base does not reach is refused, whether a ref, a
+pack or nothing points to it. The runner compares with a copy of the starting tree that commands inside cannot change.
 
-An image is seen to once per machine (`prepare_image`): one that holds more is scrubbed
-and kept under a name of its own; what to compare with lies in a volume that attempts
-mount read-only. A repository on this machine is only looked at (`assert_clean`), and
-`scrubbed_copy` makes one that passes.
+An image is prepared once per machine (`prepare_image`): if it holds more than the base, it is scrubbed and kept under
+a name of its own. The copy of the starting tree is in a volume that sandboxes mount read-only. A repository on this
+machine is only checked (`assert_clean`); `scrubbed_copy` makes one that passes.
 """
 
 from __future__ import annotations
@@ -33,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BASE_GIT", "NAME", "PreparedImage", "assert_clean", "prepare_image", "scrubbed_copy"]
 
-BASE_GIT = "/run/base.git"  # where sandboxes find what they are compared with
+BASE_GIT = "/run/base.git"  # the git folder with the starting tree, inside a sandbox
 NAME = "coding-monkeys-base"  # of prepared images and of their volumes
 IMAGE_LABEL = "coding-monkeys.image"  # on both: the id of the image that they were made from
-VERSION = 1  # of what is done here; another one prepares anew
+VERSION = 1  # of the preparation; after a change of it every image is prepared again
 
-# What may tell of other commits beside objects and refs. Relative to the git folder.
+# Files that may name other commits, beside objects and refs. Relative to the git folder.
 TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE "
 TRACES += "MERGE_MSG SQUASH_MSG rebase-merge rebase-apply sequencer"
 BORROWED = "objects/info/alternates objects/info/http-alternates"
@@ -49,7 +46,7 @@ for trace in {TRACES} {BORROWED}; do [ ! -e "$trace" ] || echo "$trace"; done
 [ ! -e COMMIT_EDITMSG ] || [ "$(cat COMMIT_EDITMSG)" = "$(git log -1 --format=%B)" ] || echo COMMIT_EDITMSG
 [ ! -d logs ] || grep -rh . logs || :
 """
-# Refs to be deleted are the arguments. What was borrowed is packed here before the lender is forgotten.
+# The arguments are the refs to delete. Borrowed objects are packed before the reference to their store is removed.
 SCRUB = f"""
 set -e
 for remote in $(git remote); do git remote remove "$remote"; done
@@ -64,8 +61,8 @@ rm -f {BORROWED}
 git prune --expire=now
 rm -rf logs ORIG_HEAD
 """
-# The tree as it is found, untracked files too: what a build left must not turn up in every patch. The index
-# remembers each file's inode and times, so that a patch need not read the files that nobody touched.
+# Records the tree as it is, with untracked files: files that a build left must not appear in every patch. The index
+# holds the inode and times of each file, so that taking a patch need not read files that were not touched.
 KEEP_START = f"""
 set -e
 git init -q --bare {BASE_GIT}
@@ -86,10 +83,10 @@ ANY_OWNER = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image that may be handed to attempts.
+    """An image that attempts may start from.
 
-    `commit` is the start in the volume `volume`, which holds a git folder; both are empty
-    for an image without a repository.
+    `commit` is the starting tree in the git folder of the volume `volume`. Both are empty for an image without a
+    repository.
     """
 
     image: str
@@ -98,7 +95,7 @@ class PreparedImage:
 
 
 class Repository(Protocol):
-    """A git repository wherever it is. Both raise `SandboxUnavailable` when what they run fails."""
+    """A git repository, on this machine or in a container. Both methods raise `SandboxUnavailable` on a failure."""
 
     where: str
 
@@ -107,13 +104,13 @@ class Repository(Protocol):
     def sh(self, script: str, *arguments: str) -> str: ...
 
 
-# What has to hold
+# Checks
 
 
 def surplus(repository: Repository) -> list[str]:
-    """What it holds beyond what its HEAD reaches: objects, refs, traces of other commits. Empty when it is clean."""
+    """What the repository holds beyond its HEAD: objects, refs, traces of other commits. Empty if it is clean."""
     git = repository.git
-    there = set(git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").decode().split())
+    objects = set(git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").decode().split())
     listed = git("rev-list", "--objects", "HEAD", *kept_tags(repository)).decode("utf-8", "replace")
     reached = {line.split(" ", 1)[0] for line in listed.splitlines()}
     found = foreign_refs(repository)
@@ -123,11 +120,11 @@ def surplus(repository: Repository) -> list[str]:
             found.append(line)
         elif not reached.issuperset({before, commit[0]} - {"0" * len(before)}):
             found.append(f"reflog entry {commit[0]}")
-    return [*found, *(f"object {name}" for name in sorted(there - reached))]
+    return [*found, *(f"object {name}" for name in sorted(objects - reached))]
 
 
 def kept_tags(repository: Repository) -> list[str]:
-    """Tags of the base and before: builds read their version from them."""
+    """Tags of the base and of earlier commits, from which builds read their version."""
     return repository.git("for-each-ref", "--merged=HEAD", "--format=%(refname)", "refs/tags").decode().split()
 
 
@@ -137,12 +134,12 @@ def foreign_refs(repository: Repository) -> list[str]:
     return [ref for ref in refs if ref not in kept]
 
 
-def told(found: list[str]) -> str:
+def first_few(found: list[str]) -> str:
     return f"{', '.join(found[:3])}{f' and {len(found) - 3} more' if len(found) > 3 else ''}"
 
 
 def assert_commit(repository: Repository, commit: str) -> None:
-    """HEAD is the base, or one commit on top of it, as SWE-bench's images have it for their set-up."""
+    """Check that HEAD is the base, or one commit on top of it, as SWE-bench's images have it for their set-up."""
     try:
         beyond = int(repository.git("rev-list", "--count", f"{commit}..HEAD"))
         missing = int(repository.git("rev-list", "--count", f"HEAD..{commit}"))
@@ -151,7 +148,7 @@ def assert_commit(repository: Repository, commit: str) -> None:
     if missing or beyond > 1:
         raise SandboxUnavailable(
             f"{repository.where} is not at the base commit {commit}: its HEAD is {beyond} commits ahead and {missing} "
-            "behind; check the base out there, or mend the task's base_commit"
+            "behind; check the base out there, or correct the task's base_commit"
         )
 
 
@@ -173,38 +170,37 @@ class LocalRepository:
     def _run(self, *command: str) -> bytes:
         done = subprocess.run(command, cwd=self.path, env=self._environment, capture_output=True, check=False)
         if done.returncode:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())
-            raise SandboxUnavailable(f"{self.where}: {said or f'{command[0]} gave exit status {done.returncode}'}")
+            cause = " ".join(done.stderr.decode("utf-8", "replace").split())
+            raise SandboxUnavailable(f"{self.where}: {cause or f'{command[0]} gave exit status {done.returncode}'}")
         return done.stdout
 
 
 def assert_clean(path: Path, commit: str) -> None:
-    """The repository is at `commit` and holds nothing later. Raises `SandboxUnavailable` with the remedy.
+    """Check that a repository is at `commit` and holds nothing later. Raises `SandboxUnavailable` with the remedy.
 
-    Takes as long as git takes to name all objects: milliseconds for a small repository,
-    seconds for a large one.
+    Takes as long as git needs to list all objects: milliseconds for a small repository, seconds for a large one.
     """
     repository = LocalRepository(path)
     assert_commit(repository, commit)
     if found := surplus(repository):
         raise SandboxUnavailable(
-            f"repository {path} holds more than its base commit reaches ({told(found)}), so an attempt "
-            "could read later work; give what envs.base.scrubbed_copy(repository, commit, folder) makes instead"
+            f"repository {path} holds more than its base commit reaches ({first_few(found)}), so an attempt could "
+            "read later work; use a copy made by envs.base.scrubbed_copy(repository, commit, folder) instead"
         )
 
 
 def scrubbed_copy(source: Path, commit: str, folder: Path) -> str:
-    """Make `folder` a repository at `commit` with its history and nothing later. Gives the commit's full name.
+    """Make `folder` a repository at `commit` with its history and nothing later. Returns the full commit name.
 
-    `source` is left as it is. Raises `SandboxUnavailable` if it has no such commit,
-    `FileExistsError` if `folder` is there.
+    `source` stays as it is. Raises `SandboxUnavailable` if it has no such commit, `FileExistsError` if `folder`
+    exists.
     """
     full = LocalRepository(source).git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
     folder.mkdir(parents=True)
     copy = LocalRepository(folder)
     copy.git("init", "-q", "--template=")
     copy.git("config", "core.logAllRefUpdates", "false")
-    # Through upload-pack, so that only what the commit reaches is sent.
+    # Through upload-pack, which sends only what the commit reaches.
     allowed = ("-c", "protocol.file.allow=always", "-c", "fetch.writeCommitGraph=false")
     copy.git(*allowed, "fetch", "-q", "--no-tags", "--upload-pack", UPLOAD_PACK, str(source.resolve()), full)
     copy.git("update-ref", "refs/heads/base", full)
@@ -225,12 +221,12 @@ UPLOAD_PACK = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
 def prepare_image(
     client: DockerClient, image: str, origin: Origin, labels: Mapping[str, str], identity: str = ""
 ) -> PreparedImage:
-    """See to an image once per machine; later calls only look. Blocking: up to a minute for a large history.
+    """Prepare an image once per machine; later calls find the result. Blocking: up to a minute for a large history.
 
-    `identity` is its id where that is known, for a mirror may have brought it under another
-    name. `labels` mark the container at work, so that one that a killed runner leaves is swept.
-    Raises `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at
-    another commit, or cannot be scrubbed.
+    `identity` is the image's id where it is known, for a mirror may have pulled it under another name. The container
+    that does the work carries `labels`, so that it is removed as an orphan if the runner is killed. Raises
+    `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at another commit, or cannot be
+    scrubbed.
     """
     if not origin.commit:
         return PreparedImage(identity or image, "", "")
@@ -246,7 +242,7 @@ def _known(client: DockerClient, key: str) -> PreparedImage | None:
 
     volume = f"{NAME}-{key}"
     tags = [tag for image in client.images.list(name=NAME) for tag in image.tags]
-    # The tag is set last, so where it is all the rest is. It carries the start's commit.
+    # The tag is set last, so everything else exists if it does. It ends with the commit of the starting tree.
     tag = next((tag for tag in tags if f"{NAME}:{key}-" in tag), None)
     try:
         client.volumes.get(volume)
@@ -260,26 +256,26 @@ def _prepare(
 ) -> PreparedImage:
     from docker.errors import DockerException, NotFound
 
-    marks = {IMAGE_LABEL: identity, f"{NAME}.key": key}
+    source_labels = {IMAGE_LABEL: identity, f"{NAME}.key": key}
     volume = f"{NAME}-{key}"
     try:
-        client.volumes.get(volume).remove()  # half-made, by one that was killed
+        client.volumes.get(volume).remove()  # left incomplete by a runner that was killed
     except NotFound:
         pass
     container = None
     try:
-        client.volumes.create(volume, labels=marks)
+        client.volumes.create(volume, labels=source_labels)
         container = client.containers.run(
             identity,
             ["/bin/sh", "-c", "exec cat"],
             entrypoint=[],
             detach=True,
             stdin_open=True,
-            user="0",  # the image is as it came, no attempt has been in it
+            user="0",  # safe, for no attempt has run in the image
             network_mode="none",
             log_config={"type": "none"},
             volumes={volume: {"bind": BASE_GIT, "mode": "rw"}},
-            labels={**labels, **marks},
+            labels={**labels, **source_labels},
         )
         repository = ContainerRepository(container, image, origin.workdir)
         assert_commit(repository, origin.commit)
@@ -301,14 +297,14 @@ def _prepare(
 
 
 def _scrub(repository: Repository) -> bool:
-    """Take out what is too much; whether there was anything. Raises `SandboxUnavailable` if some of it stays."""
+    """Remove all surplus. Returns whether there was any. Raises `SandboxUnavailable` if some of it stays."""
     if not surplus(repository):
         return False
     repository.sh(SCRUB, *foreign_refs(repository))
     if left := surplus(repository):
         raise SandboxUnavailable(
-            f"{repository.where} still holds {told(left)} after it was scrubbed, so an attempt could read later work; "
-            "build the image with nothing but the base's history"
+            f"{repository.where} still holds {first_few(left)} after it was scrubbed, so an attempt could read later "
+            "work; build the image with nothing but the base's history"
         )
     return True
 
@@ -324,24 +320,24 @@ class ContainerRepository:
         return self._run("/bin/sh", "-c", script, "sh", *arguments).decode("utf-8", "replace")
 
     def _run(self, *command: str) -> bytes:
-        # The repository may belong to the user that the image names.
+        # `ANY_OWNER`, for the repository may belong to the user that the image names.
         code, (out, err) = self._container.exec_run(
             list(command), workdir=self._workdir, environment=ANY_OWNER, demux=True
         )
         if code:
-            said = " ".join((err or out or b"").decode("utf-8", "replace").split())[-300:]
-            raise SandboxUnavailable(f"{self.where}: {said or f'{command[0]} gave exit status {code}'}")
+            cause = " ".join((err or out or b"").decode("utf-8", "replace").split())[-300:]
+            raise SandboxUnavailable(f"{self.where}: {cause or f'{command[0]} gave exit status {code}'}")
         return out or b""
 
 
 @contextmanager
 def _locked(key: str) -> Iterator[None]:
-    """Only one process of this machine at a time does this."""
+    """Hold a lock that all processes of this user on this machine share."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coding-monkeys" / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / re.sub(r"\W", "-", key)).open("w")
-    except OSError:  # no such folder can be written: then this process has its own lock only
+    except OSError:  # no lock file can be written: then nothing protects from other processes
         yield
         return
     with file:

@@ -1,7 +1,7 @@
-"""The host's end of the stream to a guest: many requests in flight, answers by id.
+"""The host's end of the stream to a guest: many requests at a time, answers matched by id.
 
-A `Channel` turns frames (see `envs.guest`) into awaitable calls. Once the stream ends,
-every call under way and every later one raises `SandboxLost`, with the cause.
+A `Channel` turns frames (see `envs.guest`) into awaitable calls. Once the stream ends, every call in progress and every
+later one raises `SandboxLost` with the cause.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from envs.sandbox import Command, Completed, FileProblem, Limits, SandboxLost
 __all__ = ["Channel"]
 
 HEAD = struct.Struct(">II")
-# Beyond a command's own time-out: how long the guest may take to kill it and say so.
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0  # after a command's own time-out, for the guest to kill it and to answer
 
 
 class Channel(asyncio.Protocol):
-    """One guest's stream, as an asyncio protocol: bytes in, futures resolved.
+    """The stream of one guest, as an asyncio protocol.
 
-    `unwrap` takes apart what a transport adds around the guest's bytes (Docker's
-    multiplexed stream), and `lost` is called once when the stream ends.
+    `unwrap` removes what a transport adds around the guest's bytes (Docker's multiplexed stream). `closed` is done once
+    the stream has ended.
     """
 
     def __init__(self, name: str, limits: Limits, unwrap: Callable[[bytes], bytes] = bytes) -> None:
@@ -71,13 +70,13 @@ class Channel(asyncio.Protocol):
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(self.loss())
-                waiting.exception()  # seen: nobody may be waiting for this one any more
+                waiting.exception()  # marks it as retrieved, for its caller may be gone
         self._pending.clear()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def loss(self) -> SandboxLost:
-        """What every call raises once the stream has ended."""
+        """The error that every call raises once the stream has ended."""
         return SandboxLost(
             f"sandbox {self.name} is lost: {self._lost}; its files are gone, the attempt is sampled again"
         )
@@ -85,15 +84,15 @@ class Channel(asyncio.Protocol):
     # calls
 
     async def ready(self, seconds: float) -> None:
-        """Wait for the guest's first word."""
+        """Wait for the guest's first frame. Raises `SandboxLost`."""
         try:
             async with asyncio.timeout(seconds):
-                word, _ = await self._ready
+                answer, _ = await self._ready
         except TimeoutError:
-            self.abandon(f"no word from it within {seconds:.0f} s of its start")
+            self.abandon(f"it did not answer within {seconds:.0f} s of its start")
             raise self.loss() from None
-        if "error" in word:
-            self.abandon(f"it could not be started ({word['error']})")
+        if "error" in answer:
+            self.abandon(f"it could not be started ({answer['error']})")
             raise self.loss()
 
     async def call(
@@ -106,14 +105,14 @@ class Channel(asyncio.Protocol):
         text = json.dumps(header).encode()
         loop = asyncio.get_running_loop()
         self._pending[number] = waiting = loop.create_future()
-        # A bare timer, which ends all calls: a guest that fails one stopped answering. It costs a tenth of a Timeout.
-        patience = (seconds or self._limits.command_seconds) + GRACE_SECONDS
-        watch = loop.call_later(patience, self.abandon, "it stopped answering")
+        # A plain timer costs a tenth of an asyncio.timeout. It ends all calls, for a guest that misses one is dead.
+        longest = (seconds or self._limits.command_seconds) + GRACE_SECONDS
+        timer = loop.call_later(longest, self.abandon, "it stopped answering")
         self._transport.write(HEAD.pack(len(text), len(body)) + text + body)
         try:
             answer, content = await waiting
         finally:
-            watch.cancel()
+            timer.cancel()
             self._pending.pop(number, None)
         if "error" in answer:
             raise FileProblem(answer["error"])
@@ -134,9 +133,9 @@ class Channel(asyncio.Protocol):
         return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])
 
     async def patch(self, command: Command) -> bytes:
-        """The patch that a `diff_command` gives. Raises `SandboxError` if it cannot be taken."""
+        """Run a `diff_command` and return the patch. Raises `SandboxError` if it cannot be taken."""
         done = await self.run(command)
-        if done.returncode:  # what runs in the sandbox may leave no process or memory for it
+        if done.returncode:  # processes in the sandbox may have used up its memory or its process limit
             await self.call({"op": "quiet"})
             done = await self.run(command)
         return patch_of(done)
@@ -148,7 +147,7 @@ class Channel(asyncio.Protocol):
         await self.call({"op": "write", "path": path}, data)
 
     def abandon(self, why: str) -> None:
-        """Cut the life line: the guest ends, and calls under way raise `SandboxLost`."""
+        """Close the stream: the guest ends, and calls in progress raise `SandboxLost` with this cause."""
         self._lost = self._lost or why
         if self._transport is not None:
             self._transport.abort()

@@ -1,12 +1,10 @@
-"""The patch of a sandbox, taken by the runner: everything that differs from the base.
+"""The patch of a sandbox, taken by the runner: all differences from the base.
 
-One shell script, for it costs one round trip. It compares the working tree with the base
-commit itself through a git folder of its own that only borrows the base's objects: what
-the agent committed, staged, stashed or configured does not matter, untracked files are
-in, those that a .gitignore names are not, and the repository's own `.git` is left as it
-was. Bytes all the way: the base's .gitattributes hold as they do in a checkout, but once they were changed,
-none do. What git cannot take in (a file that cannot be read, an empty repository within)
-is left out, and the rest is kept.
+One shell script, which costs one round trip. It compares the working tree with the base commit through a git folder of
+its own that only borrows the objects of the base. What the agent committed, staged, stashed or configured has no
+effect; untracked files are included, files that a .gitignore names are not; the repository's own `.git` stays as it
+was. The patch is bytes: the base's .gitattributes apply as in a checkout, but none apply once one was changed. Files
+that git cannot add (unreadable ones, an empty repository inside) are left out, and the rest is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ fresh() {{
     rm -f "$d/index"
     git read-tree {commit} && take
 }}
-# An index of the start spares reading what nobody touched: git trusts a file's inode and change time.
+# With an index of the start, files that were not touched need not be read: git compares inode and change time.
 if [ -f {git}/start.index ]; then cp {git}/start.index "$d/index" && take; else fresh; fi
 if [ $? != 0 ] || ! git diff --cached --quiet {commit} -- .gitattributes '**/.gitattributes'; then
     echo '* -text -eol -ident -filter -working-tree-encoding' > "$d/info/attributes" && : > "$d/err" && fresh
@@ -47,13 +45,13 @@ exit $s
 
 
 def diff_command(git: str, commit: str, timeout: float, scratch: str = "/tmp") -> Command:
-    """The command to run in the repository; `git` is the folder that holds the base's objects."""
+    """The command that prints the patch, to run in the repository. `git` is the folder with the base's objects."""
     script = SCRIPT.format(git=shlex.quote(git), commit=shlex.quote(commit), scratch=shlex.quote(scratch))
     return Command(script, timeout=timeout, output_cap=PATCH_CAP)
 
 
 def patch_of(done: Completed) -> bytes:
-    """The patch, from what the command gave. Raises `SandboxError` if it could not be taken whole."""
+    """The patch in the result of a `diff_command`. Raises `SandboxError` if it is not complete."""
     if done.returncode or done.dropped or done.timed_out:
         why = (
             f"it is larger than {PATCH_CAP >> 20} MB" if done.dropped else done.output[-300:].decode("utf-8", "replace")

@@ -1,11 +1,11 @@
 """The base of every error that this project raises on purpose.
 
-It stands on the lowest floor so that all rooms can derive from it. A message names the thing, the cause, the remedy
-and what was left unchanged, in one line that a person can act on.
+It is in the lowest package, so that every package can derive its errors from it. A message is one line: it names the
+thing, the cause, the remedy and what was left unchanged.
 
     MonkeysError
     ├── ConfigError        a setting is wrong                               monkeys.spec
-    ├── UnknownName        nothing is registered under a name               envs.registry
+    ├── UnknownName        nothing usable is registered under a name        envs.registry
     ├── TaskError          a task set cannot be read                        tasks.task
     ├── SandboxError       a sandbox failed or cannot be opened             envs.sandbox
     ├── ModelError         a model cannot answer                            agent.models.model
@@ -19,4 +19,4 @@ __all__ = ["MonkeysError"]
 
 
 class MonkeysError(Exception):
-    """Something that a person can mend. `except MonkeysError` catches every error of this project."""
+    """The base of all errors of this project: `except MonkeysError` catches every one of them."""

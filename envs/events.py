@@ -1,8 +1,8 @@
-"""Events: what a part of a run has to tell, sent to one sink that it is given when it is made.
+"""Events: messages from the parts of a run to one sink, which each part gets when it is made.
 
-This is the lowest floor's share: a line about what a part is busy with, and a warning. The events of attempts, verdicts
-and limits are in `monkeys.events`. A sink takes any event, returns at once and never raises; it may be called from any
-thread.
+Here are the two kinds that every package may send: the current activity of a part, and a warning. The events of
+attempts, verdicts and limits are in `monkeys.events`. A sink accepts any event, returns at once and never raises; it
+may be called from any thread.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Sink: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Status(Event):
-    """What a part is busy with, such as an image that is being pulled or an outage; empty once it is over."""
+    """The current activity of a part, such as the pull of an image or an outage; an empty text once it is over."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Warned(Event):
-    """What a person should know once, such as a field that a server does not take."""
+    """A warning that a person should read once, such as a field that a server does not accept."""
 
     text: str
 
 
 def ignore(event: Event) -> None:
-    """The sink of those to whom nothing needs to be told."""
+    """A sink that drops every event."""

@@ -1,33 +1,31 @@
-"""The one process inside every sandbox: runs commands and moves files for the host.
+"""The guest: the one process in every sandbox that runs commands and reads and writes files for the host.
 
-Standard library only, Python 3.6 or newer, one file: it is handed as text to whatever
-Python the image holds. The host speaks to it over one stream of frames:
+Standard library only, Python 3.6 or newer, one file: its text is passed to the Python that the image holds. The host
+speaks to it over one stream of frames:
 
     frame  := header length (4 bytes), body length (4 bytes), header (JSON), body (bytes)
     host   -> {"id", "op": "run",   "run": [argv] | "script", "cwd", "env", "timeout", "cap", "session"}  body: stdin
               {"id", "op": "read",  "path"}
               {"id", "op": "write", "path"}                                                   body: the data
-              {"id", "op": "changed"}        is anything different from the base? (overlay only)
-              {"id", "op": "quiet"}          end all that runs
+              {"id", "op": "changed"}        does anything differ from the base? (overlay only)
+              {"id", "op": "quiet"}          kill all processes but the guest
     guest  -> {"id", "ok": true, ...} body: output or data;  {"id", "error": "why"}
-              {"id": 0, "ok": true}          its first word;  {"id": -1, "bye": "why"}  its last, of its own accord
+              {"id": 0, "ok": true}          ready, its first frame
+              {"id": -1, "bye": "why"}       it exits on its own, its last frame
 
-Guarantees: several commands run at a time; a command ends when its first process does,
-so a daemon that keeps stdout open holds up nothing; on a time-out everything that the
-command started is killed, also what called setsid; output is capped here, before it
-leaves; whatever is asked, or found in the files, gets an answer and ends nothing. The
-stream is the life line: when it ends, in the middle of a command too, the guest exits,
-and a sandbox whose first process it is goes with it. So it does when its lifetime is
-over, whoever still holds the stream. As the first process it cannot be killed or stopped
-from inside.
+Guarantees: several commands run at a time; a command ends when its first process does, so a background process that
+keeps stdout open delays nothing; on a time-out every process that the command started is killed, also one that called
+setsid; output is capped here, before it is sent; every request gets an answer, and no request and no file content ends
+the guest. The stream is the life line: when it ends, also while a command runs, the guest exits, and a sandbox whose
+first process it is ends with it. The guest also exits when its lifetime is over, even if the stream is still open. As
+the first process it cannot be killed or stopped from inside.
 
-Scripts of one session follow each other as in one shell, without a shell that stays: as
-it ends, each tells its folder and exported variables, and the next starts with them.
-Shell options, functions, unexported variables and the umask are not carried over. A
-script that is killed, calls exec or sets a trap on EXIT of its own leaves its session as
-it was; so does an argument vector, which only starts where the session is. Of two at the
-same time the last one to end decides. Where the session's folder is gone, scripts answer
-127 and say so; one with a `cwd` that exists leads out.
+Scripts of one session follow one another as in one shell, although no shell stays: at its end each script records its
+folder and its exported variables, and the next starts with them. Shell options, functions, unexported variables and
+the umask are not carried over. A script that is killed, calls exec or sets its own trap on EXIT leaves its session as
+it was; so does an argument vector, which only starts in the session's state. Of two scripts at the same time the last
+to end decides. If the session's folder is gone, scripts end with status 127 and a message; one with a `cwd` that
+exists still runs.
 """
 
 import errno
@@ -42,22 +40,22 @@ import subprocess
 import time
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing itself would be loaded in every container
+if TYPE_CHECKING:  # importing typing would cost memory in every container
     from typing import IO, Any, Callable
 
 HEAD = struct.Struct(">II")
 CHUNK = 1 << 16
-READ_CAP = 64 << 20  # of one file; a larger one would be held several times over, here and by the host
+READ_CAP = 64 << 20  # bytes of one file; guest and host each hold several copies of it
 LONGEST_POLL = 3600.0
-DISK_SECONDS = 0.5  # between two looks at the disk
-BYE_SECONDS = 1.0  # how long the last word may take to be sent
-SESSION_CAP = 8 << 20  # of what a script may tell of itself; more than an environment can be
-MARK = "SANDBOX_COMMAND"  # in the environment of all that a command starts; how its strays are found
+DISK_SECONDS = 0.5  # between two checks of the disk
+BYE_SECONDS = 1.0  # for sending the last frame
+SESSION_CAP = 8 << 20  # bytes of a session's state; more than an environment can have
+MARK = "SANDBOX_COMMAND"  # a variable of all processes that a command starts, by which stray ones are found
 NEARLY_FULL = b"\n[killed: the disk of this machine is nearly full; what is not needed must be removed]\n"
-HIGHEST_FD = 256  # above all that a guest is given
+HIGHEST_FD = 256  # above all descriptors that a guest inherits
 PR_SET_DUMPABLE = 4
-# For dash, bash and busybox. The exit status stays, for the trap does not call exit. By its path a descriptor is
-# reached whatever its number; appending, for the script may have forbidden to overwrite files.
+# Works in dash, bash and busybox. The exit status stays, for the trap does not call exit. The descriptor is opened by
+# its path, which works for any number, and appended to, for the script may have forbidden to overwrite files.
 ON_EXIT = (
     'trap \'{ set +ex; } 2>/dev/null; { { pwd || echo "$PWD"; } && printf "\\0" && '
     "{ command -p cat /proc/self/environ || cat /proc/self/environ || env -0; } && echo .; } "
@@ -66,18 +64,18 @@ ON_EXIT = (
 
 
 class Capture:
-    """Keeps the head and the tail of a stream of any length within `cap` bytes."""
+    """Keeps the head and the tail of a stream of any length, together `cap` bytes."""
 
     def __init__(self, cap: int) -> None:
-        self.room = cap // 2
-        self.keep = cap - self.room
+        self.head_cap = cap // 2
+        self.keep = cap - self.head_cap
         self.head = bytearray()
         self.tail = bytearray()
         self.seen = 0
 
     def feed(self, data: bytes) -> None:
         self.seen += len(data)
-        free = self.room - len(self.head)
+        free = self.head_cap - len(self.head)
         if free > 0:
             self.head += data[:free]
             data = data[free:]
@@ -95,8 +93,8 @@ class Capture:
         return bytes(self.head) + notice + bytes(tail), dropped
 
 
-class Testament:
-    """Where a script tells, as it ends, how it leaves its session: in a file without a name."""
+class SessionFile:
+    """A file without a name in which a script records, at its end, the state of its session."""
 
     def __init__(self, session: str) -> None:
         self.session = session
@@ -109,26 +107,26 @@ class Testament:
         self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)  # scripts take low numbers for themselves
         os.close(fd)
 
-    def open(self) -> "tuple[bytes, dict[bytes, bytes]] | None":
-        return heir(os.pread(self.fd, min(os.fstat(self.fd).st_size, SESSION_CAP), 0))
+    def parse(self) -> "tuple[bytes, dict[bytes, bytes]] | None":
+        return parse_session(os.pread(self.fd, min(os.fstat(self.fd).st_size, SESSION_CAP), 0))
 
     def close(self) -> None:
         os.close(self.fd)
 
 
-def heir(told: bytes) -> "tuple[bytes, dict[bytes, bytes]] | None":
-    """The folder and the exported variables that a script told; None of nothing, or of only a part."""
-    cwd, *entries = told.split(b"\0")
+def parse_session(record: bytes) -> "tuple[bytes, dict[bytes, bytes]] | None":
+    """The folder and the exported variables that a script recorded; None if the record is empty or incomplete."""
+    cwd, *entries = record.split(b"\0")
     if not cwd.startswith(b"/") or not entries or entries.pop() != b".\n":
         return None
     pairs = (entry.partition(b"=") for entry in entries)
-    # Not of the script: what finds its strays, and what shells count and note for themselves.
-    own = (encode(MARK), b"SHLVL", b"_")
-    return cwd[:-1], {name: value for name, equals, value in pairs if name and equals and name not in own}
+    # Not the script's own: the mark of its processes, and variables that shells keep for themselves.
+    left_out = (encode(MARK), b"SHLVL", b"_")
+    return cwd[:-1], {name: value for name, equals, value in pairs if name and equals and name not in left_out}
 
 
-class Running:
-    """A command under way."""
+class RunningCommand:
+    """A command that has started and has not ended."""
 
     def __init__(
         self,
@@ -136,7 +134,7 @@ class Running:
         process: "subprocess.Popen[bytes]",
         capture: Capture,
         timeout: float,
-        testament: "Testament | None",
+        session: "SessionFile | None",
     ) -> None:
         self.id = number
         self.process = process
@@ -144,17 +142,17 @@ class Running:
         self.capture = capture
         self.began = time.monotonic()
         self.deadline = self.began + timeout
-        self.testament = testament
+        self.session = session
         self.timed_out = False
-        self.last_words = b""
+        self.notice = b""  # why the guest killed it, appended to its output
 
 
 class Guest:
     """Serves one host over a pair of file descriptors until the stream ends, or `lifetime` seconds are over.
 
-    With `floor_bytes` it keeps an eye on the disk that the files are on, for nothing else may bound what is
-    written: while there is less room than that, and less than half of what there was at the start, whatever
-    runs longer than half a second is killed. It counts the machine's room, so another sandbox may have taken it.
+    With `floor_bytes` it watches the disk, where nothing else limits what is written: while less than that is free,
+    and less than half of what was free at the start, every command that runs longer than half a second is killed. It
+    measures the disk of the machine, which another sandbox may have filled.
     """
 
     def __init__(
@@ -171,23 +169,23 @@ class Guest:
         self.lifetime = float("inf") if lifetime is None else lifetime
         self.ends = time.monotonic() + self.lifetime
         self.floor = floor_bytes
-        self.look = 0.0  # when to look at the disk again
+        self.next_check = 0.0  # of the disk
         self.start = (encode(workdir), {encode(name): encode(value) for name, value in env.items()})
         self.sessions: "dict[str | None, tuple[bytes, dict[bytes, bytes]]]" = {}  # folder and exported variables
-        self.name = os.urandom(8).hex()  # without isolation, guests see each other's processes
-        self.running: "dict[int, Running]" = {}  # by pid
+        self.name = os.urandom(8).hex()  # unique, for without isolation guests see each other's processes
+        self.running: "dict[int, RunningCommand]" = {}  # by pid
         self.buffer = bytearray()
         self.wake, waker = os.pipe()
         for end in (self.wake, waker, sink):
             os.set_blocking(end, False)
-        for fd in range(3, HIGHEST_FD):  # whoever opened it: commands inherit nothing
+        for fd in range(3, HIGHEST_FD):  # commands inherit no descriptor
             try:
                 os.set_inheritable(fd, False)
             except OSError:
-                pass  # there is none of this number
+                pass  # not open
         signal.set_wakeup_fd(waker)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let it through to a first process
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler the signal could reach a first process
         self.poll = select.poll()
         self.poll.register(source, select.POLLIN)
         self.poll.register(self.wake, select.POLLIN)
@@ -197,7 +195,7 @@ class Guest:
             self.floor = min(self.floor, free(self.workdir) / 2)
         self.send({"id": 0, "ok": True})  # ready
         while time.monotonic() < self.ends:
-            for fd, _ in self.poll.poll(self.patience()):
+            for fd, _ in self.poll.poll(self.poll_timeout()):
                 if fd == self.source:
                     data = os.read(self.source, CHUNK * 4)
                     if not data:
@@ -208,16 +206,16 @@ class Guest:
                     self.reap()
                 else:
                     self.drain(fd)
-            self.expire()
-            self.guard()
-        self.end_all()
+            self.kill_late()
+            self.watch_disk()
+        self.kill_all()
         self.send({"id": -1, "bye": "its lifetime of %g s is over" % self.lifetime})
 
-    def patience(self) -> float:
-        """Milliseconds until something is due."""
+    def poll_timeout(self) -> float:
+        """Milliseconds until the next deadline."""
         due = min([self.ends] + [command.deadline for command in self.running.values()])
         if self.running and self.floor:
-            due = min(due, self.look)
+            due = min(due, self.next_check)
         return float(min(max(0.0, due - time.monotonic()), LONGEST_POLL) * 1000 + 1)
 
     def receive(self, data: bytes) -> None:
@@ -238,7 +236,7 @@ class Guest:
                 if answer is None:
                     raise ValueError("there is no request %r" % request["op"])
                 answer(request, content)
-            except Exception as error:  # the system says no, a NUL byte, a field missing or no number, no memory
+            except Exception as error:  # from the system, a NUL byte, a missing or malformed field, no memory
                 self.send({"id": number, "error": describe(error)})
 
     def send(self, header: "dict[str, Any]", body: bytes = b"") -> None:
@@ -257,7 +255,7 @@ class Guest:
         return encode(os.path.join(self.workdir, path))
 
     def mark(self, number: "int | None" = None) -> bytes:
-        """What the environment of a command's processes holds; of every command's, without a number."""
+        """The environment entry of a command's processes; without a number, the start that all commands share."""
         return encode("%s=%s." % (MARK, self.name) + ("" if number is None else "%d." % number))
 
     def on_run(self, request: "dict[str, Any]", stdin: bytes) -> None:
@@ -267,39 +265,39 @@ class Guest:
         env = dict(base)
         if request["cwd"]:
             cwd = os.path.join(cwd, encode(request["cwd"]))
-        if session is not None:  # a shell goes by the name of a folder, through links and back
+        if session is not None:  # a shell follows the names of folders, through links and back
             env[b"PWD"] = cwd = os.path.normpath(cwd)
         env.update((encode(name), encode(value)) for name, value in request["env"].items())
         name, _, value = self.mark(number).partition(b"=")
         env[name] = value
-        testament = None
+        state = None
         try:
             if isinstance(run, str):
                 if session is not None:
-                    testament = Testament(session)
-                    os.set_inheritable(testament.fd, True)
-                    run = ON_EXIT % ("/dev/fd/%d" % testament.fd) + run
+                    state = SessionFile(session)
+                    os.set_inheritable(state.fd, True)
+                    run = ON_EXIT % ("/dev/fd/%d" % state.fd) + run
                 run = ["/bin/sh", "-c", run]
-            with spool(stdin) as given:
+            with spool(stdin) as source:
                 process = subprocess.Popen(
                     [encode(word) for word in run],
-                    stdin=given,
+                    stdin=source,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     cwd=cwd,
                     env=env,
                     start_new_session=True,
                     bufsize=0,
-                    close_fds=False,  # they close themselves; to look them up takes a /proc/self that may not be ours
+                    close_fds=False,  # none is inheritable; closing them needs a /proc/self, which may be unreadable
                 )
         except Exception as error:
-            if testament:
-                testament.close()
+            if state:
+                state.close()
             self.answer_run(number, 127, encode(describe(error) + "\n"))
             return
-        if testament:
-            os.set_inheritable(testament.fd, False)
-        command = Running(number, process, capture, timeout, testament)
+        if state:
+            os.set_inheritable(state.fd, False)
+        command = RunningCommand(number, process, capture, timeout, state)
         os.set_blocking(command.pipe, False)
         self.running[process.pid] = command
         self.poll.register(command.pipe, select.POLLIN)
@@ -320,32 +318,32 @@ class Guest:
         self.send({"id": request["id"], "ok": True})
 
     def on_changed(self, request: "dict[str, Any]", _: bytes) -> None:
-        """Anything copied up into the overlay? Its own marks at the top do not count."""
+        """Tell whether anything was copied up into the overlay."""
         with os.scandir(self.upper) as entries:
             changed = any(True for _ in entries)
         self.send({"id": request["id"], "ok": True, "changed": changed})
 
     def on_quiet(self, request: "dict[str, Any]", _: bytes) -> None:
         if os.getpid() == 1:
-            patience = time.monotonic() + 5.0
+            deadline = time.monotonic() + 5.0
             try:
-                while time.monotonic() < patience:
-                    os.kill(-1, signal.SIGKILL)  # all but ourselves, in one step that no fork slips through
+                while time.monotonic() < deadline:
+                    os.kill(-1, signal.SIGKILL)  # all processes but this one, in one step, so that no fork escapes
                     self.reap()
                     time.sleep(0.01)
             except OSError:
-                pass  # there are none left
+                pass  # no process is left
         else:
-            self.end_all()
+            self.kill_all()
         self.send({"id": request["id"], "ok": True})
 
     def drain(self, pipe: int) -> None:
         command = next((c for c in self.running.values() if c.pipe == pipe), None)
-        if command and not pump(command):  # none: it was finished a moment ago, in the same round
-            self.poll.unregister(pipe)  # closed or all read: the end of its process is what counts
+        if command and not pump(command):  # no command: it was finished in the same round
+            self.poll.unregister(pipe)  # closed or all read: only the end of its process matters now
 
     def reap(self) -> None:
-        """Collect every child that has ended, orphans given to us as the first process too."""
+        """Collect every child that has ended, also orphaned processes, which become children of a first process."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -357,9 +355,9 @@ class Guest:
             if command:
                 self.finish(command, -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
-    def finish(self, command: Running, returncode: int) -> None:
-        # One more look for what was written just before the end. A daemon may go on
-        # writing for ever, so no more than a pipe holds.
+    def finish(self, command: RunningCommand, returncode: int) -> None:
+        # Read what was written just before the end, but no more than a pipe holds: a background process may go on
+        # writing for ever.
         for _ in range(17):
             if not pump(command):
                 break
@@ -370,12 +368,12 @@ class Guest:
         command.process.returncode = returncode
         if command.process.stdout:
             command.process.stdout.close()
-        if command.testament:
-            left = command.testament.open() if returncode >= 0 and not command.timed_out else None
-            if left:
-                self.sessions[command.testament.session] = left
-            command.testament.close()
-        command.capture.feed(command.last_words)
+        if command.session:
+            state = command.session.parse() if returncode >= 0 and not command.timed_out else None
+            if state:
+                self.sessions[command.session.session] = state
+            command.session.close()
+        command.capture.feed(command.notice)
         output, dropped = command.capture.close()
         self.answer_run(command.id, returncode, output, dropped, command.timed_out, time.monotonic() - command.began)
 
@@ -385,35 +383,37 @@ class Guest:
         header = {"id": number, "ok": True, "rc": returncode, "dropped": dropped, "late": late, "s": seconds}
         self.send(header, output)
 
-    def expire(self) -> None:
+    def kill_late(self) -> None:
+        """Kill the commands whose time is over."""
         now = time.monotonic()
         for pid, command in self.running.items():
             if now >= command.deadline:
                 command.timed_out = True
-                command.deadline = now + 1.0  # again, should something have slipped through
-                end({pid}, self.mark(command.id))
+                command.deadline = now + 1.0  # once more, in case a process has escaped
+                kill_tree({pid}, self.mark(command.id))
 
-    def guard(self) -> None:
+    def watch_disk(self) -> None:
+        """Kill all commands if the disk is nearly full."""
         now = time.monotonic()
-        if self.running and self.floor and now >= self.look:
-            self.look = now + DISK_SECONDS
+        if self.running and self.floor and now >= self.next_check:
+            self.next_check = now + DISK_SECONDS
             if free(self.workdir) < self.floor:
                 for command in self.running.values():
-                    command.last_words = NEARLY_FULL
-                self.end_all()
+                    command.notice = NEARLY_FULL
+                self.kill_all()
 
-    def end_all(self) -> None:
-        """Kill everything that any command left; for a guest that is not the first process of its own."""
-        end(set(self.running), self.mark())
+    def kill_all(self) -> None:
+        """Kill all processes that commands started. For a guest that is not the first process of its namespace."""
+        kill_tree(set(self.running), self.mark())
 
 
 def encode(text: str) -> bytes:
-    """As the host means it, whatever the locale of this image."""
+    """The bytes that the host means, independent of the locale of the image."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def free(path: str) -> float:
-    """Bytes that can still be written where this is; without bound where that cannot be known."""
+    """Bytes that can still be written on the disk of `path`; infinite if that cannot be known."""
     try:
         found = os.statvfs(encode(path))
     except OSError:
@@ -422,7 +422,7 @@ def free(path: str) -> float:
 
 
 def regular(path: bytes, mode: str, flags: int) -> "IO[bytes]":
-    """Open a regular file; a pipe or a device could hold up every other request."""
+    """Open a regular file and nothing else: a pipe or a device could block every other request."""
     fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
     kind = os.fstat(fd).st_mode
     if not stat.S_ISREG(kind):
@@ -432,10 +432,10 @@ def regular(path: bytes, mode: str, flags: int) -> "IO[bytes]":
 
 
 def spool(stdin: bytes) -> "IO[bytes]":
-    """A file to read a command's standard input from."""
+    """A file from which a command reads its standard input."""
     if not stdin:
         return open(os.devnull, "rb")
-    import tempfile  # seldom needed, and every fork would copy it
+    import tempfile  # rarely needed, and every fork would copy it
 
     file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
     view = memoryview(stdin)
@@ -445,8 +445,8 @@ def spool(stdin: bytes) -> "IO[bytes]":
     return file
 
 
-def pump(command: Running) -> bool:
-    """Move a chunk from the pipe to the capture; False when there is nothing (left) to read."""
+def pump(command: RunningCommand) -> bool:
+    """Move a chunk from the pipe to the capture. Returns False if there was nothing to read."""
     try:
         data = os.read(command.pipe, CHUNK)
     except BlockingIOError:
@@ -455,17 +455,17 @@ def pump(command: Running) -> bool:
     return bool(data)
 
 
-def end(pids: "set[int]", mark: bytes) -> None:
-    """Kill commands: their process groups, all their descendants and every stray that carries the mark."""
-    family = set()  # type: set[int]
-    for _ in range(10):  # stopped first: a dead parent's children could not be told from others
-        found = strays(pids, mark) - family
+def kill_tree(pids: "set[int]", mark: bytes) -> None:
+    """Kill commands: their process groups, all their descendants and every process that carries the mark."""
+    tree = set()  # type: set[int]
+    for _ in range(10):  # stopped first, for the children of a dead parent cannot be found
+        found = process_tree(pids, mark) - tree
         if not found:
             break
-        family |= found
+        tree |= found
         send_signal(os.kill, found, signal.SIGSTOP)
     send_signal(os.killpg, pids, signal.SIGKILL)
-    send_signal(os.kill, family, signal.SIGKILL)
+    send_signal(os.kill, tree, signal.SIGKILL)
 
 
 def send_signal(send: "Callable[[int, int], None]", pids: "set[int]", number: int) -> None:
@@ -473,13 +473,13 @@ def send_signal(send: "Callable[[int, int], None]", pids: "set[int]", number: in
         try:
             send(pid, number)
         except OSError:
-            pass  # gone, or not ours
+            pass  # it has ended, or belongs to another user
 
 
-def strays(pids: "set[int]", mark: bytes) -> "set[int]":
-    """The living processes among these, below them and below any that carries the mark."""
+def process_tree(pids: "set[int]", mark: bytes) -> "set[int]":
+    """The living processes among `pids` and those that carry the mark, and all descendants of either."""
     parents = {}
-    family = set(pids)
+    tree = set(pids)
     for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit() and int(name) != os.getpid():
             try:
@@ -490,18 +490,18 @@ def strays(pids: "set[int]", mark: bytes) -> "set[int]":
                 parents[int(name)] = int(parent)
                 with open("/proc/%s/environ" % name, "rb") as file:
                     if any(entry.startswith(mark) for entry in file.read().split(b"\0")):
-                        family.add(int(name))
+                        tree.add(int(name))
             except OSError:
-                pass  # gone, or not ours
+                pass  # it has ended, or belongs to another user
     known = 0
-    while known != len(family):
-        known = len(family)
-        family.update(pid for pid, parent in parents.items() if parent in family)
-    return family.intersection(parents)
+    while known != len(tree):
+        known = len(tree)
+        tree.update(pid for pid, parent in parents.items() if parent in tree)
+    return tree.intersection(parents)
 
 
 def describe(error: Exception) -> str:
-    """One line for the host: the file and what is the matter with it."""
+    """One line for the host: the file and its problem."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, LookupError):
@@ -514,7 +514,7 @@ def describe(error: Exception) -> str:
 
 
 def close_to_commands() -> None:
-    """Let no command of the same user read this process or write to it, where this Python can ask for that."""
+    """Keep commands of the same user from reading or changing this process, where this Python can ask for that."""
     try:
         import ctypes
 
@@ -524,7 +524,7 @@ def close_to_commands() -> None:
 
 
 def main(workdir: str, env: "dict[str, str]", lifetime: "float | None" = None, floor_bytes: float = 0) -> None:
-    """Serve over stdin and stdout, in an image that holds a Python."""
+    """Serve over stdin and stdout: the entry point in an image with Python."""
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):

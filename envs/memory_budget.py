@@ -1,15 +1,13 @@
-"""The memory that all runners on one machine may hand out together: no more than it has.
+"""The memory budget that all runners on one machine share: together they reserve no more memory than it has.
 
-Each process keeps one small file, in a folder per machine, with what it has reserved and
-what it waits for, and holds a lock on it for as long as it lives. Whoever wants more adds
-up the files of the living under one lock of the folder. The kernel drops the locks of a
-process that ends, by SIGKILL too, so that nothing of the dead is counted; their files are
-removed by whoever comes across them.
+Each process keeps one small file, in a folder per machine, with the memory that it has reserved and the request that it
+waits for. It holds a lock on this file as long as it lives. A process that wants more adds up the files of all living
+processes under one lock of the folder. The kernel releases the locks of a process that ends, also by SIGKILL, so dead
+processes are not counted; the next process that reads their files removes them.
 
-Guarantees: the sum of what is reserved never exceeds the total, unless overcommitting was
-asked for; requests are granted first come, first served, across processes too, so that a
-large one is not starved by small ones. Where no file can be written or locked the budget
-holds for this process alone, and `shared` says so.
+Guarantees: the sum of the reservations never exceeds the total, unless overcommitting was asked for. Requests are
+granted first come, first served, also between processes, so that small ones do not starve a large one. Where no file
+can be written or locked, the budget covers this process alone, and `shared` is false.
 """
 
 from __future__ import annotations
@@ -28,37 +26,37 @@ from typing import Protocol, runtime_checkable
 
 from envs.sandbox import SandboxUnavailable
 
-__all__ = ["Machine", "MemoryBudget", "Placed", "budget_folder", "this_machine"]
+__all__ = ["Machine", "MemoryBudget", "RemoteBackend", "budget_folder", "this_machine"]
 
-# What others free is found by looking; what this process frees, at once.
-FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.002, 0.5
+# Between two checks for memory that other processes have freed; memory that this process frees is seen at once.
+FIRST_CHECK_SECONDS, LONGEST_CHECK_SECONDS = 0.002, 0.5
 LOCK, SUFFIX = "lock", ".reserved"
 RECORD = "{:12d} {:12d} {:20.6f}\n"  # MB reserved, MB waited for, since when; always of one length
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where sandboxes run: a name that every process on it agrees on, and the MB of memory it has."""
+    """A machine that runs sandboxes: a name that every process on it derives alike, and its memory in MB."""
 
     key: str
     memory_mb: int
 
     @property
     def usable_mb(self) -> int:
-        """All but what is left to the system and to the runners: a tenth, at least 1 GB, at most half."""
+        """The memory for sandboxes. The system and the runners keep a tenth of it, at least 1 GB, at most half."""
         return self.memory_mb - min(max(1024, self.memory_mb // 10), self.memory_mb // 2)
 
 
 @runtime_checkable
-class Placed(Protocol):
-    """A back end whose sandboxes run on another machine than this process, which is known once it has started."""
+class RemoteBackend(Protocol):
+    """A back end whose sandboxes may run on another machine than this process. It is known after `start`."""
 
     @property
     def machine(self) -> Machine: ...
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on; of its memory, what control groups let it have."""
+    """The machine of this process, with the memory that its control groups allow."""
     return Machine(f"local-{socket.gethostname()}", min([_physical_mb(), *_control_group_limits()]))
 
 
@@ -67,11 +65,11 @@ def _physical_mb() -> int:
 
 
 def _control_group_limits() -> Iterator[int]:
-    """The limit of each control group that this process is in, in MB."""
+    """The memory limit in MB of each control group of this process."""
     try:
         memberships = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return  # no Linux
+        return  # not on Linux
     for membership in memberships:
         _, controllers, path = membership.split(":", 2)
         if not controllers:
@@ -85,21 +83,22 @@ def _control_group_limits() -> Iterator[int]:
             try:
                 yield int((folder / name).read_text()) >> 20
             except (OSError, ValueError):
-                pass  # no such file here, or "max"
+                pass  # no such file, or "max"
             if folder == root:
                 break
 
 
 def budget_folder() -> Path:
-    """Where the files lie if nothing else is said: in the user's cache."""
+    """The default folder of the files, in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "coding-monkeys" / "budget"
 
 
 class MemoryBudget:
-    """Hands out `total` MB to all processes of this user that name the same `key`.
+    """Shares `total` MB among all processes of this user with the same `key`.
 
-    Every `reserve` that returned, and every `try_reserve` that was granted, is undone by one `release` of as much.
+    Each `reserve` that returned, and each `try_reserve` that returned true, must be followed by one `release` of the
+    same size.
     """
 
     def __init__(self, total: int, *, key: str, folder: Path | None = None, overcommit: bool = False) -> None:
@@ -107,17 +106,17 @@ class MemoryBudget:
         self.reserved = 0
         self._folder = (folder or budget_folder()) / "".join(c if c.isalnum() or c == "-" else "_" for c in key)
         self._file: _OwnFile | None = None
-        self._tried = overcommit  # whether there is a file, or a reason for none
-        self._turn = asyncio.Lock()  # whoever holds it is at the head of the queue
+        self._tried = overcommit  # whether the file was made, or cannot be made, or is not needed
+        self._turn = asyncio.Lock()  # held by the first in the queue
         self._freed = asyncio.Event()
 
     @property
     def shared(self) -> bool:
-        """Whether other processes are counted; known after the first request."""
+        """Whether other processes are counted too; known after the first request."""
         return self._file is not None
 
     def check(self, mb: int) -> None:
-        """Raises `SandboxUnavailable` if such a request can never be granted."""
+        """Raise `SandboxUnavailable` if such a request can never be granted."""
         if mb > self.total and not self.overcommit:
             raise SandboxUnavailable(
                 f"a sandbox of {mb} MB is more than the {self.total} MB that this machine has for all of them; "
@@ -125,27 +124,27 @@ class MemoryBudget:
             )
 
     async def reserve(self, mb: int) -> None:
-        """Wait for `mb` and take them. Raises `SandboxUnavailable` if they can never be had."""
+        """Wait until `mb` are free and reserve them. Raises `SandboxUnavailable` if that can never be."""
         self.check(mb)
         since = time.monotonic()
         async with self._turn:
-            look = FIRST_LOOK_SECONDS
+            pause = FIRST_CHECK_SECONDS
             try:
                 while not self._take(mb, since, wait=True):
                     self._freed.clear()
                     try:
-                        async with asyncio.timeout(look):
+                        async with asyncio.timeout(pause):
                             await self._freed.wait()
-                        look = FIRST_LOOK_SECONDS
+                        pause = FIRST_CHECK_SECONDS
                     except TimeoutError:
-                        look = min(2 * look, LONGEST_LOOK_SECONDS)
+                        pause = min(2 * pause, LONGEST_CHECK_SECONDS)
             except asyncio.CancelledError:
                 if self._file is not None:
-                    self._file.write(self.reserved)  # waits for nothing any more
+                    self._file.write(self.reserved)  # withdraws the request
                 raise
 
     def try_reserve(self, mb: int) -> bool:
-        """Take `mb` if they are there and nobody waits for them; whether they were taken."""
+        """Reserve `mb` if they are free and no other request waits. Returns whether it did."""
         return (mb <= self.total or self.overcommit) and not self._turn.locked() and self._take(mb, time.monotonic())
 
     def release(self, mb: int) -> None:
@@ -156,7 +155,7 @@ class MemoryBudget:
         self._freed.set()
 
     def close(self) -> None:
-        """Take this process's file away. What it still holds is no longer counted."""
+        """Remove this process's file. Its reservations are no longer counted."""
         if self._file is not None:
             self._file.remove()
         self._file, self._tried = None, True
@@ -167,7 +166,7 @@ class MemoryBudget:
             try:
                 self._file = _OwnFile(self._folder)
             except OSError:
-                pass  # then for this process alone
+                pass  # the budget then covers this process alone
         if self._file is not None:
             granted = self._file.claim(self.reserved, mb, since, self.total, wait)
         else:
@@ -178,7 +177,7 @@ class MemoryBudget:
 
 
 class _OwnFile:
-    """This process's file among those of the others. Raises `OSError` if it cannot be made or locked."""
+    """The file of this process among those of the others. Raises `OSError` if it cannot be made or locked."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -186,7 +185,7 @@ class _OwnFile:
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            # Nobody may see it before its lock is held: it would be taken for that of a dead process.
+            # No process may see the file before its lock is held: it would look like that of a dead process.
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._own = os.open(folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,19 +196,19 @@ class _OwnFile:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def write(self, reserved: int, waits: int = 0, since: float = 0.0) -> None:
-        """Say how things are now. More than before only within a claim; less at any time."""
+        """Write the current state. An increase only within `claim`, a decrease at any time."""
         try:
             os.pwrite(self._own, RECORD.format(reserved, waits, since).encode(), 0)
         except OSError:
-            pass  # in place, so only a file system that never writes in place can be too full: the last word stands
+            pass  # on a full copy-on-write file system; the last state stays in the file
 
     def claim(self, reserved: int, mb: int, since: float, total: int, wait: bool) -> bool:
-        """Whether `mb` more fit beside what all others hold and what those wait for who came earlier."""
-        with self._alone() as alone:
-            if not alone:
-                return False  # for the moment that another one takes to add up
-            room = total - reserved - sum(self._others(since))
-            if mb > room:
+        """Reserve `mb` more if they fit beside all reservations and all earlier requests. Returns whether it did."""
+        with self._locked() as locked:
+            if not locked:
+                return False  # another process is adding up, which takes a moment
+            free = total - reserved - sum(self._others(since))
+            if mb > free:
                 if wait:
                     self.write(reserved, mb, since)
                 return False
@@ -217,7 +216,7 @@ class _OwnFile:
             return True
 
     @contextmanager
-    def _alone(self) -> Iterator[bool]:
+    def _locked(self) -> Iterator[bool]:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -236,7 +235,7 @@ class _OwnFile:
             try:
                 fd = os.open(path, os.O_RDONLY)
             except OSError:
-                continue  # it has just been taken away
+                continue  # it has just been removed
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:  # its owner lives

@@ -1,14 +1,12 @@
-"""A back end in front of another one: it sees to it that opening is quick and that the machine is not asked too much.
+"""The pool of sandboxes: a back end in front of another one that opens quickly and does not overload the machine.
 
-Each sandbox is opened within the memory budget and through the gate for starts. Up to
-`warm` are opened ahead, of the origins that the last opens asked for and in their
-proportion, so that the next ones need not wait for a start.
+Each sandbox is opened within the memory budget and within the limit on concurrent starts. Up to `warm` sandboxes are
+opened ahead, at the origins of the last opens and in their proportion, so that the next opens need not wait.
 
-Guarantees: what is handed out was alive a moment before; warm sandboxes are made only
-while nobody waits for a start, and are given up first when memory is short; what goes
-wrong in the background is seen by nobody, for the next `open` makes its own start; every
-sandbox gives its memory back once, when it is closed; an opening that is cancelled leaves
-nothing; after `close` no sandbox and no task is left.
+Guarantees: a sandbox that is handed out was alive a moment before; warm sandboxes are opened only while no caller waits
+for a start, and are closed first when memory is short; a failure in the background is not reported, for the next `open`
+makes its own start; each sandbox releases its memory once, when it is closed; a cancelled open leaves nothing; after
+`close` no sandbox and no task is left.
 """
 
 from __future__ import annotations
@@ -20,21 +18,22 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from envs.events import Sink, Status, ignore
 from envs.memory_budget import MemoryBudget
 from envs.sandbox import Backend, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxUnavailable, Snapshot
 from envs.start_limiter import StartLimiter
 
-__all__ = ["Pool", "Prepares"]
+__all__ = ["Pool", "PreparingBackend"]
 
 OPENS_REMEMBERED = 4  # for each warm sandbox
-# One that waited longer is not handed out: its lifetime, which counts from its start, belongs to whoever gets it.
+# An older warm sandbox is not handed out: its lifetime counts from its start, and too little of it would be left.
 WARM_SECONDS = 600.0
 ALIVE_SECONDS = 5.0
 
 
 @runtime_checkable
-class Prepares(Protocol):
-    """A back end with work to do once per origin, such as pulling an image, which is no part of a start."""
+class PreparingBackend(Protocol):
+    """A back end with work to do once per origin, such as pulling an image, which does not count as a start."""
 
     async def prepare(self, origin: Origin) -> None:
         """Raises `SandboxUnavailable` or `SandboxLost`."""
@@ -43,7 +42,7 @@ class Prepares(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Sandboxes of one kind can stand in for one another as long as nobody has used them."""
+    """Origin and limits of unused sandboxes, which are interchangeable if their `key` is equal."""
 
     key: str
     origin: Origin = field(compare=False)
@@ -51,10 +50,10 @@ class _Kind:
 
 
 class Pool:
-    """Wraps `backend`. At most `warm` sandboxes are kept ready in all; `clock` counts seconds.
+    """Wraps `backend`. Keeps at most `warm` sandboxes ready; `clock` counts seconds.
 
-    The budget counts `Limits.memory_mb` once for each sandbox that is not closed yet. The pool closes the back end
-    with itself, but not the budget.
+    The budget counts `Limits.memory_mb` of each sandbox until it is closed. Closing the pool closes the back end, but
+    not the budget. A `Status` tells that the pool waits for memory which other runs hold.
     """
 
     def __init__(
@@ -62,21 +61,21 @@ class Pool:
         backend: Backend,
         *,
         budget: MemoryBudget,
-        gate: StartLimiter,
+        limiter: StartLimiter,
         warm: int = 0,
+        events: Sink = ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backend, self.budget = backend, budget
-        self._gate, self._warm, self._clock = gate, warm, clock
-        self._lately: deque[_Kind] = deque(maxlen=OPENS_REMEMBERED * warm)
-        self._ready: defaultdict[_Kind, deque[_Leased]] = defaultdict(deque)
+        self._limiter, self._warm, self._events, self._clock = limiter, warm, events, clock
+        self._recent: deque[_Kind] = deque(maxlen=OPENS_REMEMBERED * warm)
+        self._ready: defaultdict[_Kind, deque[_PooledSandbox]] = defaultdict(deque)
         self._making: Counter[_Kind] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leased: set[_Leased] = set()  # all that hold a part of the budget, the warm ones too
-        self._starts = self._short = 0  # opens that wait for a start, and for memory
-        self._beginning = 0  # starts that have their memory and are not leased yet
+        self._open: set[_PooledSandbox] = set()  # all that have reserved memory, the warm ones too
+        self._waiting = self._waiting_for_memory = 0  # opens that wait for a start, and for memory
+        self._starting = 0  # starts that have reserved memory and are not complete
         self._closed = False
-        self.progress: Callable[[str], None] = lambda text: None  # told what it waits for; nothing once that is over
 
     @property
     def name(self) -> str:
@@ -84,12 +83,12 @@ class Pool:
 
     @property
     def warning(self) -> str:
-        """What the back end has to say about its isolation; empty if nothing."""
+        """The back end's warning about its isolation; empty if there is none."""
         return str(getattr(self.backend, "warning", ""))
 
     @property
     def ready(self) -> int:
-        """How many warm sandboxes there are."""
+        """The number of warm sandboxes."""
         return sum(map(len, self._ready.values()))
 
     async def start(self) -> None:
@@ -104,15 +103,15 @@ class Pool:
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         self.check(origin)
         kind = _Kind(repr((origin, limits)), origin, limits) if self._warm else None
-        leased = await self._take(kind) if kind else None
-        if leased is None:
-            if isinstance(self.backend, Prepares):
+        sandbox = await self._take_warm(kind) if kind else None
+        if sandbox is None:
+            if isinstance(self.backend, PreparingBackend):
                 await self.backend.prepare(origin)
-            leased = await self._start(limits, lambda: self.backend.open(origin, limits, label=label))
+            sandbox = await self._start(limits, lambda: self.backend.open(origin, limits, label=label))
         if kind:
-            self._lately.append(kind)
-            self._look_ahead()
-        return leased
+            self._recent.append(kind)
+            self._refill()
+        return sandbox
 
     async def close(self) -> None:
         self._closed = True
@@ -120,81 +119,81 @@ class Pool:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            for leased in list(self._leased):
-                await leased.close()
+            for sandbox in list(self._open):
+                await sandbox.close()
         finally:
             await self.backend.close()
 
-    # starts that somebody waits for
+    # starts that a caller waits for
 
-    async def _start(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _Leased:
+    async def _start(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _PooledSandbox:
         self.budget.check(limits.memory_mb)
-        self._starts += 1
+        self._waiting += 1
         try:
             while not self.budget.try_reserve(limits.memory_mb):
-                spare = next((ready.popleft() for ready in self._ready.values() if ready), None)
-                if spare is None:
-                    await self._spared(limits.memory_mb)
+                warm = next((ready.popleft() for ready in self._ready.values() if ready), None)
+                if warm is None:
+                    await self._wait_for_memory(limits.memory_mb)
                     break
-                await spare.close()
-            return await self._lease(limits, begin)
+                await warm.close()
+            return await self._start_reserved(limits, begin)
         finally:
-            self._starts -= 1
+            self._waiting -= 1
 
-    async def _spared(self, memory_mb: int) -> None:
-        """Wait until so much memory is free; a person is told if it is not this pool that has it."""
-        elsewhere = not self._leased and not self._beginning
-        if elsewhere:
-            self.progress(f"waiting for {memory_mb} MB of memory: other runs on this machine hold it")
-        self._short += 1
+    async def _wait_for_memory(self, memory_mb: int) -> None:
+        """Reserve memory once it is free; tell if this pool itself holds none."""
+        held_elsewhere = not self._open and not self._starting
+        if held_elsewhere:
+            self._events(Status(f"waiting for {memory_mb} MB of memory: other runs on this machine hold it"))
+        self._waiting_for_memory += 1
         try:
             await self.budget.reserve(memory_mb)
         finally:
-            self._short -= 1
-            if elsewhere:
-                self.progress("")
+            self._waiting_for_memory -= 1
+            if held_elsewhere:
+                self._events(Status(""))
 
-    async def _lease(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _Leased:
-        """Start one whose memory has been reserved."""
-        self._beginning += 1
+    async def _start_reserved(self, limits: Limits, begin: Callable[[], Awaitable[Sandbox]]) -> _PooledSandbox:
+        """Start a sandbox whose memory has been reserved."""
+        self._starting += 1
         try:
-            async with self._gate:
+            async with self._limiter:
                 self._check_open()
-                sandbox = await begin()
+                started = await begin()
         except BaseException:
             self.budget.release(limits.memory_mb)
             raise
         finally:
-            self._beginning -= 1
-        leased = _Leased(self, sandbox, limits, self._clock())
-        self._leased.add(leased)
+            self._starting -= 1
+        sandbox = _PooledSandbox(self, started, limits, self._clock())
+        self._open.add(sandbox)
         if self._closed:
-            await leased.close()
+            await sandbox.close()
             self._check_open()
-        return leased
+        return sandbox
 
     def _check_open(self) -> None:
         if self._closed:
-            raise SandboxUnavailable("no sandbox is opened any more: the run ended")
+            raise SandboxUnavailable("no further sandbox is opened: the run ended")
 
-    # warm ones
+    # warm sandboxes
 
-    async def _take(self, kind: _Kind) -> _Leased | None:
+    async def _take_warm(self, kind: _Kind) -> _PooledSandbox | None:
         ready = self._ready[kind]
         while ready:
-            leased, fit = ready.popleft(), False
+            sandbox, usable = ready.popleft(), False
             try:
-                fit = self._clock() - leased.began < WARM_SECONDS and await leased.alive()
+                usable = self._clock() - sandbox.began < WARM_SECONDS and await sandbox.alive()
             finally:
-                if not fit:
-                    await leased.close()
-            if fit:
-                return leased
+                if not usable:
+                    await sandbox.close()
+            if usable:
+                return sandbox
         return None
 
-    def _look_ahead(self) -> None:
-        """Begin what the next opens will want, and let go of what they will not."""
-        if self._closed or self._starts:
+    def _refill(self) -> None:
+        """Start the warm sandboxes that the next opens are likely to want, and close the others."""
+        if self._closed or self._waiting:
             return
         wanted = self._wanted()
         for kind, ready in self._ready.items():
@@ -205,10 +204,10 @@ class Pool:
                 self._spawn(self._make(kind), kind)
 
     def _wanted(self) -> Counter[_Kind]:
-        """The next opens will be as the last ones were."""
+        """The number of warm sandboxes of each kind, in the proportion of the last opens."""
         wanted: Counter[_Kind] = Counter()
-        for kind, count in Counter(self._lately).most_common():
-            share = round(self._warm * count / len(self._lately))
+        for kind, count in Counter(self._recent).most_common():
+            share = round(self._warm * count / len(self._recent))
             wanted[kind] = min(share, self._warm - wanted.total())
         return wanted
 
@@ -224,19 +223,19 @@ class Pool:
         if not self.budget.try_reserve(kind.limits.memory_mb):
             return
         try:
-            leased = await self._lease(
+            sandbox = await self._start_reserved(
                 kind.limits, lambda: self.backend.open(kind.origin, kind.limits, label="made ahead")
             )
         except Exception:
-            return  # the next open makes its own start, and meets for itself what is wrong
-        if self._short:
-            await leased.close()
+            return  # the next open makes its own start and reports its own failure
+        if self._waiting_for_memory:
+            await sandbox.close()
         else:
-            self._ready[kind].append(leased)
+            self._ready[kind].append(sandbox)
 
 
-class _Leased:
-    """A sandbox and its part of the budget."""
+class _PooledSandbox:
+    """A sandbox with its reserved memory."""
 
     def __init__(self, pool: Pool, sandbox: Sandbox, limits: Limits, began: float) -> None:
         self._pool, self._sandbox, self._limits, self.began = pool, sandbox, limits, began
@@ -244,18 +243,18 @@ class _Leased:
         self.run, self.read, self.write, self.diff = sandbox.run, sandbox.read, sandbox.write, sandbox.diff
 
     async def alive(self) -> bool:
-        """Whether it answers. It is asked for something that starts no process in it."""
+        """Whether it answers a request that starts no process in it."""
         try:
             async with asyncio.timeout(ALIVE_SECONDS):
                 await self._sandbox.read(".")
         except FileProblem:
-            return True  # a folder is no file, as the sandbox says itself
+            return True  # the answer to reading a folder
         except (SandboxError, TimeoutError):
             return False
         return True
 
     async def snapshot(self) -> Snapshot:
-        return _Kept(self._pool, await self._sandbox.snapshot(), self._limits)
+        return _PooledSnapshot(self._pool, await self._sandbox.snapshot(), self._limits)
 
     async def close(self) -> None:
         if self._closed:
@@ -264,12 +263,12 @@ class _Leased:
         try:
             await self._sandbox.close()
         finally:
-            self._pool._leased.discard(self)
+            self._pool._open.discard(self)
             self._pool.budget.release(self._limits.memory_mb)
 
 
-class _Kept:
-    """A snapshot whose forks go through the pool as well."""
+class _PooledSnapshot:
+    """A snapshot whose forks are opened by the pool."""
 
     def __init__(self, pool: Pool, snapshot: Snapshot, limits: Limits) -> None:
         self._pool, self._snapshot, self._limits = pool, snapshot, limits

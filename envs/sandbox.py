@@ -1,13 +1,12 @@
-"""Where an attempt works: the `Sandbox` protocol, its records and its errors.
+"""The `Sandbox` protocol, its records and its errors.
 
-A sandbox is a fresh view of one repository at its base commit in which commands run
-under limits and without a network. It belongs to the process that opened it and is gone
-soon after that one is, also when it is killed with SIGKILL.
+A sandbox is a fresh view of one repository at its base commit, in which commands run under limits and without a
+network. It belongs to the process that opened it and ends soon after that process ends, also by SIGKILL.
 
     SandboxError
-    ├── SandboxUnavailable   this back end cannot work here (no daemon, no image): stops the run
-    ├── SandboxLost          the sandbox died under us: an infra error, never an observation
-    └── FileProblem          a path that cannot be read or written: the caller's mistake
+    ├── SandboxUnavailable   the back end cannot open it on this machine (no daemon, no image): stops the run
+    ├── SandboxLost          the sandbox died during its use: an infra error, never an observation
+    └── FileProblem          a path cannot be read or written: the caller's mistake
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "Backend",
@@ -32,16 +33,16 @@ __all__ = [
 ]
 
 
-class SandboxError(Exception):
-    """Something about a sandbox failed; the message names the thing, the cause and the remedy."""
+class SandboxError(MonkeysError):
+    """A sandbox failed or cannot be opened."""
 
 
 class SandboxUnavailable(SandboxError):
-    """The back end cannot open such a sandbox on this machine, now or on a second try."""
+    """The back end cannot open such a sandbox on this machine; a second try would fail too."""
 
 
 class SandboxLost(SandboxError):
-    """The sandbox is gone (killed, out of memory, daemon restarted). Nothing in it is left."""
+    """The sandbox is gone (killed, out of memory, daemon restarted) with everything in it."""
 
 
 class FileProblem(SandboxError):
@@ -50,25 +51,30 @@ class FileProblem(SandboxError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one sandbox may use. They are recorded with the run, for they can change a score."""
+    """What one sandbox may use. The limits are recorded with the run, for they can change a score."""
 
-    memory_mb: int = 2048  # per process on the local back end, per container in Docker
+    memory_mb: int = 2048
+    """Of each process on the local back end, of the whole container in Docker."""
     processes: int = 256
-    disk_mb: int = 1024  # written files; local back end
-    output_bytes: int = 64 * 1024  # of one command, head and tail kept
+    disk_mb: int = 1024
+    """Of all written files on the local back end, of each file in Docker, and of all where its storage can."""
+    output_bytes: int = 64 * 1024
+    """Of one command; the head and the tail are kept."""
     command_seconds: float = 120.0
-    cpus: float = 2.0  # Docker
-    lifetime_seconds: float = 6 * 3600.0  # after which the sandbox ends itself, whoever still holds it
-    network: str = "none"  # any other value lets commands out: "host" on the local back end, a network's name in Docker
+    cpus: float = 2.0
+    """In Docker only."""
+    lifetime_seconds: float = 6 * 3600.0
+    """After this time the sandbox ends, even if it is still in use."""
+    network: str = "none"
+    """"host" on the local back end, or a network's name in Docker, gives commands a network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a sandbox starts from: a repository on this machine, or an image that holds one.
 
-    `commit` is the base, from which no later commit may be readable inside; `workdir` is
-    where the repository stands. Without a commit it is a room without a repository, which
-    has no diff.
+    `commit` is the base; no later commit can be read inside. `workdir` is the path of the repository inside an image.
+    Without a commit the sandbox has no repository and no diff.
     """
 
     commit: str
@@ -82,10 +88,9 @@ class Origin:
 class Command:
     """A command to run: a shell script (str) or an argument vector (tuple).
 
-    `timeout` in seconds; `output_cap` in bytes, None for the sandbox's limit.
-    Scripts that name the same `session` follow one another as in one shell: each starts in
-    the folder and with the exported variables with which the last one ended. One that was
-    killed, or called exec, leaves the session as it was.
+    `timeout` is in seconds; `output_cap` is in bytes, None for the sandbox's limit. Scripts with the same `session`
+    follow one another as in one shell: each starts in the folder and with the exported variables in which the last one
+    ended. A script that was killed or called exec leaves its session as it was.
     """
 
     run: str | tuple[str, ...]
@@ -99,10 +104,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What came of a command. `output` is stdout and stderr as they were written.
+    """The result of a command. `output` is stdout and stderr in the order in which they were written.
 
-    Of an output over the cap the head and the tail are kept and the middle is replaced by
-    a line that tells how many bytes were `dropped`. `returncode` is negative for a signal.
+    An output over the cap keeps its head and its tail; the middle is replaced by a line with the number of bytes
+    `dropped`. `returncode` is negative for a signal.
     """
 
     returncode: int
@@ -113,10 +118,10 @@ class Completed:
 
 
 class Sandbox(Protocol):
-    """A room of one's own for one attempt. Every method but `close` raises `SandboxLost` if it died."""
+    """The environment of one attempt. Every method but `close` raises `SandboxLost` if the sandbox has died."""
 
     async def run(self, command: Command) -> Completed:
-        """Run a command to its end. A command ends when its first process does."""
+        """Run a command to its end. A command ends when its first process ends."""
         ...
 
     async def read(self, path: str) -> bytes:
@@ -128,42 +133,42 @@ class Sandbox(Protocol):
         ...
 
     async def diff(self) -> bytes:
-        """All that differs from the start, as a binary git patch: new, deleted, changed, modes."""
+        """All differences from the start, as a binary git patch: new, deleted and changed files, and modes."""
         ...
 
     async def snapshot(self) -> Snapshot:
-        """The files as they are now, to fork from; processes are not in it. The sandbox goes on."""
+        """A snapshot of the files, without processes, to fork sandboxes from. The sandbox goes on."""
         ...
 
     async def close(self) -> None:
-        """End every process inside and free what it holds. Idempotent, never raises."""
+        """End every process inside and free its resources. Idempotent, never raises."""
         ...
 
 
 class Snapshot(Protocol):
-    """The files of a sandbox at one moment. It belongs to the process that took it, as a sandbox does."""
+    """The files of a sandbox at one moment. Like a sandbox, it ends with the process that took it."""
 
     async def fork(self, *, label: str = "") -> Sandbox:
-        """A new sandbox with these files, the same origin and limits, independent of all others."""
+        """A new sandbox with these files and the same origin and limits, independent of all others."""
         ...
 
     async def close(self) -> None:
-        """Free it; what was forked from it lives on. Idempotent, never raises."""
+        """Free the snapshot; sandboxes forked from it live on. Idempotent, never raises."""
         ...
 
 
 class Backend(Protocol):
-    """Opens sandboxes of one kind."""
+    """Opens sandboxes of one kind. It is made with the argument `events`, an `envs.events.Sink`."""
 
     @property
     def name(self) -> str: ...
 
     async def start(self) -> None:
-        """Find out whether and how it works here. Raises `SandboxUnavailable`. Idempotent; `open` calls it too."""
+        """Find out how it works on this machine. Raises `SandboxUnavailable`. Idempotent; `open` does it too."""
         ...
 
     def check(self, origin: Origin) -> None:
-        """Whether such an origin can be held at all. Raises `SandboxUnavailable`."""
+        """Raise `SandboxUnavailable` if the back end cannot open sandboxes at such an origin."""
         ...
 
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
@@ -171,9 +176,9 @@ class Backend(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """What isolates here and with which versions; recorded with the run."""
+        """The kind of isolation and the versions in use; recorded with the run."""
         ...
 
     async def close(self) -> None:
-        """Close all that was opened. Idempotent."""
+        """Close all sandboxes and snapshots. Idempotent."""
         ...

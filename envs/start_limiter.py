@@ -1,14 +1,15 @@
-"""How many starts may be under way at once: few at first, more while that goes well, fewer when it does not.
+"""The limit on concurrent starts of sandboxes: low at first, higher while starts are quick, lower when they are not.
 
-The rule is the one by which networks avoid congestion. `limit` begins low. After as many starts as it allows that
-were quick while others waited for their turn, it grows by one. A start that failed, or took more than `SLOW` times the
-quickest of the last `REMEMBERED` and `SLACK_SECONDS` besides, halves it. What was under way when it was halved cannot
-halve it again: it tells of the same moment. After a failure nothing starts for a while, from `FIRST_PAUSE_SECONDS`,
-twice as long after each further one, up to `LONGEST_PAUSE_SECONDS`, give or take a half so that several runners do not
-come back in step.
+The rule is that of congestion control in networks (additive increase, multiplicative decrease). `limit` begins low. It
+grows by one after as many quick starts as it allows, if other starts were waiting meanwhile. It is halved by a start
+that failed, or that took longer than `SLOW` times the quickest of the last `REMEMBERED` starts plus `SLACK_SECONDS`.
+Starts that were in progress when it was halved cannot halve it again, for they show the same overload. After a failure
+no start begins for a pause: `FIRST_PAUSE_SECONDS` at first, doubled by each further failure up to
+`LONGEST_PAUSE_SECONDS`, with a random factor between 0.5 and 1.5 so that several runners do not continue at the same
+moment.
 
-Guarantees: never more starts than the ceiling, always room for one, first come, first served, and a start that is
-cancelled, or refused for good (`SandboxUnavailable`), says nothing about the load.
+Guarantees: never more concurrent starts than the ceiling; always at least one allowed; first come, first served. A
+start that is cancelled, or that is refused for good (`SandboxUnavailable`), does not change the limit.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
 class StartLimiter:
-    """`async with gate:` around a start; a task is in it once at a time. `begin` is the first limit."""
+    """Use `async with limiter:` around a start; a task may be in it once at a time. `begin` is the first limit."""
 
     def __init__(
         self,
@@ -43,28 +44,28 @@ class StartLimiter:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         if ceiling < 1:
-            raise ValueError(f"a gate must let one start through, so its ceiling cannot be {ceiling}")
+            raise ValueError(f"the ceiling of concurrent starts must be at least 1, not {ceiling}")
         self.ceiling = ceiling
-        self.limit = max(1, min(begin, ceiling))  # how many starts may be under way now
-        self.starting = 0  # how many are
-        self._quick = 0  # since the limit changed
+        self.limit = max(1, min(begin, ceiling))  # concurrent starts allowed now
+        self.starting = 0  # concurrent starts now
+        self._quick = 0  # quick starts since the limit changed
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._turn = asyncio.Lock()  # whoever holds it is at the head of the queue
-        self._left = asyncio.Event()
+        self._turn = asyncio.Lock()  # held by the first in the queue
+        self._ended = asyncio.Event()
         self._began: dict[asyncio.Task[object] | None, float] = {}
-        self._lately: deque[float] = deque(maxlen=REMEMBERED)  # seconds of the last starts
-        self._halved = self._failed = -1.0  # when; what began earlier tells nothing new
-        self._failures = 0  # in a row, counted in rounds as `_halved` is
-        self._shut_until = 0.0
+        self._durations: deque[float] = deque(maxlen=REMEMBERED)  # seconds of the last starts
+        self._halved = self._failed = -1.0  # times; starts that began earlier do not count again
+        self._failures = 0  # consecutive failures, those of one moment counted once
+        self._paused_until = 0.0
 
     async def __aenter__(self) -> StartLimiter:
         async with self._turn:
             while True:
-                if (pause := self._shut_until - self._clock()) > 0:
+                if (pause := self._paused_until - self._clock()) > 0:
                     await self._sleep(pause)
                 elif self.starting >= self.limit:
-                    self._left.clear()
-                    await self._left.wait()
+                    self._ended.clear()
+                    await self._ended.wait()
                 else:
                     break
             self.starting += 1
@@ -76,31 +77,31 @@ class StartLimiter:
     ) -> None:
         began, now = self._began.pop(asyncio.current_task()), self._clock()
         if error is None:
-            self._went_well(began, now)
+            self._succeeded(began, now)
         elif isinstance(error, Exception) and not isinstance(error, SandboxUnavailable):
-            self._went_wrong(began, now)
+            self._failed_at(began, now)
         self.starting -= 1
-        self._left.set()
+        self._ended.set()
 
-    def _went_well(self, began: float, now: float) -> None:
+    def _succeeded(self, began: float, now: float) -> None:
         seconds = now - began
-        usual = min(self._lately, default=seconds)
-        self._lately.append(seconds)
+        quickest = min(self._durations, default=seconds)
+        self._durations.append(seconds)
         self._failures = 0
-        if seconds > SLOW * usual + SLACK_SECONDS:
+        if seconds > SLOW * quickest + SLACK_SECONDS:
             self._halve(began, now)
         elif self._turn.locked():
             self._quick += 1
             if self._quick >= self.limit:
                 self.limit, self._quick = min(self.ceiling, self.limit + 1), 0
 
-    def _went_wrong(self, began: float, now: float) -> None:
+    def _failed_at(self, began: float, now: float) -> None:
         self._halve(began, now)
         if began >= self._failed:
             self._failed = now
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 16))
             self._failures += 1
-            self._shut_until = now + pause * (0.5 + self._jitter())
+            self._paused_until = now + pause * (0.5 + self._jitter())
 
     def _halve(self, began: float, now: float) -> None:
         if began >= self._halved:

@@ -1,39 +1,16 @@
-"""Numbers and foreign text, made fit for a screen.
+"""Numbers and texts as people read them: pure functions from values to strings.
 
-Guarantees: what `plain` returns moves no cursor and changes no colour, whatever a model
-or a test wrote; what goes through `Encodable` can be written in the console's encoding,
-with our own drawing characters turned into ASCII where it has none of them.
+Guarantees: what `plain` returns moves no cursor and changes no colour, whatever a model or a test wrote.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from math import floor, isnan, log10
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-
-__all__ = [
-    "Encodable",
-    "abridged",
-    "amount",
-    "count",
-    "duration",
-    "money",
-    "percent",
-    "plain",
-    "put",
-    "several",
-    "span",
-    "speaks_unicode",
-]
+__all__ = ["abridged", "amount", "count", "duration", "money", "percent", "plain", "several", "span"]
 
 MISSING = "–"
-# One for one, so that what was aligned stays aligned.
-ASCII = str.maketrans("–…·×━┄─│┤┬└◦░⠤", "-~.x=.-|+++o.*")
 ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?", re.DOTALL)
 # Controls (C0 but for tab and line feed, C1), and the marks that reorder text.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -44,13 +21,13 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def several(number: int, noun: str) -> str:
-    """`1 attempt`, `2,000 attempts`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+def several(number: int, noun: str, ending: str = "s") -> str:
+    """`1 attempt`, `2,000 attempts`; `ending` makes the plural."""
+    return f"{count(number)} {noun}{'' if number == 1 else ending}"
 
 
 def amount(number: float) -> str:
-    """Three digits are enough to see how much it is: `12.3 M`."""
+    """Three digits and a unit: `12.3 M`."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= 0.9995 * size:
             value = number / size
@@ -59,14 +36,14 @@ def amount(number: float) -> str:
 
 
 def money(dollars: float) -> str:
-    """`$4.93`; two digits of what is less than a cent or so: `$0.0042`."""
+    """`$4.93`; below about ten cents the first two digits: `$0.0042`."""
     if 0 < dollars < 0.0995:
         return f"${dollars:.{1 - floor(log10(dollars))}f}" if dollars >= 1e-9 else "<$0.000000001"
     return f"${dollars:,.2f}"
 
 
 def percent(share: float | None) -> str:
-    """`12.3 %`; a share that is small but not nothing is never shown as nothing."""
+    """`12.3 %`; a share above zero is never shown as zero."""
     if share is None or isnan(share):
         return MISSING
     return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
@@ -85,55 +62,20 @@ def duration(seconds: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that is mostly short: `0.6 s`, `12.0 s`, `1:02`."""
+    """A short time: `0.6 s`, `12.0 s`, `1:02`."""
     return f"{seconds:.1f} s" if seconds < 59.95 else duration(seconds)
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere without escape sequences and control characters."""
+    """Text that we did not write, without escape sequences and control characters."""
     text = ESCAPES.sub("", text.replace("\r\n", "\n"))
     return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.expandtabs(4))
 
 
 def abridged(text: str, head: int, tail: int = 0) -> list[str]:
-    """The first and last lines, and between them how many were left out."""
+    """The first and the last lines; a line between them says how many are left out."""
     lines = text.splitlines()
     left = len(lines) - head - tail
     if left <= 1:  # the note would take the place of the line
         return lines
     return [*lines[:head], f"… {left} more lines", *lines[len(lines) - tail :]]
-
-
-def speaks_unicode(console: Console) -> bool:
-    return console.encoding.startswith("utf")
-
-
-@dataclass(frozen=True, slots=True)
-class Encodable:
-    """Draws `inner` with characters that the console can write, and without spaces at the ends of lines."""
-
-    inner: RenderableType
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.segment import Segment
-
-        ascii_only, encoding = not speaks_unicode(console), console.encoding
-        for line in Segment.split_lines(console.render(self.inner, options)):
-            # What tables are filled up with would only be in the way of whoever copies or greps.
-            while line and not line[-1].text.strip(" "):
-                line.pop()
-            for number, (text, style, control) in enumerate(line, 1):
-                shown = text.translate(ASCII) if ascii_only else text
-                shown = shown.rstrip(" ") if number == len(line) else shown
-                yield Segment(shown.encode(encoding, "replace").decode(encoding), style, control)
-            yield Segment.line()
-
-
-def put(console: Console, renderables: Iterable[Any]) -> None:
-    """Print one below the other. Text is neither markup nor wrapped: a patch or a log can be copied from the screen."""
-    from rich.text import Text
-
-    for renderable in renderables:
-        if isinstance(renderable, str):
-            renderable = Text(renderable)
-        console.print(Encodable(renderable), end="", soft_wrap=isinstance(renderable, Text))

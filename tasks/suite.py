@@ -1,8 +1,14 @@
 """The suite: a family of tasks with one form of submission and one way to verify it.
 
 A suite loads tasks, says what an agent is shown, collects a `Submission`, makes the verifier, says whether a sandbox is
-needed, and says when two submissions are equivalent. To bring one of your own, write a class with these members and
-register it under the entry point `coding_monkeys.suites` (docs/extending.md has a worked example).
+needed, and says when two submissions are equivalent. `tasks.suites` finds suites by name. To add one, write a class
+with the members of `Suite` and register it under the entry point `coding_monkeys.suites` (docs/extending.md has a
+worked example).
+
+Guarantees, of every suite:
+- What an agent is shown holds nothing of what verifies its submission.
+- Submissions with the same canonical form get the same verdict.
+- A failure of this side is the outcome "infra error" and never "unresolved".
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ __all__ = ["Suite", "Verifier", "VerifierSetup"]
 
 
 class Verifier(Protocol):
-    """Says whether a submission solves its task."""
+    """Says whether a submission solves its task; many at once."""
 
     async def verify(self, task: Task, submission: Submission) -> Verdict:
         """The verdict. Never raises for what a submission or a sandbox does: that is in the verdict."""
@@ -30,23 +36,28 @@ class Verifier(Protocol):
         ...
 
 
+def _half_an_hour(task: Task) -> float:
+    return 1800.0
+
+
 def _once(task: Task) -> int:
     return 1
 
 
 @dataclass(frozen=True, slots=True)
 class VerifierSetup:
-    """What a verifier is made with.
+    """The settings that a verifier is made with.
 
     `backend` opens its sandboxes under `limits`; both are None for a suite without sandboxes. `seconds` is how long one
-    run of a task's tests may take, `workers` how many verifications run at once. `cache` uses and keeps the verdicts of
-    this machine; `recheck` is the share of those that are verified again, drawn by `seed`; `repeats` says how many runs
-    decide on a submission for a task.
+    run of a task's tests may take, `workers` how many verifications run at once. With `cache`, verdicts that were
+    reached on this machine are used, and new ones are kept; `recheck` is the share of those found that are verified
+    again, drawn by `seed`. `repeats` is how many runs of a task's tests decide on a submission. Warnings go to
+    `events`.
     """
 
-    backend: Backend | None
-    limits: Limits | None
-    seconds: Callable[[Task], float]
+    backend: Backend | None = None
+    limits: Limits | None = None
+    seconds: Callable[[Task], float] = _half_an_hour
     workers: int = 2
     cache: bool = True
     recheck: float = 0.0
@@ -73,6 +84,11 @@ class Suite(Protocol):
         """Whether an attempt and a verification take place in a sandbox."""
         ...
 
+    @property
+    def sources(self) -> str:
+        """The sources that it reads, in a few words, for the message on one that no suite reads."""
+        ...
+
     def reads(self, source: str) -> bool:
         """Whether `source`, a name or a file, is a task set of this suite. Cheap, and never raises."""
         ...
@@ -82,22 +98,25 @@ class Suite(Protocol):
         ...
 
     def prepare(self, tasks: TaskSet) -> TaskSet:
-        """The tasks with all that their sandboxes need on this machine, such as repositories. May take seconds."""
+        """The tasks with all that their sandboxes need on this machine, such as repositories. May take seconds.
+
+        Raises `TaskError` for what is missing, such as a package that verifies these tasks.
+        """
         ...
 
     def shown(self, task: Task) -> str:
-        """The statement as an agent reads it; nothing of what verifies it."""
+        """The statement as an agent reads it, with nothing of what verifies a submission."""
         ...
 
     async def collect(self, task: Task, sandbox: Sandbox | None, reply: str) -> Submission:
-        """What an attempt hands in: taken from the sandbox where there is one, else from the model's last reply.
+        """The submission of an attempt: taken from the sandbox if there is one, else from the model's last reply.
 
         Raises `SandboxError`.
         """
         ...
 
     def known(self, task: Task) -> Submission | None:
-        """The known solution, None where the task has none."""
+        """The known solution, None if the task has none."""
         ...
 
     def canonical(self, task: Task, submission: Submission) -> bytes:

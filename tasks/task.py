@@ -1,25 +1,32 @@
-"""What is to be solved: `Task`, `TaskSet`, and what a verifier says of a patch, `Verdict`."""
+"""The records of a task: `Task`, `TaskSet`, the `Submission` of an attempt, and the `Verdict` on it.
+
+MonkeysError
+├── TaskError           a task set cannot be read or used        tasks.task
+├── PredictionsError    predictions cannot be read or written    tasks.predictions
+├── UnknownName         no suite has this name                   envs.registry
+└── GraderFailed        SWE-bench's grader itself failed         tasks.swe.grading
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from envs import Origin
+from envs.errors import MonkeysError
 
 __all__ = ["Outcome", "Submission", "Task", "TaskError", "TaskSet", "Verdict"]
 
 
-class TaskError(Exception):
-    """A task set cannot be read; the message names the file, the line and the remedy."""
+class TaskError(MonkeysError):
+    """A task set cannot be read or used; the message names the file, the line and the remedy."""
 
 
 class Outcome(StrEnum):
-    """How an attempt ends. An infra error is ours, is kept as evidence and never counts as a failure."""
+    """How an attempt ends. An infra error is a failure of this side: it is recorded and never counts as unresolved."""
 
     RESOLVED = "resolved"
     UNRESOLVED = "unresolved"
@@ -28,74 +35,69 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What an attempt hands in. `kind` is "patch", "answer", "program" or "proof"."""
+    """The result that an attempt hands in. `kind` is "patch", "answer", "program" or "proof"."""
 
     body: bytes = b""
     kind: str = "patch"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One issue: a statement, an environment and what verifies it.
+    """One problem of any suite. A suite adds what it verifies with in a subclass.
 
-    `test_command` runs the tests that the repository shows at its base; the hidden ones
-    come with `test_patch` and are only ever in the verifier's sandbox. `instance` is the
-    row as it was read.
+    `statement` is the problem as its author wrote it. Reports group tasks by `group`: a repository, a subject.
+    `origin` is what a sandbox starts from, None where no sandbox is needed. `test_command` runs the tests that an
+    agent may see, "" where there are none.
     """
 
     id: str
-    repo: str
-    version: str
-    problem_statement: str
-    patch: str
-    test_patch: str
-    fail_to_pass: tuple[str, ...]
-    pass_to_pass: tuple[str, ...]
-    origin: Origin
-    test_command: str
-    instance: Mapping[str, Any] = field(repr=False, compare=False)
+    statement: str
+    group: str = ""
+    origin: Origin | None = None
+    test_command: str = ""
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """The texts that decide whether a submission is right, such as hidden tests; a part of the digest."""
+        return ()
 
     @property
     def digest(self) -> str:
-        """Identity by content: what was asked, from where, and what decides."""
-        parts = [
-            self.id,
-            self.origin.commit,
-            self.problem_statement,
-            self.test_patch,
-            *self.fail_to_pass,
-            *self.pass_to_pass,
-        ]
+        """Identity by content: id, base commit, statement and criteria."""
+        commit = self.origin.commit if self.origin else ""
+        parts = [self.id, commit, self.statement, *self.criteria]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSet:
-    """Tasks in a fixed order, under a name."""
+    """Tasks of one suite in a fixed order, under a name."""
 
     name: str
     tasks: tuple[Task, ...]
+    suite: str = "swe"
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def select(self, ids: list[str]) -> TaskSet:
-        """Only these, in the set's order. Raises `TaskError` for an id that is not in it."""
+        """The tasks with these ids, in the order of the set. Raises `TaskError` for an id that is not in it."""
         known = {task.id for task in self.tasks}
         unknown = [name for name in ids if name not in known]
         if unknown:
             some = ", ".join(task.id for task in self.tasks[:4])
             raise TaskError(f"no task {', '.join(unknown)} in {self.name}, which holds {len(self)} such as {some}")
-        return TaskSet(self.name, tuple(task for task in self.tasks if task.id in ids))
+        return replace(self, tasks=tuple(task for task in self.tasks if task.id in ids))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verifier says of one patch. `tests` are the expected ids with their status.
+    """The result of verifying one submission.
 
-    `official` is what the task's own harness says of it, None where it was not asked;
-    `flags` are oddities for a person to look at, which by themselves change nothing.
-    `cached` tells that it was found, not made; `flaky` that a second run said otherwise.
+    `tests` gives the status of each expected test by its id. `reason` says why the submission is unresolved, or what
+    failed on this side. `official` is the result of the task's own harness, None where there is none. `flags` are
+    oddities for a person to look at; they change nothing. `cached` is True for a verdict that was reached before,
+    `flaky` where several runs of the same tests disagreed.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""What several test files need: a quick task, a repository, a sandbox with a workspace, a server."""
+"""Shared by several test files: a quick task, a repository, a sandbox with a workspace, an attempt, a server."""
 
 from __future__ import annotations
 
@@ -12,24 +12,44 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent.actions import Actions, make_actions
-from agent.loop import Begins
-from agent.models import Call
-from agent.scaffolds import Opening
+from agent.agent import AttemptScope, AttemptSpec
+from agent.agents import AgentSetup
+from agent.limits import AttemptLimits
+from agent.loop import ToolLoop
+from agent.models import Model
+from agent.scaffolds import Opening, Scaffold
 from agent.tools import Workspace
-from agent.trajectory import Message
-from envs import Limits, Origin
+from agent.trajectory import Message, Trajectory
+from envs import Limits, Origin, Sandbox
+from envs.events import Event, Status, Warned
 from envs.local.backend import LocalBackend, adopt
-from tasks import Task, load_tasks
+from tasks import Submission, Task, load_tasks
 from tasks.quick.repositories import with_repositories
+from tasks.swe.task import SweTask, as_swe
 
-__all__ = ["Answer", "ChatServer", "begins", "completion", "git_repository", "quick_task", "said", "workspace"]
+__all__ = [
+    "Answer",
+    "ChatServer",
+    "Heard",
+    "agent_setup",
+    "attempt_scope",
+    "begins",
+    "collect",
+    "completion",
+    "git_repository",
+    "play",
+    "quick_task",
+    "said",
+    "tool_loop",
+    "workspace",
+]
 
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "maintenance.auto=false", "commit", "-qm", "base")
 
 
-def quick_task(slug: str) -> Task:
+def quick_task(slug: str) -> SweTask:
     """One embedded task with its repository on this machine."""
-    return with_repositories(load_tasks("quick").select([f"quick__{slug}-1"])).tasks[0]
+    return as_swe(with_repositories(load_tasks("quick").select([f"quick__{slug}-1"])).tasks[0])
 
 
 def git_repository(folder: Path, files: Mapping[str, bytes]) -> Origin:
@@ -66,13 +86,71 @@ async def workspace(
         await backend.close()
 
 
-def begins(messages: Sequence[Message], actions: Actions | None = None) -> Begins:
-    """How an attempt begins that is told these messages; its actions are native tool calls if not given."""
+class FixedOpening:
+    """A scaffold that begins every attempt with the same messages."""
 
-    async def opening(workspace: Workspace, call: Call) -> Opening:
-        return Opening(tuple(messages), actions or make_actions())
+    name, tools = "fixed", ()
 
-    return opening
+    def __init__(self, messages: Sequence[Message], actions: Actions) -> None:
+        self._opening, self.form, self.body = Opening(tuple(messages), actions), actions.name, actions.body
+        self.texts: dict[str, str] = {}
+        self.sampling: dict[str, Any] = {}
+
+    async def opening(self, task: Task, workspace: Workspace, scope: AttemptScope) -> Opening:
+        return self._opening
+
+
+def begins(messages: Sequence[Message], actions: Actions | None = None) -> FixedOpening:
+    """The scaffold of an attempt that begins with these messages; its actions are native tool calls if not given."""
+    return FixedOpening(messages, actions or make_actions())
+
+
+def attempt_scope(task: str = "task", index: int = 0, seed: int = 1, **fields: Any) -> AttemptScope:
+    """The scope of one attempt."""
+    return AttemptScope(AttemptSpec(task, index, seed, **fields))
+
+
+async def collect(task: Task, sandbox: Sandbox | None, reply: str) -> Submission:
+    """What an attempt changed in its sandbox, or else its last reply."""
+    return Submission(await sandbox.diff()) if sandbox else Submission(reply.encode(), "answer")
+
+
+def agent_setup(
+    model: Model, scaffold: Scaffold | None = None, *, command_seconds: float = 20.0, **limits: Any
+) -> AgentSetup:
+    """What an agent is made with in tests; `limits` are those of an attempt."""
+    return AgentSetup(
+        model,
+        shown=lambda task: task.statement,
+        collect=collect,
+        limits=AttemptLimits(**limits),
+        scaffold=scaffold,
+        command_seconds=command_seconds,
+    )
+
+
+def tool_loop(model: Model, scaffold: Scaffold | None = None, **limits: Any) -> ToolLoop:
+    return ToolLoop(agent_setup(model, scaffold, **limits))
+
+
+async def play(
+    room: Workspace, model: Model, scaffold: Scaffold, attempt: AttemptScope | None = None, **limits: Any
+) -> Trajectory:
+    """One attempt of the loop in this workspace."""
+    agent = tool_loop(model, scaffold, command_seconds=room.command_seconds, **limits)
+    task = Task(id="task", statement="It is broken.", origin=Origin(""), test_command=room.test_command)
+    return await agent.run(task, room.sandbox, attempt or attempt_scope())
+
+
+class Heard:
+    """A sink that keeps the texts of statuses and warnings in order."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        assert isinstance(event, Status | Warned)
+        self.texts.append(event.text)
 
 
 def said(content: str | None = "hello", **fields: Any) -> dict[str, Any]:

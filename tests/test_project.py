@@ -1,4 +1,4 @@
-"""The ground: the floors hold, the linters and the type checker pass, the project speaks of itself alone."""
+"""The project as a whole: linters, types and import contracts pass; README and CONTRIBUTING tell what is there."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ BIN = Path(sys.executable).parent
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_a_checker_has_nothing_to_say(command: tuple[str, ...]) -> None:
+def test_a_checker_finds_nothing(command: tuple[str, ...]) -> None:
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_module_opens_with_what_it_is() -> None:
-    modules = [
-        path for room in ("agent", "envs", "monkeys", "tasks", "benchmarks") for path in (ROOT / room).rglob("*.py")
-    ]
+    packages = ("agent", "envs", "monkeys", "tasks", "benchmarks")
+    modules = [path for package in packages for path in (ROOT / package).rglob("*.py")]
     ours = [path for path in modules if "repo" not in path.relative_to(ROOT).parts and path.read_text().strip()]
     silent = [str(path) for path in ours if not path.read_text().lstrip().startswith('"""')]
     assert silent == []
@@ -55,3 +54,20 @@ def test_what_the_readme_shows_can_be_done() -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(own)))
     assert len(options) >= 10
     assert [option for option in options if option not in known] == []
+
+
+def test_contributing_names_every_folder_of_tests_and_only_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = {*re.findall(r"^\| `(tests/[\w/.]+)`", text, re.MULTILINE)}
+    files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
+    told = {file for file in files if rows & {str(place) for place in (file, *file.parents)}}
+    assert {str(file) for file in files - told} == set(), "add a row to the table of CONTRIBUTING.md"
+    named = rows | {*re.findall(r"\b((?:agent|envs|monkeys|tasks|tests|docs)/[\w/]+(?:\.\w+)?)", text)}
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_hooks_before_a_commit_fetch_nothing_and_the_workflow_runs_what_anybody_can_run() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"repo: *(.*)", hooks) == ["local"]
+    assert {*re.findall(r"entry: \.venv/bin/(\S+)", hooks)} == {"ruff", "mypy", "lint-imports"}
+    assert ".ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()

@@ -1,4 +1,4 @@
-"""How an action is written: native tool calls, fenced text, or one JSON object. `make_actions` finds a form by name."""
+"""The forms of actions: native tool calls, fenced text, or one JSON object. `make_actions` makes one by its name."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What is to be done, whatever the form in which a model writes it.
+"""Actions, and the interface of the forms in which a model writes them.
 
-Guarantees of every form (`Actions`): `read` takes any message without an exception and
-gives at least one `Action` or `ActionError`; whatever is wrong with what the model wrote is a
-`ActionError`, whose text tells it; and the message that `read` gives back can be sent to the
-server as it stands, because servers refuse a history that holds what they themselves
-let through.
+Guarantees of every form (`Actions`): `read` takes any message without an exception and gives at least one `Action` or
+`ActionError`. Whatever is wrong with what the model wrote is an `ActionError`, whose text tells the model. The message
+that `read` returns can be sent to the server as it stands; this matters because servers refuse in a history what they
+themselves have answered.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ActionError:
-    """One call that cannot, or a reply without any: `text` says why."""
+    """A call that cannot be carried out, or a reply without a call: `text` says why."""
 
     call_id: str
     text: str
 
 
-# What was asked for, and what the model is to read of it.
+# An action, and the observation of it.
 Result = tuple[Action | ActionError, str]
 
 
@@ -51,12 +50,12 @@ class Actions(Protocol):
 
     @property
     def instructions(self) -> str:
-        """What the opening says of the form; empty where the request says it all."""
+        """The text of the opening that explains the form; empty where the request itself does."""
         ...
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
-        """What a request offers as its tools."""
+        """The function schemas of a request."""
         ...
 
     @property
@@ -65,18 +64,18 @@ class Actions(Protocol):
         ...
 
     def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
-        """The message as it can be sent back, and what it asks for, in order. `cut`: it ended at its length limit."""
+        """The message as it can be sent back, and its actions in order. `cut`: it ended at the length limit."""
         ...
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
-        """What the model reads next of the actions of one message, as far as they were carried out."""
+        """The messages with the observations of one message's actions, as far as they were carried out."""
         ...
 
 
 def called(
     tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str = ""
 ) -> Action | ActionError:
-    """A call of the tool `name`, or what is wrong with it."""
+    """A call of the tool `name`, or the error in it."""
     tool = tools.get(name)
     if tool is None:
         return ActionError(call_id, f"there is no tool {name[:64]!r}; the tools are {', '.join(tools)}")
@@ -86,7 +85,7 @@ def called(
 
 
 def in_one_message(results: Sequence[Result]) -> list[Message]:
-    """All results as one message of the user's: many chat templates want user and assistant to take turns."""
+    """All results as one user message, because many chat templates require user and assistant to alternate."""
     parts = [
         text if isinstance(done, ActionError) else f"Result of {done.tool.name}:\n{text}" for done, text in results
     ]

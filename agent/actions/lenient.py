@@ -1,9 +1,8 @@
-"""JSON as models write it.
+"""Reads JSON as models write it.
 
-Guarantees: what is JSON is read as such. What is not may have single quotes, Python's
-words for true, false and null, bare keys, commas too many, line ends and stray
-backslashes in its texts, and closing brackets missing at its end. A text that is not
-ended is never guessed at: half a command is not the command.
+Guarantees: valid JSON is read as such. Other text may have single quotes, Python's words for true, false and null, bare
+keys, extra commas, line ends and stray backslashes in strings, and missing brackets at its end. A string without its
+end is refused: half a command is not the command.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STARTS = 32  # braces in a text at which an object is looked for
 
 
 def read_json(text: str, *, closed: bool = False) -> Any:
-    """The one value that `text` is; `closed`: all brackets must be. Raises `ValueError` or `RecursionError`."""
+    """The value of `text`; `closed`: all brackets must be closed. Raises `ValueError` or `RecursionError`."""
     try:
         return valid(json.loads(text, strict=False))
     except ValueError:
@@ -39,7 +38,7 @@ def read_json(text: str, *, closed: bool = False) -> Any:
 
 
 def find_objects(text: str, *, closed: bool = False) -> list[dict[str, Any]]:
-    """The objects that stand one after another in a text, with whatever around them."""
+    """The objects in a text, one after another, with anything around them."""
     found: list[dict[str, Any]] = []
     at = 0
     for _ in range(STARTS):
@@ -58,7 +57,7 @@ def find_objects(text: str, *, closed: bool = False) -> list[dict[str, Any]]:
 
 
 class _Reader:
-    """Reads one value from `at` on, as far as it goes."""
+    """Reads one value, from `at` on."""
 
     def __init__(self, text: str, closed: bool, at: int = 0) -> None:
         self.text, self.closed, self.at = text, closed, at
@@ -77,7 +76,7 @@ class _Reader:
         return found.group() if found else ""
 
     def next(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """The next character that is not a space; empty at the end."""
         self.space()
         return self.text[self.at : self.at + 1]
 
@@ -93,7 +92,7 @@ class _Reader:
             return float(number) if set(number) & set(".eE") else int(number)
         if (word := self.take(WORD)) in WORDS:
             return WORDS[word]
-        return self.fail(f"{word!r} is no value" if word else "a value is missing")
+        return self.fail(f"{word!r} is not a value" if word else "a value is missing")
 
     def members(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -101,7 +100,7 @@ class _Reader:
             mark = self.next()
             key = self.string(mark) if mark in ('"', "'") else self.take(WORD)
             if self.next() != ":":
-                self.fail("a name and a colon are wanted")
+                self.fail("a name and a colon are expected")
             self.at += 1
             found[key] = self.value()
             self.comma("}")
@@ -148,4 +147,4 @@ class _Reader:
         self.at += len(letter)
         if letter == "u" and (code := self.take(HEX)):
             return chr(int(code, 16))
-        return ESCAPES.get(letter, "\\" + letter)  # \d was meant as it stands
+        return ESCAPES.get(letter, "\\" + letter)  # a regular expression such as \d is kept

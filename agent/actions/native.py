@@ -1,10 +1,9 @@
-"""Actions as native tool calls.
+"""The form `native`: actions as tool calls.
 
-Tolerant on our side: arguments that are not quite JSON are read as they were meant, an
-object in place of a text is taken, and whatever else is wrong with a call (an unknown
-tool, an argument missing or of the wrong type, a call cut off in the middle) becomes a
-`ActionError`. In the message that goes back every call has an id of its own, a name that
-servers take and arguments that are JSON.
+Calls are read tolerantly: arguments that are almost JSON are accepted, and so is an object instead of a text. Whatever
+else is wrong with a call (an unknown tool, an argument missing or of the wrong type, a call cut off in the middle)
+becomes an `ActionError`. In the message that goes back every call has an id of its own, a name that servers accept, and
+arguments that are JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ NO_CALL = "no tool was called; call a tool to go on, or submit to hand in the re
 
 
 class Native:
-    """Tool calls as the server's own fields."""
+    """Tool calls in the server's own fields."""
 
     name = "native"
     instructions = ""
@@ -48,7 +47,7 @@ class Native:
 
 
 def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
-    """The tools in the form that chat-completions servers take."""
+    """The tools as function schemas of the chat-completions protocol."""
     return [
         {
             "type": "function",
@@ -70,7 +69,7 @@ def read_actions(
     for number, call in enumerate(given if isinstance(given, list) else ()):
         function = _object(_object(call).get("function"))
         call_id = str(_object(call).get("id") or f"call_{number}")
-        while any(call_id == other["id"] for other in calls):  # an answer must find its call
+        while any(call_id == other["id"] for other in calls):  # a result names its call by its id
             call_id += "_"
         name = str(function.get("name") or "")
         arguments, problem = _arguments(function.get("arguments") or "{}", cut)
@@ -95,12 +94,12 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _arguments(given: Any, cut: bool) -> tuple[dict[str, Any], str]:
-    """The arguments as an object, and what is wrong with them."""
-    if isinstance(given, dict):  # some servers hand over an object in place of a text
+    """The arguments as an object, and the error in them."""
+    if isinstance(given, dict):  # some servers give an object instead of a text
         return given, ""
     try:
         arguments = read_json(given, closed=cut)
-        if isinstance(arguments, str):  # some models write the text of a text
+        if isinstance(arguments, str):  # some models encode the text twice
             arguments = read_json(arguments, closed=cut)
     except (TypeError, ValueError, RecursionError) as error:
         return {}, CUT if cut else f"the arguments are not JSON ({error})"
@@ -108,16 +107,16 @@ def _arguments(given: Any, cut: bool) -> tuple[dict[str, Any], str]:
 
 
 def _sent(call: Mapping[str, Any], call_id: str, name: str, given: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A call as it goes back. `given` are the arguments as the model wrote them, `arguments` as they were read."""
-    spelled = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unknown"  # what servers take for a name
+    """A call as it is sent back. `given` are the arguments as the model wrote them, `arguments` as they were read."""
+    spelled = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unknown"  # the characters that servers accept in a name
     text = given if _is_text_of(given, arguments) else json.dumps(arguments)
     sent = {"id": call_id, "type": "function", "function": {"name": spelled, "arguments": text}}
-    # Gemini wants the signature of its thoughts back, which it puts there.
+    # Gemini puts the signature of its reasoning there and wants it back.
     return {**sent, "extra_content": call["extra_content"]} if isinstance(call.get("extra_content"), dict) else sent
 
 
 def _is_text_of(given: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether the model's own text can go back: it is what the server has in its cache."""
+    """Whether the model's own text can be sent back, which is the text that the server has in its cache."""
     try:
         return isinstance(given, str) and bool(json.loads(given) == arguments)
     except (ValueError, RecursionError):

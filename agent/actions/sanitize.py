@@ -1,9 +1,8 @@
-"""An assistant message as any server takes it back.
+"""Makes an assistant message acceptable to any server as part of a conversation.
 
-Guarantees: `sendable` gives JSON in valid UTF-8 with the fields that belong to a message
-of a conversation and none that only an answer has; what the model thought is kept in the
-field in which it came, for servers want it back there or pass over it. `spoken` is what
-the model said aloud.
+Guarantees: `sendable` gives JSON in valid UTF-8 with the fields of a conversation's message and none that only an
+answer has. The model's reasoning stays in the field in which it came, because servers want it back there or ignore it.
+`spoken` gives the text without reasoning.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ from agent.trajectory import Message
 
 __all__ = ["REASONING", "sendable", "spoken", "valid"]
 
-# Where servers put what the model thought (llama.cpp, SGLang, DeepSeek; vLLM; OpenRouter; LiteLLM).
+# The fields in which servers give reasoning (llama.cpp, SGLang, DeepSeek; vLLM; OpenRouter; LiteLLM).
 REASONING = {"reasoning_content": str, "reasoning": str, "reasoning_details": list, "thinking_blocks": list}
-# Thoughts in the midst of the text, where the server does not part them. The prompt may already hold the beginning.
+# Reasoning inside the text, where the server does not separate it. Its beginning may be part of the prompt.
 THOUGHTS = re.compile(r"\s*<think>.*?(?:</think>|\Z)|.*?</think>[^\S\n]*$", re.DOTALL | re.MULTILINE)
 
 
 def valid(value: Any) -> Any:
-    """The same value as JSON in UTF-8 can carry it: lone surrogates, NaN and infinities have no place there.
+    """The value as JSON in UTF-8 can hold it: without lone surrogates, NaN and infinities.
 
-    Raises `TypeError`, `ValueError` or `RecursionError` when it is no JSON at all.
+    Raises `TypeError`, `ValueError` or `RecursionError` for a value that JSON cannot hold at all.
     """
     text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
     return json.loads(text, parse_constant=lambda _: None)
 
 
 def sendable(message: Message) -> Message:
-    """The message with its content, its thoughts and its `tool_calls` as they came; the rest is left out."""
+    """The message with its content, reasoning and `tool_calls` as they came, and without its other fields."""
     try:
         given = valid(message)
     except (TypeError, ValueError, RecursionError):
-        given = {}  # nothing that could be sent back
+        given = {}  # nothing in it can be sent back
     content = given.get("content")
     if isinstance(content, list) and not all(isinstance(part, dict) and "type" in part for part in content):
         content = json.dumps(content)
@@ -49,12 +48,12 @@ def sendable(message: Message) -> Message:
     if given.get("tool_calls"):
         kept["tool_calls"] = given["tool_calls"]
     elif not kept["content"]:
-        kept["content"] = ""  # a message with neither is refused by most servers
+        kept["content"] = ""  # most servers refuse a message with neither
     return kept
 
 
 def spoken(message: Message) -> str:
-    """The text of a `sendable` message without thoughts, with line feeds for line ends."""
+    """The text of a `sendable` message without reasoning, with line feeds as line ends."""
     content = message["content"]
     if isinstance(content, list):
         content = "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))

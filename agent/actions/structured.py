@@ -1,10 +1,8 @@
-"""Actions as one JSON object a turn, whose schema the server enforces.
+"""The form `structured`: one action a turn, as a JSON object whose schema the server enforces.
 
-For models that call no tools by themselves: with the schema as `response_format` each
-answer is an action with its arguments, however small the model is. Servers without
-structured output are told the form by the opening, and what comes back is read
-tolerantly: with text or a fence around it, and with the arguments in an object of their
-own.
+For models that do not call tools by themselves: with the schema as `response_format` each answer is an action with its
+arguments, however small the model is. For servers without structured output the opening explains the form. Answers are
+read tolerantly: with text or a fence around them, or with the arguments in an object of their own.
 """
 
 from __future__ import annotations
@@ -54,12 +52,12 @@ class Structured:
 
 
 def _schema(tools: Sequence[Tool]) -> dict[str, Any]:
-    """An object that is one of the tools' calls, within what strict servers take: no alternatives at its root."""
+    """The schema of an object with one call. The alternatives are not at its root, where strict servers refuse them."""
     return _closed({"thought": {"type": "string"}, "action": {"anyOf": [_tool_schema(tool) for tool in tools]}})
 
 
 def _tool_schema(tool: Tool) -> dict[str, Any]:
-    """A call of one tool. Strict servers want every argument named, so those that are optional may be null."""
+    """The schema of a call of one tool. Strict servers require every argument, so optional ones may be null."""
     required = tool.parameters.get("required", ())
     arguments = {
         name: wanted if name in required or "type" not in wanted else {**wanted, "type": [wanted["type"], "null"]}
@@ -82,7 +80,7 @@ def _example(tool: Tool) -> dict[str, Any]:
 
 
 def _call(found: Mapping[str, Any], tools: Mapping[str, Tool]) -> tuple[str, dict[str, Any]]:
-    """The name and arguments in an object; an empty name where it is no call."""
+    """The name and arguments of a call in an object; an empty name where it holds none."""
     inner = found.get("action")
     if isinstance(inner, dict):
         found = inner

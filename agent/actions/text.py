@@ -1,4 +1,4 @@
-"""Actions as fenced blocks in plain text, for models and servers without tool calls.
+"""The form `text`: actions as fenced blocks in plain text, for models and servers without tool calls.
 
     ```bash                    ```edit src/app.py
     ls src                     <<<<<<< SEARCH
@@ -8,11 +8,10 @@
                                >>>>>>> REPLACE
                                ```
 
-The word after the fence names the action, what follows it on that line is its head, the
-lines below are its body. Read tolerantly: any prose around, several blocks, blocks of
-other languages, CRLF, tildes, indented fences, a last block without its closing fence,
-fences inside here-documents, edits and files. A block that the length limit cut off is
-not carried out, nor is what stands after a result that the model made up.
+The word after the fence names the action, the rest of that line is its head, the lines below are its body. Read
+tolerantly: any prose around, several blocks, blocks of other languages, CRLF, tildes, indented fences, a last block
+without its closing fence, fences inside here-documents, edits and files. A block that the length limit cut off is not
+carried out, and neither is a block after a result that the model invented.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = ["Text"]
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})(?!.*```)(.*)$")
 ONE_LINE = re.compile(r"[ \t]*```[ \t]*([\w-]+)[ \t]*```[ \t]*$")  # a block such as ```submit```
 WORD = re.compile(r"[\w-]*")
-MADE_UP = re.compile(r"Result of [\w-]+:$")
+INVENTED = re.compile(r"Result of [\w-]+:$")
 HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1")
 PATH_CHARACTERS = 4096
 SEARCH, DIVIDE, REPLACE = (re.compile(mark) for mark in (r"<{5,9}( .*)?$", r"={5,9}[ \t]*$", r">{5,9}( .*)?$"))
@@ -55,13 +54,13 @@ class _Block:
         return "\n".join(self.body)
 
 
-# What a block asks for: arguments of one call or of several. Raises `ValueError` with what is wrong.
+# Reads a block: the arguments of one or several calls. Raises `ValueError` with the mistake.
 Reading = Callable[[_Block], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How one kind of block is written, and which tool it calls."""
+    """The form of one kind of block, and the tool that it calls."""
 
     tool: str
     read: Reading
@@ -70,7 +69,7 @@ class Form:
 
 
 class Text:
-    """Fenced blocks, any number of them a turn. Tools without a block of their own take one with JSON."""
+    """Fenced blocks, any number in a turn. Tools without a form of block of their own get one with JSON."""
 
     name = "text"
 
@@ -108,25 +107,25 @@ class Text:
             return [ActionError("", f"{block.word}: {problem}")]
 
     def _no_block(self, others: Sequence[str]) -> str:
-        unknown = f" ({', '.join(f'```{word[:32]}' for word in others[:3])} is none)" if others else ""
+        unknown = f" ({', '.join(f'```{word[:32]}' for word in others[:3])} is not an action)" if others else ""
         words = ", ".join(f"```{word}" for word, form in self._forms.items() if form.about)
         return f"no action was found{unknown}; write a fenced block that begins with one of {words}"
 
 
 class _Scanner:
-    """Goes over the lines of one text, once. `words` begin an action; `cut`: the text lacks its end."""
+    """Goes over the lines of one text once. `words` begin an action; `cut`: the end of the text is missing."""
 
     def __init__(self, text: str, words: Mapping[str, Any], cut: bool) -> None:
         self.lines, self.words, self.cut = text.rstrip().split("\n"), words, cut
-        self.missing: set[str] = set()  # ends that do not come any more
+        self.missing: set[str] = set()  # ends that do not occur below
 
     def blocks(self) -> Iterator[_Block]:
-        """The fenced blocks in order, up to a result that the model made up."""
+        """The fenced blocks in order, up to a result that the model invented."""
         at = 0
         while at < len(self.lines):
             line = self.lines[at]
             at += 1
-            if MADE_UP.match(line):
+            if INVENTED.match(line):
                 return
             if short := ONE_LINE.match(line):
                 yield _Block(short[1].lower(), "", (), True)
@@ -139,7 +138,7 @@ class _Scanner:
                 at = resume
 
     def end(self, start: int, word: str, opened: str) -> tuple[int, int]:
-        """The line at which a block's body is over, and the one to go on from."""
+        """The line after a block's body, and the line at which to go on."""
         at, inner = start, 0
         while at < len(self.lines):
             line = self.lines[at]
@@ -158,7 +157,7 @@ class _Scanner:
         return at, at
 
     def guarded(self, word: str, at: int) -> int:
-        """Where a part of the body that may hold anything ends, if one begins at this line; else 0."""
+        """The end of a part of the body that may hold anything, if one begins at this line; else 0."""
         if word == "edit":
             end = REPLACE.pattern if SEARCH.match(self.lines[at].strip()) else ""
         else:

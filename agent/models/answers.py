@@ -1,9 +1,8 @@
-"""From the bytes of a chat completion to its replies.
+"""Reads the replies in the bytes of a chat completion.
 
-Read as plain JSON and tolerantly: whatever holds one message is an answer, for it was paid
-for; what holds none is a `RequestFailure` that carries the usage it tells. Where there are several
-answers to one prompt, the usage of them together is what the server told: the prompt, which
-is billed once, is divided evenly, and the completion by how long each is.
+The bytes are read as plain JSON, tolerantly: whatever holds one message is an answer, because it was paid for. What
+holds none is a `RequestFailure` with the usage that it tells. Where one prompt has several answers, their usage adds up
+to what the server told: the prompt, which is billed once, is divided evenly, the completion by the length of each.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["divided", "read_replies"]
 
 
 def read_replies(content: bytes) -> list[Reply]:
-    """One or more. Raises `RequestFailure`."""
+    """The replies, one or more. Raises `RequestFailure`."""
     text = content.decode("utf-8", "replace")  # a token may end in the middle of a character
     usage, kind = Usage(), Kind.HTML if text.lstrip().startswith("<") else Kind.NO_COMPLETION
     try:
@@ -36,7 +35,7 @@ def read_replies(content: bytes) -> list[Reply]:
         ]
         replies = [_reply(data, choice) for choice in (choices[0], *usable)]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        why = f"the answer is no chat completion ({type(error).__name__}: {error}): {text[:120]!r}"
+        why = f"the answer is not a chat completion ({type(error).__name__}: {error}): {text[:120]!r}"
         raise RequestFailure(kind, why, usage=usage) from None
     if len(replies) == 1:
         return [replace(replies[0], usage=usage)]
@@ -51,7 +50,7 @@ def read_replies(content: bytes) -> list[Reply]:
 
 
 def divided(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
-    """Parts that add up to it: the prompt in equal ones, the completion in proportion to the lengths."""
+    """Divide the usage: the prompt into equal parts, the completion in proportion to the lengths."""
     equal = [1] * len(lengths)
     parts = zip(
         _divided(usage.prompt - usage.cached, equal),
@@ -77,7 +76,7 @@ def _reply(data: dict[str, Any], choice: Any) -> Reply:
 
 
 def _length(reply: Reply) -> int:
-    """In tokens where the server tells them, else in characters."""
+    """The length of a reply: in tokens where the server tells them, else in characters."""
     told = len(reply.tokens.completion or reply.tokens.logprobs) if reply.tokens else 0
     return told or len(json.dumps(reply.message))
 
@@ -98,7 +97,7 @@ def _usage(data: Any) -> Usage:
 
 
 def _tokens(data: dict[str, Any], choice: dict[str, Any]) -> Tokens | None:
-    """What `return_token_ids` and `logprobs` bring, where the server has them."""
+    """The tokens that `return_token_ids` and `logprobs` ask for, where the server gives them."""
     prompt, ids = _ids(data.get("prompt_token_ids")), _ids(choice.get("token_ids"))
     logprobs = choice.get("logprobs")
     content = logprobs.get("content") if isinstance(logprobs, dict) else None

@@ -1,11 +1,10 @@
-"""Any OpenAI-compatible chat-completions server, or several of them with the same model.
+"""A model behind an OpenAI-compatible chat-completions server, or behind several with the same model.
 
-Guarantees: what goes wrong is treated as the one table says (`agent.models.faults`); a
-request is sent again only if that can help, no sooner than the server asks for and no later
-than its deadline; a server that failed (`ModelUnavailable`, an infra error) is told apart
-from a request that can never succeed (`ModelRefused`, which stops the run); an outage holds
-requests back, on no attempt's clock, until the server is there again. Tokens are counted
-once: those of an answer in its `Reply`, those of what was no use in the attempt's `Meter`.
+Guarantees: every fault is treated as one table says (`agent.models.faults`). A request is sent again only if that can
+help, no sooner than the server asks for and no later than its deadline. A server that failed (`ModelUnavailable`, an
+infra error) is told apart from a request that can never succeed (`ModelRefused`, which stops the run). During an outage
+requests wait until the server is back, and the clocks of their attempts are stopped. Tokens are counted once: those of
+an answer in its `Reply`, those of an unusable answer with the attempt's budget.
 """
 
 from __future__ import annotations
@@ -16,30 +15,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.agent import AttemptScope, Payer
 from agent.models.admission import Handling
 from agent.models.answers import read_replies
-from agent.models.faults import Ends, Kind, RequestFailure, Retry, refusal, wire_trouble
+from agent.models.faults import Ends, Kind, RequestFailure, Retry, connection_failure, refusal
 from agent.models.http import HttpError, HttpTransport
-from agent.models.model import Call, ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply
+from agent.models.model import ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply
 from agent.models.replicas import Replica, Replicas
 from agent.models.server_quirks import ServerQuirks
 from agent.trajectory import Message
+from envs.events import Sink, Warned, ignore
 
 __all__ = ["ChatModel"]
 
 CHECK_SECONDS = 20.0
 LONGEST_BACKOFF = 30.0
-VLLM = b'"vllm"'  # who owns the models that it lists
+VLLM = b'"vllm"'  # the owner of the models in a vLLM's list
 
 
 class ChatModel:
-    """The model `name` behind one or several addresses. `sampling` are further body fields (temperature, top_k, ...);
-    one that is None takes a field away.
+    """The model `name` behind one or several addresses.
 
-    `reasoning` is "keep" or "drop": whether what the model thought is sent back, where the server takes it.
-    One request may take `request_seconds`; a failed one is sent again, first after about `backoff_seconds`, until
-    `retry_seconds` have passed since the first try, outages not counted; an outage may last `outage_seconds`.
-    `scheduled` tells the server, by vLLM's field `priority`, to take later turns first too.
+    `sampling` are further fields of the body (temperature, top_k, ...); one that is None removes a field. `reasoning`
+    is "keep" or "drop": whether the model's reasoning is sent back, where the server takes it. One request may take
+    `request_seconds`. A failed one is sent again, first after about `backoff_seconds`, until `retry_seconds` have
+    passed since the first try, outages not counted. An outage may last `outage_seconds`. `scheduled` asks the server,
+    by vLLM's field `priority`, to take later turns first. `events` receives outages and what the server does not take.
     """
 
     def __init__(
@@ -55,79 +56,82 @@ class ChatModel:
         retry_seconds: float = 300.0,
         outage_seconds: float = 1800.0,
         backoff_seconds: float = 0.5,
+        events: Sink = ignore,
     ) -> None:
-        self.name = name
-        self.progress: Callable[[str], None] = lambda text: None  # told of outages
-        self.warn: Callable[[str], None] = lambda text: None  # told once of each thing that the server does not take
+        self.name, self._events = name, events
         self._sampling, self._scheduled = dict(sampling), scheduled
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._outage_seconds, self._backoff_seconds = outage_seconds, backoff_seconds
-        self._dialect = ServerQuirks(drop=reasoning == "drop")
+        self._quirks = ServerQuirks(drop=reasoning == "drop")
         urls = (base_url,) if isinstance(base_url, str) else tuple(base_url or ())
-        self._replicas = Replicas(
-            [HttpTransport(url, api_key) for url in urls or (None,)], lambda text: self.progress(text)
-        )
+        self._replicas = Replicas([HttpTransport(url, api_key) for url in urls or (None,)], events)
 
     async def check(self) -> None:
         """One cheap request to each server before anything is sampled. Raises `ModelRefused` with the remedy."""
         await asyncio.gather(*(self._check(replica) for replica in self._replicas.all))
 
     async def _check(self, replica: Replica) -> None:
-        wire = replica.wire
+        transport = replica.transport
         try:
-            answer = await wire.get("/models", CHECK_SECONDS)
+            answer = await transport.get("/models", CHECK_SECONDS)
         except HttpError as error:
             raise ModelRefused(
-                f"server {wire.name} cannot be reached ({error}); check --base-url and that it is running"
+                f"server {transport.name} cannot be reached ({error}); check --base-url and that it is running"
             ) from None
         if answer.status in (401, 403):  # a server without that page may well answer chat completions
-            raise ModelRefused(_remedy(wire.name, self.name, refusal(answer)))
+            raise ModelRefused(_remedy(transport.name, self.name, refusal(answer)))
         if VLLM in answer.content:
             replica.steer()
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        return (await self.replies(messages, tools, call=call, joined=lambda: (call,)))[0]
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        return (await self.replies(messages, tools, scope=scope, payer=scope, joined=lambda: (scope,)))[0]
 
     async def replies(
         self,
         messages: Sequence[Message],
         tools: Sequence[dict[str, Any]],
         *,
-        call: Call,
-        joined: Callable[[], Sequence[Call]],
+        scope: AttemptScope,
+        payer: Payer,
+        joined: Callable[[], Sequence[AttemptScope]],
     ) -> list[Reply]:
-        """Several answers to one request. `joined` is asked for whom each time when it goes out; `call` speaks for
-        all. There may be fewer answers, or more."""
-        turn = call.turn(messages)
-        body: dict[str, Any] = {"model": self.name, "messages": messages, "seed": call.seed & 0x7FFFFFFF}
+        """Several answers to one request. There may be fewer than asked for, or more.
+
+        `joined` is called each time the request goes out and gives the attempts that are to be answered. `scope` waits
+        for admission on behalf of all of them, and `payer` pays for what went wrong.
+        """
+        turn = scope.turn(messages)
+        body: dict[str, Any] = {"model": self.name, "messages": messages, "seed": scope.spec.seed & 0x7FFFFFFF}
         if tools:  # an empty list is refused by some servers
             body["tools"] = tools
         if self._scheduled:
             body["priority"] = -turn
         body.update(self._sampling)
         body = {name: value for name, value in body.items() if value is not None}
-        asked = _Asked(body, turn, call, joined)
+        asked = _Asked(body, turn, scope, payer, joined)
         try:
             return await self._until_answered(asked)
-        except RequestFailure as trouble:
-            raise self._end(trouble, asked) from None
+        except RequestFailure as failure:
+            raise self._end(failure, asked) from None
 
     async def _until_answered(self, asked: _Asked) -> list[Reply]:
-        """Raises the `RequestFailure` that cannot heal or did not in time."""
+        """Send the request until it is answered. Raises the `RequestFailure` that cannot heal or did not in time."""
         import tenacity
 
         backoff = tenacity.wait_random_exponential(multiplier=self._backoff_seconds, max=LONGEST_BACKOFF)
 
         def wait(state: tenacity.RetryCallState) -> float:
             """As long as the server asks for, if it does; but the last try is made when the time is up."""
-            trouble = state.outcome.exception() if state.outcome else None
-            assert isinstance(trouble, RequestFailure)
-            if trouble.treatment.retry is Retry.WHEN_BACK:
-                return 0.0  # whoever waits at the door waits for that
-            return max(0.0, min(max(backoff(state), trouble.after), self._retry_seconds - asked.seconds))
+            failure = state.outcome.exception() if state.outcome else None
+            assert isinstance(failure, RequestFailure)
+            if failure.treatment.retry is Retry.WHEN_BACK:
+                return 0.0  # admission waits for the server
+            return max(0.0, min(max(backoff(state), failure.after), self._retry_seconds - asked.seconds))
 
         async def pause(seconds: float) -> None:
-            with asked.call.meter.paused():
+            with asked.payer.paused():
                 await asyncio.sleep(seconds)
 
         retrying = tenacity.AsyncRetrying(
@@ -143,69 +147,69 @@ class ChatModel:
     async def _try(self, asked: _Asked) -> list[Reply]:
         """One request. Raises `RequestFailure`."""
         replica, place = await self._admitted(asked)
-        asked.server, meter, began = replica.wire.name, asked.call.meter, time.monotonic()
-        calls, body = asked.joined(), asked.body
-        self._replicas.settle(asked.call, calls, replica)
-        if len(calls) > 1:
-            replica.admission.widen(place, len(calls))
+        asked.server, began = replica.transport.name, time.monotonic()
+        scopes, body = asked.joined(), asked.body
+        self._replicas.settle(asked.scope, scopes, replica)
+        if len(scopes) > 1:
+            replica.admission.widen(place, len(scopes))
             # From one seed a server may give the same answer to all.
-            body = {**{name: value for name, value in body.items() if name != "seed"}, "n": len(calls)}
+            body = {**{name: value for name, value in body.items() if name != "seed"}, "n": len(scopes)}
         try:
             replies = await self._answers(replica, body)
         except (HttpError, RequestFailure) as error:
-            trouble = error if isinstance(error, RequestFailure) else wire_trouble(error)
-            replica.failed(place, trouble)
-            meter.bill(trouble.usage)
-            meter.give_back(time.monotonic() - began)
-            raise trouble from None
-        except BaseException:  # called off
+            failure = error if isinstance(error, RequestFailure) else connection_failure(error)
+            replica.failed(place, failure)
+            asked.payer.bill(failure.usage)
+            asked.payer.give_back(time.monotonic() - began)
+            raise failure from None
+        except BaseException:  # cancelled
             replica.admission.leave(place, Handling.OTHER)
             raise
-        for call, reply in zip(calls, replies, strict=False):
-            replica.admission.cache.answered(call, reply, asked.turn)
+        for scope, reply in zip(scopes, replies, strict=False):
+            replica.admission.cache.answered(scope, reply, asked.turn)
         replica.answered(place)
         return replies
 
     async def _answers(self, replica: Replica, body: dict[str, Any]) -> list[Reply]:
-        """The request is written as the server wants it, which may take a refusal to learn. Raises `RequestFailure`."""
+        """Send the body as this server wants it written, which a refusal may teach. Raises `RequestFailure`."""
         while True:
-            written = self._dialect.written(body)
-            answer = await replica.wire.post("/chat/completions", written, self._request_seconds)
+            written = self._quirks.written(body)
+            answer = await replica.transport.post("/chat/completions", written, self._request_seconds)
             if 200 <= answer.status < 300:
                 return read_replies(answer.content)
-            trouble = refusal(answer)
-            if trouble.kind not in (Kind.BAD_REQUEST, Kind.UNPROCESSABLE):
-                raise trouble
-            if self._dialect.written(body) != written:
-                continue  # learnt from another request meanwhile
-            lesson = self._dialect.learn(written, answer.content.decode("utf-8", "replace"))
+            failure = refusal(answer)
+            if failure.kind not in (Kind.BAD_REQUEST, Kind.UNPROCESSABLE):
+                raise failure
+            if self._quirks.written(body) != written:
+                continue  # another request has taught it meanwhile
+            lesson = self._quirks.learn(written, answer.content.decode("utf-8", "replace"))
             if not lesson:
-                raise trouble
-            self.warn(f"{replica.wire.name}: {lesson}")
+                raise failure
+            self._events(Warned(f"{replica.transport.name}: {lesson}"))
 
     async def _admitted(self, asked: _Asked) -> tuple[Replica, int]:
-        """A server that is up and a place at it; waiting for either is on nobody's clock."""
-        replica = self._replicas.choose(asked.call, asked.turn)
-        if replica is not None and (place := replica.admission.enter_at_once(asked.call)) is not None:
+        """A server that is up, and a place at it. Clocks are stopped while either is waited for."""
+        replica = self._replicas.choose(asked.scope, asked.turn)
+        if replica is not None and (place := replica.admission.enter_at_once(asked.scope)) is not None:
             return replica, place
         began = time.monotonic()
         try:
-            with asked.call.meter.paused():
+            with asked.payer.paused():
                 return await self._in_turn(asked)
         finally:
             asked.waited += time.monotonic() - began
 
     async def _in_turn(self, asked: _Asked) -> tuple[Replica, int]:
         while True:
-            replica = self._replicas.choose(asked.call, asked.turn)
+            replica = self._replicas.choose(asked.scope, asked.turn)
             if replica is None:
                 await self._back_up()
                 continue
-            place = await replica.admission.enter(asked.turn, asked.call)
+            place = await replica.admission.enter(asked.turn, asked.scope)
             if replica.down_since is None:
                 return replica, place
             replica.admission.leave(place, Handling.OTHER)  # it went down meanwhile
-            replica.admission.over(asked.call)
+            replica.admission.over(asked.scope)
 
     async def _back_up(self) -> None:
         try:
@@ -216,16 +220,16 @@ class ChatModel:
                 "check that it is running and what it logs"
             ) from None
 
-    def _end(self, trouble: RequestFailure, asked: _Asked) -> ModelError:
-        """What a fault that did not heal is to those who asked."""
-        ends = trouble.treatment.ends
+    def _end(self, failure: RequestFailure, asked: _Asked) -> ModelError:
+        """The error that a failure which did not heal is to the attempts that asked."""
+        ends = failure.treatment.ends
         if ends is Ends.CONTEXT_LIMIT:
-            return ContextExceeded(str(trouble))
+            return ContextExceeded(str(failure))
         if ends is Ends.MODEL_FAILED:
             return ModelUnavailable(
-                f"server {asked.server} keeps failing: {trouble}; check that it is running and what it logs"
+                f"server {asked.server} keeps failing: {failure}; check that it is running and what it logs"
             )
-        text = _remedy(asked.server, self.name, trouble)
+        text = _remedy(asked.server, self.name, failure)
         return ModelUnavailable(text) if ends is Ends.RUN_OR_ATTEMPT and asked.turn else ModelRefused(text)
 
     async def close(self) -> None:
@@ -234,14 +238,15 @@ class ChatModel:
 
 @dataclass(slots=True)
 class _Asked:
-    """One reply that is wanted, however many requests it takes."""
+    """A reply that is asked for, however many requests that takes."""
 
     body: dict[str, Any]
     turn: int
-    call: Call
-    joined: Callable[[], Sequence[Call]]
-    server: str = ""  # that was asked last
-    waited: float = 0.0  # at the door, for a place or for a server to come back
+    scope: AttemptScope
+    payer: Payer
+    joined: Callable[[], Sequence[AttemptScope]]
+    server: str = ""  # the last one that was asked
+    waited: float = 0.0  # seconds for a place, or for a server to come back
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -253,14 +258,14 @@ def _may_heal(error: BaseException) -> bool:
     return isinstance(error, RequestFailure) and error.treatment.retry is not Retry.NEVER
 
 
-def _remedy(server: str, model: str, trouble: RequestFailure) -> str:
+def _remedy(server: str, model: str, failure: RequestFailure) -> str:
     """What a person can do about a request that will never succeed."""
-    if trouble.kind in (Kind.KEY, Kind.FORBIDDEN):
+    if failure.kind in (Kind.KEY, Kind.FORBIDDEN):
         return (
-            f"server {server} refuses the key ({trouble}); set OPENAI_API_KEY, or name its variable with --api-key-env"
+            f"server {server} refuses the key ({failure}); set OPENAI_API_KEY, or name its variable with --api-key-env"
         )
-    if trouble.kind is Kind.NOT_FOUND:
-        return f"server {server} does not know model {model!r} or this path ({trouble}); check --model and --base-url"
-    if trouble.kind is Kind.QUOTA:
-        return f"server {server} wants to be paid first: {trouble}"
-    return f"server {server} refuses the request with {trouble}"
+    if failure.kind is Kind.NOT_FOUND:
+        return f"server {server} does not know model {model!r} or this path ({failure}); check --model and --base-url"
+    if failure.kind is Kind.QUOTA:
+        return f"server {server} wants to be paid first: {failure}"
+    return f"server {server} refuses the request with {failure}"

@@ -1,10 +1,9 @@
-"""What a server can do wrong, and what is done about each: one table, `TREATMENTS`.
+"""The faults of a server and how each is treated: one table, `TREATMENTS`.
 
-A fault has a kind; its treatment says whether the request is sent again and when, whether
-its tokens are paid for, what it ends if it does not heal, and what it tells about the
-server's load. Nothing else in the program decides that. An answer that is odd but usable
-(no content, broken UTF-8, no usage) has a row too, so that the table is whole: it is an
-answer, and is never asked for again, for it was paid for.
+A fault has a kind. Its treatment says whether the request is sent again and when, whether its tokens are paid for, what
+it ends if it does not heal, and what it tells about the server's load. Nothing else in the program decides that. An
+answer that is odd but usable (no content, broken UTF-8, no usage) has a row too, so that the table is complete: it was
+paid for, so it is used and never asked for again.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ __all__ = [
     "RequestFailure",
     "Retry",
     "Treatment",
+    "connection_failure",
     "refusal",
-    "wire_trouble",
 ]
 
 
 class Kind(StrEnum):
-    """What went wrong, in the words of an error's message."""
+    """The kind of a fault, in the words of the documentation."""
 
     UNREACHABLE = "connection refused"
     BROKEN_OFF = "connection reset"
@@ -46,7 +45,7 @@ class Kind(StrEnum):
     CONTEXT = "400 context too long"
     BAD_REQUEST = "400 or another 4xx"
     KEY = "401"
-    QUOTA = "402, or 429 for want of money"
+    QUOTA = "402, or 429 for lack of credit"
     FORBIDDEN = "403"
     NOT_FOUND = "404 model or path"
     REQUEST_TIME_OUT = "408"
@@ -61,9 +60,9 @@ class Kind(StrEnum):
     BAD_GATEWAY = "502"
     UNAVAILABLE = "503"
     GATEWAY_TIME_OUT = "504"
-    OVERLOADED = "529, or 503 for too much to do"
+    OVERLOADED = "529, or 503 of an overloaded server"
     HTML = "HTML instead of JSON"
-    NO_COMPLETION = "JSON that is no completion"
+    NO_COMPLETION = "JSON that is not a completion"
     NO_CHOICES = "empty choices"
     NO_CONTENT = "null content"
     BROKEN_UTF8 = "garbage UTF-8"
@@ -71,7 +70,7 @@ class Kind(StrEnum):
 
 
 class Retry(Enum):
-    """Whether a request is sent again."""
+    """Whether and when a request is sent again."""
 
     NEVER = "never: it cannot heal, or it is an answer"
     BACKOFF = "after a growing, random wait, and no sooner than the server asks for"
@@ -82,27 +81,27 @@ class Billed(Enum):
     """Whether its tokens are counted."""
 
     NO = "nothing was generated"
-    AS_TOLD = "as its usage says, apart from the answer that follows"
+    AS_TOLD = "as its usage tells, separately from the answer that follows"
     UNTOLD = "the server may have generated; what it does not tell is not counted"
 
 
 class Ends(Enum):
-    """What it ends, if it cannot heal or does not in time."""
+    """What a fault ends, if it cannot heal or does not in time."""
 
     NOTHING = "it is an answer"
-    CONTEXT_LIMIT = "the attempt, as `context limit`, patch salvaged"
+    CONTEXT_LIMIT = "the attempt, as `context limit`, submission salvaged"
     MODEL_FAILED = "the attempt, as `model failed`: an infra error, filled again"
     RUN = "the run, with the remedy"
-    RUN_OR_ATTEMPT = "the run on a first turn; later `model failed`, for the model wrote the history itself"
+    RUN_OR_ATTEMPT = "the run on a first turn; later `model failed`, because the model itself wrote the history"
 
 
 class Load(Enum):
-    """What it tells about the server."""
+    """What a fault tells about the server."""
 
     NOTHING = "nothing"
-    FULL = "it has too much to do, and says so at once"
-    STALLED = "it may have too much to do, found at the cost of a whole request"
-    FAILING = "it is down, if nothing else has come from it for a while"
+    FULL = "it is overloaded, and refuses at once"
+    STALLED = "it may be overloaded; to find that out cost a whole request"
+    FAILING = "it is down, if nothing else comes from it for a while"
     DOWN = "it is down"
 
 
@@ -175,7 +174,7 @@ STATUS: Mapping[int, Kind] = {
     505: Kind.NOT_IMPLEMENTED,
     529: Kind.OVERLOADED,
 }
-WIRE: Mapping[type[HttpError], Kind] = {
+CONNECTION: Mapping[type[HttpError], Kind] = {
     Unreachable: Kind.UNREACHABLE,
     BrokenOff: Kind.BROKEN_OFF,
     TooSlow: Kind.TIME_OUT,
@@ -206,7 +205,7 @@ QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit bala
 
 
 class RequestFailure(ModelError):
-    """A fault: its kind, `after` how many seconds the server would be asked again, and the `usage` that it cost."""
+    """One request failed. `after` how many seconds the server may be asked again; `usage` is what it cost."""
 
     def __init__(self, kind: Kind, text: str, *, after: float = 0.0, usage: Usage | None = None) -> None:
         super().__init__(text)
@@ -217,13 +216,13 @@ class RequestFailure(ModelError):
         return TREATMENTS[self.kind]
 
 
-def wire_trouble(error: HttpError) -> RequestFailure:
-    """What the connection did."""
-    return RequestFailure(WIRE[type(error)], str(error))
+def connection_failure(error: HttpError) -> RequestFailure:
+    """The fault of a connection."""
+    return RequestFailure(CONNECTION[type(error)], str(error))
 
 
 def refusal(answer: Answer) -> RequestFailure:
-    """An answer whose status says that it is none."""
+    """The fault that an answer with an error status reports."""
     status, body = answer.status, answer.content.decode("utf-8", "replace")
     kind = STATUS.get(status, Kind.SERVER_ERROR if status >= 500 else Kind.BAD_REQUEST)
     whole = body.lower()
@@ -245,7 +244,7 @@ def refusal(answer: Answer) -> RequestFailure:
 
 
 def _seconds(retry_after: str) -> float:
-    """From the header of that name: a number or a date."""
+    """The seconds that a Retry-After header asks for: it holds a number or a date."""
     try:
         seconds = float(retry_after)
     except ValueError:
@@ -257,7 +256,7 @@ def _seconds(retry_after: str) -> float:
 
 
 def _said(body: str) -> str:
-    """What the server wrote, in one short line."""
+    """The server's message, in one short line."""
     said: Any = body
     try:
         said = json.loads(body)

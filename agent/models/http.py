@@ -1,16 +1,15 @@
 """The connection to one server: a request goes out as JSON, an answer comes back as bytes.
 
-The HTTP client is that of the `openai` package with its addresses, headers and key;
-requests go through it directly, for the package's own layer above costs more CPU than all
-the rest. Guarantees: connections are kept and used again; no request takes longer than its
-seconds, from the first byte sent to the last byte read, and no answer more memory than
-`MOST_BYTES`; whatever the connection does wrong is a `HttpError`.
+The HTTP client is that of the `openai` package, with its addresses, headers and key. Requests go to it directly,
+because the package's layer above it costs more CPU than everything else together. Guarantees: connections are kept and
+reused; no request takes longer than its seconds, from the first byte sent to the last byte read, and no answer more
+memory than `MOST_BYTES`; every failure of the connection is a `HttpError`.
 
     HttpError
-    ├── Unreachable   no connection came about: nothing was sent
-    ├── BrokenOff     it ended before the answer was whole
+    ├── Unreachable   no connection could be made: nothing was sent
+    ├── BrokenOff     the connection ended before the answer was complete
     ├── TooSlow       no answer began in time
-    └── Endless       one began and did not end, in time or in size
+    └── Endless       an answer began and did not end, in time or in size
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agent.models.model import ModelRefused
+from envs.errors import MonkeysError
 
 if TYPE_CHECKING:
     from openai import DefaultAsyncHttpxClient
@@ -37,16 +37,16 @@ CONNECT_SECONDS = 15.0
 NO_KEY = "none"  # servers without authentication take any
 
 
-class HttpError(Exception):
-    """No whole answer came back; the message says why in one line."""
+class HttpError(MonkeysError):
+    """No complete answer came back; the message says why in one line."""
 
 
 class Unreachable(HttpError):
-    """No connection came about."""
+    """No connection could be made."""
 
 
 class BrokenOff(HttpError):
-    """The connection ended before the answer was whole."""
+    """The connection ended before the answer was complete."""
 
 
 class TooSlow(HttpError):
@@ -59,7 +59,7 @@ class Endless(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, whole."""
+    """A complete answer."""
 
     status: int
     content: bytes
@@ -76,11 +76,11 @@ class HttpTransport:
         self._address = ""
 
     async def post(self, path: str, body: Mapping[str, Any], seconds: float) -> Answer:
-        """Raises `HttpError`, and `ModelRefused` for an address or a key that none can have."""
+        """Send a body. Raises `HttpError`, and `ModelRefused` for an address or a key that cannot be valid."""
         return await self._ask("POST", path, json.dumps(body, separators=(",", ":")).encode(), seconds)
 
     async def get(self, path: str, seconds: float, *, beside: bool = False) -> Answer:
-        """The same without a body; `beside` for a page that lies beside the API's `/v1`."""
+        """Get a page; `beside` for one that lies beside the API's `/v1`. Raises as `post`."""
         return await self._ask("GET", path, None, seconds, beside)
 
     async def close(self) -> None:
@@ -115,11 +115,12 @@ class HttpTransport:
 
         if not (self._key.isascii() and self._key.isprintable()):
             raise ModelRefused(
-                "the key holds characters that no key has; set OPENAI_API_KEY, or name its variable with --api-key-env"
+                "the key holds characters that no key can have; set OPENAI_API_KEY, "
+                "or name its variable with --api-key-env"
             )
         if self._url is not None and not _is_address(self._url):
             raise ModelRefused(
-                f"{self._url!r} is no address of a server; give --base-url the like of http://127.0.0.1:8000/v1"
+                f"{self._url!r} is not the address of a server; give --base-url one such as http://127.0.0.1:8000/v1"
             )
         # The library that `openai` stands on, httpx or its successor.
         self._errors = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])

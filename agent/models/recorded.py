@@ -1,10 +1,10 @@
-"""Plays the answers of a recording, turn by turn: an attempt is answered as it was then, by no server.
+"""The model `replay:RUN`: plays the answers of a recorded run again, turn by turn, without a server.
 
-Guarantees: an answer, its usage, its finish reason and its tokens are those recorded, and what was wasted is billed
-again. A request that is unlike the recorded one is never passed over in silence: it is answered all the same, for
-tests tell how long they took, and the attempt bears a remark; or, if it is `strict`, the attempt ends there. Where the
-recorded attempt came to a limit that a replay cannot meet (the server's window, time, money) so does this one; if it
-wants more than was recorded otherwise, it ends as off the record.
+Guarantees: an answer, its usage, its finish reason and its tokens are those recorded, and wasted tokens are billed
+again. A request that differs from the recorded one is never answered silently: the attempt goes on with a remark,
+because outputs such as the time that tests took differ each time; or it ends there, if the replay is `strict`. Where
+the recorded attempt reached a limit that a replay cannot reach (the server's window, time, money), this one ends in the
+same way. If it asks for more than was recorded, it ends as off the record.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.agent import AttemptScope
 from agent.conversation import ELIDED, WORTH, as_sent
-from agent.models.model import Call, ContextExceeded, ModelRefused, NoMoreAnswers, Reply
+from agent.models.model import ContextExceeded, ModelRefused, NoMoreAnswers, Reply
 from agent.trajectory import Exit, Message, Trajectory, Usage
 
 __all__ = ["IN_NUMBERS", "UNLIKE", "Recorded", "RecordedAttempts"]
 
-# How the remark on an attempt begins that was asked otherwise than recorded.
+# How the remark begins on an attempt whose requests differ from the recorded ones.
 UNLIKE = "unlike the record"
 IN_NUMBERS = "in numbers alone"
 SHOWN = 40  # characters of a passage that differs
 
 
 class RecordedAttempts(Protocol):
-    """Where the attempts are."""
+    """The attempts of a recorded run."""
 
     def trajectory(self, task: str, index: int) -> Trajectory | None:
-        """An attempt as it was, None where there is none."""
+        """An attempt as it was recorded, None where there is none."""
         ...
 
     def close(self) -> None: ...
 
 
 class Recorded:
-    """`name` is recorded with the run. `strict`: an attempt ends at the first request that is unlike the recorded."""
+    """Answers from `recording`. `strict` ends an attempt at the first request that differs from the recorded one."""
 
     def __init__(self, name: str, recording: RecordedAttempts, *, strict: bool = False) -> None:
         self.name = name
         self._recording, self._strict = recording, strict
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        take = self._recording.trajectory(call.task, call.attempt)
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        take = self._recording.trajectory(scope.spec.task, scope.spec.index)
         if take is None:
-            raise ModelRefused(f"{self.name} has no attempt {call.attempt} at {call.task}")
+            raise ModelRefused(f"{self.name} has no attempt {scope.spec.index} at {scope.spec.task}")
         places = [*take.answers, len(take.messages)]
         turn = _answers(messages) - _answers(take.messages[: places[0]])
         if not 0 <= turn < len(take.turns):
-            raise self._over(take, call)
-        self._compare(take.messages[: places[turn]], messages, turn, call)
+            raise self._over(take, scope)
+        self._compare(take.messages[: places[turn]], messages, turn, scope)
         if turn == len(take.turns) - 1:
-            _bill(take, call)
+            _bill(take, scope)
         answer = take.turns[turn]
         message = take.messages[places[turn]] if answer.given is None else answer.given
         return Reply(message, answer.usage, answer.finish_reason, answer.tokens, answer.shared)
@@ -65,8 +68,8 @@ class Recorded:
     async def close(self) -> None:
         self._recording.close()
 
-    def _compare(self, held: Sequence[Message], asked: Sequence[Message], turn: int, call: Call) -> None:
-        """Hold a request against the recorded one, which was made when the conversation held these messages."""
+    def _compare(self, held: Sequence[Message], asked: Sequence[Message], turn: int, scope: AttemptScope) -> None:
+        """Compare a request with the recorded one, which was made when the conversation held the messages `held`."""
         if _longer(asked, held):
             raise ContextExceeded("older results were left out here when it was recorded (--context elide)")
         difference = _difference(as_sent(held), asked)
@@ -74,12 +77,12 @@ class Recorded:
             return
         if self._strict:
             raise NoMoreAnswers(Exit.OFF_RECORD, f"{UNLIKE} at turn {turn}: {difference}")
-        if not call.meter.remark or (IN_NUMBERS in call.meter.remark and not difference.in_numbers):
-            call.meter.remark = f"{UNLIKE} from turn {turn} on: {difference}"
+        if not scope.remark or (IN_NUMBERS in scope.remark and not difference.in_numbers):
+            scope.remark = f"{UNLIKE} from turn {turn} on: {difference}"
 
-    def _over(self, take: Trajectory, call: Call) -> Exception:
-        """What the end of the recording is to the attempt."""
-        _bill(take, call)
+    def _over(self, take: Trajectory, scope: AttemptScope) -> Exception:
+        """The error with which the attempt ends where the recording ends."""
+        _bill(take, scope)
         if take.exit is Exit.CONTEXT_LIMIT:
             return ContextExceeded(take.detail or "the recorded conversation outgrew its model here")
         if take.exit in (Exit.TIME_LIMIT, Exit.COST_LIMIT):
@@ -90,7 +93,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """Where two requests differ, for a person. `in_numbers`: everywhere in their numbers alone, as times do."""
+    """The place where two requests differ, for people. `in_numbers`: they differ in numbers alone, as times do."""
 
     where: str
     in_numbers: bool
@@ -100,7 +103,7 @@ class _Difference:
 
 
 def _difference(recorded: Sequence[Message], asked: Sequence[Message]) -> _Difference | None:
-    """The first difference, of those that lie in numbers alone only for want of others."""
+    """The first difference that is not in numbers alone, or else the first one."""
     found: _Difference | None = None
     for at, (old, new) in enumerate(zip(recorded, asked, strict=False)):
         if old == new:
@@ -119,7 +122,7 @@ def _difference(recorded: Sequence[Message], asked: Sequence[Message]) -> _Diffe
 
 
 def _text(message: Message, other: Message) -> str:
-    """The content, where that is text and all that differs; else all of it."""
+    """The content, where it is text and the only difference; else the whole message."""
     content = message.get("content")
     if isinstance(content, str) and {**message, "content": ""} == {**other, "content": ""}:
         return content
@@ -127,7 +130,7 @@ def _text(message: Message, other: Message) -> str:
 
 
 def _longer(asked: Sequence[Message], held: Sequence[Message]) -> bool:
-    """Whether results stand in the request that had been left out of the recorded one, and can still be."""
+    """Whether the request holds results that were left out of the recorded one and can still be left out."""
     newest = max((at for at, message in enumerate(asked) if message["role"] == "assistant"), default=0)
     return any(
         message.get(ELIDED, len(held) + 1) <= len(held)
@@ -141,7 +144,7 @@ def _answers(messages: Sequence[Message]) -> int:
     return sum(message["role"] == "assistant" for message in messages)
 
 
-def _bill(take: Trajectory, call: Call) -> None:
-    """Once. No sooner than the last turn, or a limit on tokens might be met before it was."""
-    if call.meter.wasted == Usage():
-        call.meter.bill(take.wasted)
+def _bill(take: Trajectory, scope: AttemptScope) -> None:
+    """Bill wasted tokens, once. Not before the last turn, or a limit on tokens might be reached too early."""
+    if scope.budget.wasted == Usage():
+        scope.bill(take.wasted)

@@ -1,16 +1,15 @@
-"""How one server wants a request written, learnt from what it refuses.
+"""The fields in which one server differs from others, learnt from what it refuses.
 
-Servers that speak the same protocol differ in a few fields, and say so with a 400 or a 422
-that names the field:
+Servers with the same protocol differ in a few fields, and say so with a 400 or a 422 that names the field:
 
-    max_tokens   all know it but some of OpenAI's models, which want `max_completion_tokens`; that is
-                 passed over in silence by older servers, so it is sent only where the other is refused
-    thoughts     go back in the field in which they came: llama.cpp, SGLang, Moonshot, DeepSeek
-                 (`reasoning_content`), vLLM (`reasoning`) and OpenRouter (`reasoning_details`) want them
-                 there. Some that answer with such a field do not take it (Mistral): it is dropped. DeepSeek
-                 wants it in all messages once it thinks: it is left empty in those that have none.
+    max_tokens   all servers know it except some of OpenAI's models, which want `max_completion_tokens`. Older servers
+                 ignore that name silently, so it is sent only where `max_tokens` is refused.
+    reasoning    goes back in the field in which it came: llama.cpp, SGLang, Moonshot, DeepSeek (`reasoning_content`),
+                 vLLM (`reasoning`) and OpenRouter (`reasoning_details`) want it there. Some servers that answer with
+                 such a field do not accept it (Mistral): it is dropped. DeepSeek wants it in all messages once one has
+                 it: the others get an empty one.
 
-What was learnt holds for all requests that follow.
+What was learnt holds for all later requests.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ UNKNOWN = re.compile(
 
 
 class ServerQuirks:
-    """`drop` leaves thoughts out of what is sent back from the start."""
+    """What is known about one server. `drop` leaves reasoning out of requests from the start."""
 
     def __init__(self, drop: bool = False) -> None:
         self._limit = LIMITS[0]
@@ -39,7 +38,7 @@ class ServerQuirks:
         self._filled: set[str] = set()
 
     def written(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The same request, as the server wants it; itself is not changed."""
+        """The body as the server wants it; the argument is not changed."""
         limit = next((body[name] for name in reversed(LIMITS) if name in body), None)
         written = {name: value for name, value in body.items() if name not in LIMITS}
         if limit is not None:
@@ -49,19 +48,22 @@ class ServerQuirks:
         return written
 
     def learn(self, written: Mapping[str, Any], said: str) -> str:
-        """From what the server said when it refused this request: one line for a person, empty if nothing new."""
+        """Learn from the message `said` with which the server refused a request.
+
+        Returns a line for people, empty if nothing was learnt.
+        """
         for name in REASONING:
             if not _names(said, name):
                 continue
             if MISSING.search(said) and name not in self._filled | self._dropped and REASONING[name] is str:
                 self._filled.add(name)
-                return f"the server wants {name} in all messages; where the model thought nothing, it is sent empty"
+                return f"the server wants {name} in all messages; it is sent empty where the model gave none"
             if UNKNOWN.search(said) and any(name in message for message in written["messages"]):
                 self._dropped.add(name)
-                return f"the server takes no {name} in messages; thoughts are kept in the run and not sent back"
+                return f"the server does not accept {name} in messages; reasoning is kept in the run and not sent back"
         if LIMITS[0] in written and _names(said, LIMITS[0]) and UNKNOWN.search(said):
             self._limit = LIMITS[1]
-            return f"the server wants {LIMITS[1]} in place of {LIMITS[0]}"
+            return f"the server wants {LIMITS[1]} instead of {LIMITS[0]}"
         return ""
 
     def _message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -72,5 +74,5 @@ class ServerQuirks:
 
 
 def _names(said: str, field: str) -> bool:
-    """Whether it is the field that is meant, and not another one whose name begins alike."""
+    """Whether this field is named, and not another one whose name begins in the same way."""
     return re.search(rf"(?<!\w){field}(?!\w)", said) is not None

@@ -1,15 +1,12 @@
-"""Several attempts on one issue ask for their first turn with one request: its `n` is how many they are.
+"""Shares one request among the first turns of several attempts at an issue: its `n` is how many they are.
 
-The prompt of a first turn is the same for all attempts on an issue, and of several answers
-to one request the server bills it once. Who asks while the request waits to be let in joins
-it, up to as many as were told; each gets an answer of its own. Guarantees: what the server
-bills is charged once, divided among those who asked; a fault of the request is a fault to
-all of them; whoever is called off in between costs the others no answer. A server that
-gives fewer answers than it was asked for, or refuses so many, is asked for fewer from then
-on, and whoever got none asks again.
+The prompt of a first turn is the same for all attempts at an issue, and a server bills the prompt of several answers
+once. An attempt that asks while the request waits for admission joins it, up to a maximum; each attempt gets an answer
+of its own. Guarantees: what the server bills is charged once, divided among the members of the group; a fault of the
+request is a fault to all of them; a member that is cancelled costs the others no answer. A server that gives fewer
+answers than asked for, or refuses so many, is asked for fewer from then on, and members without an answer ask again.
 
-One request has one seed, and a server might answer all of it from that one, so that none is
-sent: first turns that are joined have none.
+A request has one seed, and a server might make all its answers from it. So a shared request has none.
 """
 
 from __future__ import annotations
@@ -20,199 +17,181 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+from agent.agent import AttemptScope, Payer
 from agent.models.answers import divided
-from agent.models.model import Call, Meter, Model, ModelRefused, Reply
+from agent.models.model import Model, ModelRefused, Reply
 from agent.trajectory import Message, Usage
+from envs.events import Sink, Warned, ignore
 
-__all__ = ["Several", "SharedFirstTurn"]
+__all__ = ["MultiReplyModel", "SharedFirstTurn"]
 
-GATHER_SECONDS = 0.05  # for those whose sandboxes are ready at about the same time
+GATHER_SECONDS = 0.05  # for attempts whose sandboxes are ready at about the same time
 
 
-class Several(Model, Protocol):
+class MultiReplyModel(Model, Protocol):
     """A model that can give several answers to one request."""
-
-    progress: Callable[[str], None]
-    warn: Callable[[str], None]
 
     async def replies(
         self,
         messages: Sequence[Message],
         tools: Sequence[dict[str, Any]],
         *,
-        call: Call,
-        joined: Callable[[], Sequence[Call]],
+        scope: AttemptScope,
+        payer: Payer,
+        joined: Callable[[], Sequence[AttemptScope]],
     ) -> list[Reply]:
-        """As many as `joined` says when the request goes out, or fewer."""
+        """One answer for each attempt that `joined` gives when the request goes out, or fewer.
+
+        `scope` waits for admission on behalf of all of them, and `payer` pays for what went wrong.
+        """
         ...
 
 
 class SharedFirstTurn:
-    """`model`, whose first turns are asked for up to `most` at a time."""
+    """`model`, asked for up to `most` first turns with one request."""
 
-    def __init__(self, model: Several, most: int) -> None:
-        self._model, self._most = model, most
-        self._open: dict[tuple[str, str], _Group] = {}  # by what they ask
-        self._asking: set[asyncio.Task[None]] = set()
+    def __init__(self, model: MultiReplyModel, most: int, events: Sink = ignore) -> None:
+        self._model, self._most, self._events = model, most, events
+        self._open: dict[tuple[str, str], _Group] = {}  # by task and request
+        self._requests: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
         return self._model.name
 
-    @property
-    def progress(self) -> Callable[[str], None]:
-        return self._model.progress
-
-    @progress.setter
-    def progress(self, tell: Callable[[str], None]) -> None:
-        self._model.progress = tell
-
-    @property
-    def warn(self) -> Callable[[str], None]:
-        return self._model.warn
-
-    @warn.setter
-    def warn(self, tell: Callable[[str], None]) -> None:
-        self._model.warn = tell
-
     async def check(self) -> None:
         await self._model.check()
 
     async def close(self) -> None:
-        for task in self._asking:
+        for task in self._requests:
             task.cancel()
-        if self._asking:
-            await asyncio.wait(self._asking)
+        if self._requests:
+            await asyncio.wait(self._requests)
         await self._model.close()
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        if call.turn(messages):
-            return await self._model.reply(messages, tools, call=call)
-        asked = call.task, json.dumps((messages, tools))
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        if scope.turn(messages):
+            return await self._model.reply(messages, tools, scope=scope)
+        key = scope.spec.task, json.dumps((messages, tools))
         while self._most > 1:
-            group = self._open.get(asked)
+            group = self._open.get(key)
             if group is None or len(group.members) >= self._most:
-                group = self._open[asked] = _Group()
-                group.task = asyncio.create_task(self._ask(group, asked, messages, tools, call))
-                self._asking.add(group.task)
-                group.task.add_done_callback(self._asking.discard)
-            if reply := await group.answer(call):
+                group = self._open[key] = _Group()
+                group.request = asyncio.create_task(self._ask(group, key, messages, tools, scope))
+                self._requests.add(group.request)
+                group.request.add_done_callback(self._requests.discard)
+            if reply := await group.answer(scope):
                 return reply
-        return await self._model.reply(messages, tools, call=call)
+        return await self._model.reply(messages, tools, scope=scope)
 
     async def _ask(
         self,
         group: _Group,
-        asked: tuple[str, str],
+        key: tuple[str, str],
         messages: Sequence[Message],
         tools: Sequence[dict[str, Any]],
-        first: Call,
+        first: AttemptScope,
     ) -> None:
-        def joined() -> list[Call]:
-            self._close(asked, group)
+        def joined() -> list[AttemptScope]:
+            self._close(key, group)
             return group.go()
 
         error: Exception | None = None
         try:
             await asyncio.sleep(GATHER_SECONDS)
-            call = Call(first.task, first.attempt, first.seed, meter=_Meters(group))
-            replies = await self._model.replies(messages, tools, call=call, joined=joined)
+            scope = AttemptScope(first.spec)  # of no attempt: it waits for admission on behalf of all
+            scope.opening = first.opening
+            replies = await self._model.replies(messages, tools, scope=scope, payer=group, joined=joined)
             group.share(replies)
-            self._ask_for(len(replies), group.size, f"has {len(replies)} answers")
+            self._limit_to(len(replies), group.size, f"has {len(replies)} answers")
         except ModelRefused as refusal:
             error = refusal if group.size <= 1 else None
-            self._ask_for(group.size // 2, group.size, f"is refused ({refusal})")
+            self._limit_to(group.size // 2, group.size, f"is refused ({refusal})")
         except Exception as failure:
             error = failure
         finally:
-            self._close(asked, group)
+            self._close(key, group)
             group.end(error)
 
-    def _close(self, asked: tuple[str, str], group: _Group) -> None:
-        """Nobody else joins it."""
-        if self._open.get(asked) is group:
-            del self._open[asked]
+    def _close(self, key: tuple[str, str], group: _Group) -> None:
+        """No further attempt joins the group."""
+        if self._open.get(key) is group:
+            del self._open[key]
 
-    def _ask_for(self, most: int, size: int, why: str) -> None:
+    def _limit_to(self, most: int, size: int, why: str) -> None:
         if 1 <= most < min(size, self._most):
             self._most = most
-            then = f"no more than {most} at a time" if most > 1 else "each by itself"
-            self.warn(f"a request for {size} first turns {why}: they are asked for {then} from now on")
+            then = f"at most {most} at a time" if most > 1 else "one at a time"
+            self._events(Warned(f"a request for {size} first turns {why}: they are asked for {then} from now on"))
 
 
 class _Group:
-    """Those whose first turns are asked for with one request."""
+    """The attempts whose first turns are asked for with one request. As a `Payer` it divides among its members."""
 
     def __init__(self) -> None:
-        self.members: dict[Call, asyncio.Future[Reply | None]] = {}
-        self.size = 0  # as the request went out
-        self.task: asyncio.Task[None] | None = None
+        self.members: dict[AttemptScope, asyncio.Future[Reply | None]] = {}
+        self.size = 0  # when the request went out
+        self.request: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
 
-    async def answer(self, call: Call) -> Reply | None:
-        """That for this member; None if there is none, and it is to ask again."""
+    async def answer(self, scope: AttemptScope) -> Reply | None:
+        """The answer for this member; None if there is none and it has to ask again."""
         answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
-        self.members[call] = answer
+        self.members[scope] = answer
         try:
-            with call.meter.paused():  # what it waits to be let in is on nobody's clock
+            with scope.paused():  # waiting for admission does not count
                 await self._gone.wait()
             return await answer
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled() and not answer.exception() and (reply := answer.result()):
-                call.meter.bill(reply.usage)
+                scope.bill(reply.usage)
             answer.cancel()
-            if not self.waiting and self.task:
-                self.task.cancel()
+            if not self.waiting and self.request:
+                self.request.cancel()
             raise
 
     @property
-    def waiting(self) -> list[Call]:
-        return [call for call, answer in self.members.items() if not answer.done()]
+    def waiting(self) -> list[AttemptScope]:
+        return [scope for scope, answer in self.members.items() if not answer.done()]
 
-    def go(self) -> list[Call]:
-        """The request goes out, for the first time or again. Returns for whom."""
+    def go(self) -> list[AttemptScope]:
+        """Note that the request goes out, for the first time or again. Returns the attempts that want an answer."""
         self._gone.set()
-        calls = self.waiting
-        self.size = len(calls)
-        return calls
+        waiting = self.waiting
+        self.size = len(waiting)
+        return waiting
 
     def share(self, replies: Sequence[Reply]) -> None:
-        """To each its own; what is left over is paid for all the same."""
-        calls = self.waiting
-        for reply in replies[len(calls) :]:
-            _Meters(self).bill(reply.usage)
-        for call, reply in zip(calls, replies, strict=False):
-            self.members[call].set_result(reply)
+        """Give each member its answer; answers that are left over are paid for too."""
+        waiting = self.waiting
+        for reply in replies[len(waiting) :]:
+            self.bill(reply.usage)
+        for scope, reply in zip(waiting, replies, strict=False):
+            self.members[scope].set_result(reply)
 
     def end(self, error: Exception | None = None) -> None:
-        """No answer comes any more."""
+        """Tell the members that are left that no answer comes any more."""
         self._gone.set()
-        for call in self.waiting:
+        for scope in self.waiting:
             if error:
-                self.members[call].set_exception(error)
+                self.members[scope].set_exception(error)
             else:
-                self.members[call].set_result(None)
-
-
-class _Meters(Meter):
-    """Those of a group's members."""
-
-    def __init__(self, group: _Group) -> None:
-        super().__init__()
-        self._group = group
+                self.members[scope].set_result(None)
 
     def bill(self, usage: Usage) -> None:
-        calls = self._group.waiting
-        for call, part in zip(calls, divided(usage, [1] * len(calls)), strict=True):
-            call.meter.bill(part)
+        waiting = self.waiting
+        for scope, part in zip(waiting, divided(usage, [1] * len(waiting)), strict=True):
+            scope.bill(part)
 
     def give_back(self, seconds: float) -> None:
-        for call in self._group.waiting:
-            call.meter.give_back(seconds)
+        for scope in self.waiting:
+            scope.give_back(seconds)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         with ExitStack() as clocks:
-            for call in self._group.waiting:
-                clocks.enter_context(call.meter.paused())
+            for scope in self.waiting:
+                clocks.enter_context(scope.paused())
             yield

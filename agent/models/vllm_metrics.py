@@ -1,11 +1,9 @@
-"""What vLLM says about its own load, and what that means for how many requests it is given.
+"""vLLM's metrics, and how they adjust the number of requests that a vLLM is given.
 
-A vLLM queues what it cannot run and refuses nothing, so refusals cannot steer it. Its
-`/metrics` can: while it has none waiting and room in its cache, it could do twice as much;
-while it has some, more in flight gain nothing; and when it had to preempt running ones, the
-key-value cache of trajectories under way was lost to make room, so fewer are better. It also
-tells how many tokens that cache holds. The page is read once in a while, as long as there is
-one.
+A vLLM queues requests that it cannot run and refuses none, so its limit cannot be learnt from refusals. Its `/metrics`
+tell: while no request waits and the cache has room, it could do twice as much; while requests wait, more in flight gain
+nothing; after it had to preempt running ones, the key-value cache of attempts under way was lost, so fewer are better.
+They also tell how many tokens that cache holds. The page is read from time to time, as long as there is one.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from agent.models.http import HttpError, HttpTransport
 __all__ = ["VllmMetrics", "steer"]
 
 EVERY_SECONDS = 1.0
-SOONER = 4  # while the limit is on its way up
-ROOMY = 0.5  # of the key-value cache in use: so many more would fit as they are now
+FASTER = 4  # while the limit is growing
+ROOMY = 0.5  # share of the key-value cache in use below which as many requests again would fit
 LINE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+.\deE]+|NaN)$", re.MULTILINE)
 CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} 1", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -36,9 +34,9 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class VllmMetrics:
-    """One look at the page, summed over the server's engines; `cache` is the fullest one's share of its cache.
+    """One reading of the page, summed over the server's engines; `cache` is the share in use of the fullest cache.
 
-    `capacity` is how many tokens the caches hold, infinite where that is not told or none is kept from one request
+    `capacity` is how many tokens the caches hold, infinite where that is not told or nothing is cached from one request
     to the next.
     """
 
@@ -50,7 +48,7 @@ class VllmMetrics:
 
     @classmethod
     def read(cls, page: str) -> VllmMetrics | None:
-        """None where it is not vLLM's."""
+        """Parse a page; None where it is not vLLM's."""
         found: dict[str, float] = {}
         for metric, text in LINE.findall(page):
             if name := NAMES.get(metric):
@@ -60,7 +58,7 @@ class VllmMetrics:
 
 
 def _capacity(page: str) -> float:
-    """Tokens."""
+    """The tokens that the caches hold."""
     tokens = 0
     for labels in CACHE.findall(page):
         told = dict(LABEL.findall(labels))
@@ -70,25 +68,25 @@ def _capacity(page: str) -> float:
     return tokens or math.inf
 
 
-async def steer(admission: Admission, wire: HttpTransport) -> None:
-    """For as long as the server has such a page."""
+async def steer(admission: Admission, transport: HttpTransport) -> None:
+    """Adjust the admission limit for as long as the server has such a page."""
     before: VllmMetrics | None = None
     while True:
         pause = EVERY_SECONDS
         try:
-            answer = await wire.get("/metrics", 10 * EVERY_SECONDS, beside=True)
+            answer = await transport.get("/metrics", 10 * EVERY_SECONDS, beside=True)
         except HttpError:
-            pass  # whether it is down is found elsewhere
+            pass  # `Replica.failed` finds out whether it is down
         else:
-            gauges = VllmMetrics.read(answer.content.decode("utf-8", "replace")) if answer.status == 200 else None
-            if gauges is None and answer.status < 500:
+            metrics = VllmMetrics.read(answer.content.decode("utf-8", "replace")) if answer.status == 200 else None
+            if metrics is None and answer.status < 500:
                 return
-            if gauges is not None:
-                admission.saturated, admission.cache.capacity = gauges.waiting > 0, gauges.capacity
+            if metrics is not None:
+                admission.saturated, admission.cache.capacity = metrics.waiting > 0, metrics.capacity
                 admission.look()
-                if before is not None and gauges.preemptions > before.preemptions:
+                if before is not None and metrics.preemptions > before.preemptions:
                     admission.crowded()
-                elif not gauges.waiting and gauges.cache < ROOMY and admission.idle():
-                    pause /= SOONER
-                before = gauges
+                elif not metrics.waiting and metrics.cache < ROOMY and admission.idle():
+                    pause /= FASTER
+                before = metrics
         await asyncio.sleep(pause)

@@ -1,6 +1,6 @@
-"""What failing tests say, in a few lines: for a model that can read no more.
+"""The first failure in the output of tests, in a few lines, for a model that can read no more.
 
-Reads what unittest and pytest print; of anything else it gives the end.
+Reads the output of unittest and pytest; of any other output it gives the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MARKED_LINES, END_CHARACTERS = 6, 400
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The first failure in an output: what it says in short and in full, and where in the tests it was, if told."""
+    """The first failure in an output: its message, short and in full, and its place in the tests, if that is given."""
 
     said: str
     full: str

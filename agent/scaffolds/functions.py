@@ -1,9 +1,9 @@
-"""The functions of a Python source file: found as text, and put back as text.
+"""The functions of a Python source file: found as text, and replaced as text.
 
-Guarantees: a function is offered only if its text can be put back to the byte; one that is
-put in keeps the file's line ends, its place and depth, and the decorators that a new text
-leaves out; whatever is not that function stays as it was, and what would no longer be
-Python, or no longer hold a function of that name, is refused. The text is never run.
+Guarantees: a function is offered only if its text can be put back to the byte. A replacement keeps the file's line
+ends, the function's place and indentation, and the decorators that the new text leaves out. Everything outside the
+function stays as it was. A replacement is refused if the file would no longer be Python, or no longer define a function
+of that name. The text is never run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Definition", "Function", "definitions", "find_functions", "parsed", "same_code", "with_function"]
+__all__ = ["Function", "FunctionNode", "definitions", "find_functions", "parsed", "same_code", "with_function"]
 
-Definition = ast.FunctionDef | ast.AsyncFunctionDef
-BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)  # what reading a text that is no Python may raise
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)  # what parsing a text that is not Python may raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Function:
 
 
 def find_functions(path: str, source: bytes) -> list[Function]:
-    """The functions of modules and classes in the order of the file; none of a file that cannot be read.
+    """The functions of modules and classes in the order of the file; none of a file that cannot be parsed.
 
-    Functions within functions are part of these. Names that a file defines twice (such as a property and its
-    setter) are left out: they name no one place.
+    Functions within functions are part of these. Names that a file defines twice (such as a property and its setter)
+    are left out, because they are ambiguous.
     """
     try:
         lines = _lines(source)
@@ -59,7 +59,7 @@ def find_functions(path: str, source: bytes) -> list[Function]:
 
 
 def with_function(source: bytes, qualname: str, text: str) -> bytes:
-    """The file with `text`, which is one function, in place of the one called `qualname`. Raises `ValueError`."""
+    """The file with the function `qualname` replaced by `text`. Raises `ValueError`."""
     try:
         lines = _lines(source)
         nodes = [node for name, node in _named(parsed("".join(lines)).body) if name == qualname]
@@ -76,7 +76,7 @@ def with_function(source: bytes, qualname: str, text: str) -> bytes:
         if [name for name, _ in _named(parsed(whole).body)].count(qualname) != 1:
             raise ValueError(f"the file would not define {qualname} once")
     except BROKEN as error:
-        raise ValueError(f"the file would not be Python any more: {error}") from None
+        raise ValueError(f"the file would no longer be Python: {error}") from None
     ending = b"\r\n" if b"\r\n" in source else b"\n"
     mark = b"\xef\xbb\xbf" if source.startswith(b"\xef\xbb\xbf") else b""
     return mark + whole.encode().replace(b"\n", ending)
@@ -85,13 +85,13 @@ def with_function(source: bytes, qualname: str, text: str) -> bytes:
 def parsed(text: str) -> ast.Module:
     """The text as Python. Raises one of the errors in `BROKEN`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what others' code deserves is not ours to say
+        warnings.simplefilter("ignore")  # warnings about the repository's code are of no interest
         return ast.parse(text)
 
 
-def definitions(tree: ast.AST) -> list[Definition]:
-    """All functions anywhere in it, outer ones first."""
-    return [node for node in ast.walk(tree) if isinstance(node, Definition)]
+def definitions(tree: ast.AST) -> list[FunctionNode]:
+    """All functions in a tree, outer ones first."""
+    return [node for node in ast.walk(tree) if isinstance(node, FunctionNode)]
 
 
 def same_code(one: str, other: str) -> bool:
@@ -119,19 +119,19 @@ def _lines(source: bytes) -> list[str]:
     return [f"{part}\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
-def _named(body: list[ast.stmt], inside: str = "") -> Iterator[tuple[str, Definition]]:
+def _named(body: list[ast.stmt], inside: str = "") -> Iterator[tuple[str, FunctionNode]]:
     for node in body:
-        if isinstance(node, Definition):
+        if isinstance(node, FunctionNode):
             yield inside + node.name, node
         elif isinstance(node, ast.ClassDef):
             yield from _named(node.body, f"{inside}{node.name}.")
 
 
-def _start(node: Definition) -> int:
+def _start(node: FunctionNode) -> int:
     return min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
 
 
-def _block(lines: list[str], node: Definition) -> list[str]:
+def _block(lines: list[str], node: FunctionNode) -> list[str]:
     return lines[_start(node) : node.end_lineno]
 
 
@@ -139,7 +139,7 @@ def _decorated(text: str) -> bool:
     return text.lstrip().startswith("@")
 
 
-def _margin(lines: list[str], node: Definition) -> str:
+def _margin(lines: list[str], node: FunctionNode) -> str:
     line = lines[node.lineno - 1]
     return line[: len(line) - len(line.lstrip())]
 

@@ -1,8 +1,7 @@
-"""How much a function has to do with an issue: the words that they share, the rarer the more.
+"""The relevance of functions to an issue, by the words that they share; rare words count more.
 
-Words are parts of identifiers and of prose, without their endings, so that "conversion of
-readings" finds `convert_reading`. Nothing is learned and nothing is asked: the same issue and
-functions give the same weights.
+Words are parts of identifiers and of prose without their endings, so that "conversion of readings" finds
+`convert_reading`. The same issue and functions always give the same weights.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ COMMON = frozenset(
     traceback error""",
     )
 )
-NAME, TRACE = 3.0, 6.0  # what a shared word counts in a function's name, and its name itself in a traceback
-INHERITED, STEPS = 0.6, 3  # what a function inherits from its most relevant caller, over so many calls
-ALIKE = 0.3  # the share that goes to all alike, for statements may mislead
+NAME, TRACE = 3.0, 6.0  # the weight of a shared word in a function's name, and of the name in a traceback
+INHERITED, STEPS = 0.6, 3  # the share that a function inherits from its most relevant caller, over as many calls
+ALIKE = 0.3  # the share divided equally, because statements may mislead
 
 
 def identifiers(text: str) -> list[str]:
@@ -41,16 +40,16 @@ def identifiers(text: str) -> list[str]:
 
 
 def words(text: str) -> set[str]:
-    """What a text is about, in lower case and without endings."""
+    """The words of a text that carry meaning, in lower case and without endings."""
     parts = (part.lower() for word in IDENTIFIER.findall(text) for part in PART.findall(word))
     return {ENDING.sub("", part) for part in parts if len(part) > 2 and part not in COMMON}
 
 
 def weights(functions: Sequence[Function], statement: str, output: str) -> list[float]:
-    """How likely the issue is about each function: greater than 0, and 1 in all.
+    """The probability that the issue is about each function: greater than 0, 1 in sum.
 
-    `output` is what the failing tests say; it counts as much as the statement. Names in a traceback
-    (`in NAME`) count most.
+    `output` is the output of the failing tests; it counts as much as the statement. Names in a traceback (`in NAME`)
+    count most.
     """
     sought = words(f"{statement}\n{output}")
     traced = set(re.findall(r"line \d+, in (\w+)", f"{statement}\n{output}"))
@@ -69,7 +68,7 @@ def weights(functions: Sequence[Function], statement: str, output: str) -> list[
 
 
 def _passed_on(functions: Sequence[Function], scores: Sequence[float]) -> list[float]:
-    """Functions inherit from their callers: issues name what people call, and the mistake is often below."""
+    """Let functions inherit from their callers: issues name what people call, and the mistake is often below."""
     mentioned = [set(identifiers(function.text)) for function in functions]
     callers = [
         [at for at, names in enumerate(mentioned) if function.name in names and functions[at] is not function]

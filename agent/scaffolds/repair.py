@@ -1,12 +1,10 @@
-"""The scaffold `repair`: one function, one question, one function back. For models too small for tools.
+"""The scaffold `repair`: shows one function and asks for it without the mistake. For models too small for tools.
 
-What an attempt is shown is drawn for it alone, by its seed: a function of the repository,
-the likelier the more it has to do with the issue and with what the visible tests say. So
-many attempts look in many places, and what a small model cannot do (find the place) is left
-to their number. The reply replaces that function; when the visible tests then pass, the
-attempt is handed in.
+Each attempt is shown one function of the repository, drawn by its seed in proportion to its relevance to the issue and
+to the output of the visible tests. So many attempts look in many places: a small model cannot find the place, and their
+number makes up for that. The reply replaces the function; when the visible tests then pass, the attempt is submitted.
 
-Asks nothing of a server but text. Needs Python sources, not Python, in the sandbox.
+Needs a server that answers in text, and Python sources in the sandbox; Python itself is not needed there.
 """
 
 from __future__ import annotations
@@ -19,7 +17,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent.models.model import Call
+from agent.agent import AttemptScope
+from agent.prompts import with_brief
 from agent.scaffolds.failures import Failure, first_failure
 from agent.scaffolds.functions import Function, find_functions
 from agent.scaffolds.relevance import weights, words
@@ -33,16 +32,16 @@ from tasks.task import Task
 __all__ = ["Repair"]
 
 FOLDER = Path(__file__).parent / "texts"
-# What is looked at of a repository, and what a prompt holds of it.
+# How much of a repository is read, and how much of it a prompt holds.
 FILES, FILE_KB, SEARCH_WORDS, LIST_BYTES = 24, 256, 40, 1024 * 1024
 FUNCTION_CHARACTERS, TITLE_CHARACTERS, TEST_CHARACTERS = 1800, 200, 2000
 LISTED = re.compile(rb"^\./(.+\.py):(\d+)$", re.MULTILINE)
-# Places that hold no source of the project's own, and names of tests.
+# Folders that hold no source of the project, and names of tests.
 SKIPPED = r"\( -name '.?*' -o -name tests -o -name site-packages \)"
 TESTS = r"\( -name 'test_*' -o -name '*_test.py' -o -name conftest.py -o -name setup.py \)"
 
-# What goes wrong, a function, and the same without the mistake. With several before it, an answer is what it
-# should be, a copy with a small change.
+# A bug, a function, and the function without the bug. After several of these a small model answers as it should, with a
+# copy that has a small change.
 EXAMPLE = re.compile(r"Bug: (.*)\n\n```python\n((?:.*\n)+?)```\n\n```python\n((?:.*\n)+?)```")
 
 
@@ -57,12 +56,12 @@ class Repair:
         self.texts: dict[str, str] = {
             path.stem: path.read_text("utf-8").strip() for path in sorted(FOLDER.glob("*.md"))
         }
-        # A function as long as those that are shown, and no more: small models do not stop by themselves.
+        # The length of the functions that are shown, and no more: small models do not stop by themselves.
         self.sampling: dict[str, Any] = {"max_completion_tokens": 300, "stop": ["\n```\n"]}
         self.body: dict[str, Any] = {}
 
-    async def opening(self, task: Task, workspace: Workspace, call: Call) -> Opening:
-        statement = task.problem_statement.strip()
+    async def opening(self, task: Task, workspace: Workspace, scope: AttemptScope) -> Opening:
+        statement = task.statement.strip()
         failure, test = await _failure(workspace)
         seen = f"{failure.full}\n{test}" if failure else ""
         functions = await _functions(workspace, f"{statement}\n{seen}")
@@ -71,9 +70,9 @@ class Repair:
                 f"scaffold repair finds no Python function to show in the repository of {task.id}; "
                 "leave the issue out with --ids, or use --scaffold tools"
             )
-        [shown] = random.Random(call.seed).choices(functions, weights(functions, statement, seen))
-        # What stands last is what a small model writes about, so the function does.
-        problem = _title(statement) + (f"\n{failure.said}" if failure and test else "")
+        [shown] = random.Random(scope.spec.seed).choices(functions, weights(functions, statement, seen))
+        # A small model writes about what comes last, so the function comes last.
+        problem = with_brief(_title(statement) + (f"\n{failure.said}" if failure and test else ""), scope.spec.brief)
         asked = self._asked(problem, shown.text)
         tool = Rewrite(shown, list(dict.fromkeys(one.path for one in functions)))
         return Opening((*self._examples(), asked), Rewriting(tool, asked["content"]))
@@ -91,7 +90,7 @@ class Repair:
 
 
 async def _failure(workspace: Workspace) -> tuple[Failure | None, str]:
-    """The first failure of the visible tests, and the text of the test where that can be told and is short."""
+    """The first failure of the visible tests, and the text of that test where it is known and short."""
     done = await visible_tests(workspace)
     if done.timed_out or not done.returncode:
         return None, ""
@@ -100,7 +99,7 @@ async def _failure(workspace: Workspace) -> tuple[Failure | None, str]:
 
 
 async def _test(workspace: Workspace, failure: Failure) -> str:
-    """The text of the test that failed, from the start to what failed; empty if it cannot be told."""
+    """The text of the test that failed; empty if it is not known or too long."""
     try:
         source = await workspace.sandbox.read(failure.path) if failure.path else b""
     except FileProblem:
@@ -112,13 +111,13 @@ async def _test(workspace: Workspace, failure: Failure) -> str:
 
 
 def _title(statement: str) -> str:
-    """Its first line that says something; more than that draws a small model away from the function."""
+    """The first line with words; more would distract a small model from the function."""
     first = next((line for line in statement.splitlines() if re.search(r"\w", line)), "")
     return first.lstrip("# ")[:TITLE_CHARACTERS]
 
 
 async def _functions(workspace: Workspace, about: str) -> list[Function]:
-    """The functions of the sources that share most words with a text, short enough to be shown."""
+    """The functions in the sources that share most words with a text, if short enough to be shown."""
     functions = []
     for path in await _files(workspace, about):
         try:
@@ -130,7 +129,7 @@ async def _functions(workspace: Workspace, about: str) -> list[Function]:
 
 
 async def _files(workspace: Workspace, about: str) -> list[str]:
-    """At most `FILES` Python files, those first in which most lines hold one of the text's words."""
+    """At most `FILES` Python files; first those in which most lines hold a word of the text."""
     sought = sorted(words(about), key=len, reverse=True)[:SEARCH_WORDS]
     patterns = " ".join(f"-e {shlex.quote(word)}" for word in sought or ["def"])
     script = (

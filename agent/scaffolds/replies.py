@@ -1,8 +1,8 @@
-"""The functions in what a model wrote, however it wrote them.
+"""The functions in a model's reply.
 
-Read tolerantly: fenced or not, fences left open or never opened, prose around, several
-blocks, a class around a method, a method still indented, and a body without its head. A
-function with a mistake in it is never cut down to the part that is right.
+Read tolerantly: with or without fences, fences left open or never opened, prose around, several blocks, a class around
+a method, a method still indented, and a body without its head. A function with a mistake in it is never cut down to the
+part that is right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PYTHON = ("", "py", "python", "python3")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One function as a model wrote it, from the left margin; `problem` says why it is no Python, if it is none."""
+    """One function as a model wrote it, from the left margin; `problem` says why it is not Python, if it is not."""
 
     name: str
     text: str
@@ -33,7 +33,7 @@ class Written:
 
 
 def written_code(text: str, *, cut: bool = False) -> str:
-    """The code in a reply without prose and fences; empty if there is none. `cut`: the reply lacks its end."""
+    """The code in a reply without prose and fences; empty if there is none. `cut`: the end of the reply is missing."""
     blocks, closed = _fenced(text.split("\n"))
     if cut and not closed:
         blocks[-1] = _without_last(blocks[-1])
@@ -41,11 +41,11 @@ def written_code(text: str, *, cut: bool = False) -> str:
 
 
 def written_functions(code: str, head: str = "") -> list[Written]:
-    """The functions in it in order. Code that is no function but can only be a body gets the `head` of one."""
+    """The functions in the code, in order. Code that can only be the body of a function gets this `head`."""
     try:
         return _functions(code) or _bodies(code, head)
     except BROKEN:
-        pass  # one part of it is no Python; the others may be
+        pass  # one part is not Python; the others may be
     found: list[Written] = []
     for part in _parts(code):
         if not HEAD.match(part):
@@ -83,7 +83,7 @@ def _fenced(lines: list[str]) -> tuple[list[str], bool]:
 
 
 def _margined(lines: list[str]) -> str:
-    """Moved to the left so far that the first line stands at the margin."""
+    """The lines, moved to the left so that the first one stands at the margin."""
     lines = [line.rstrip() for line in lines]
     first = next((line for line in lines if line), "")
     width = len(first) - len(first.lstrip())
@@ -95,7 +95,7 @@ def _without_last(block: str) -> str:
 
 
 def _parts(code: str) -> Iterator[str]:
-    """What stands between two lines at the margin, with the decorators of what follows them."""
+    """The parts between lines at the margin, each with its decorators."""
     part: list[str] = []
     for line in code.split("\n"):
         begins = bool(line) and not line[0].isspace() and line[0] not in ")]}"
@@ -116,7 +116,7 @@ def _functions(code: str) -> list[Written]:
 
 
 def _bodies(code: str, head: str) -> list[Written]:
-    """The code as the body of the function with this head, if nothing else can be meant: it returns or yields."""
+    """The code as the body of a function with this head, if it can be nothing else: it returns or yields."""
     try:
         tree = parsed(whole := f"{head}\n{textwrap.indent(textwrap.dedent(code), '    ')}\n")
         returns = any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in ast.walk(tree))

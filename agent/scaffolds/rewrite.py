@@ -1,7 +1,7 @@
-"""`rewrite`: put a corrected function in its place and run the visible tests; and the form in which it is written.
+"""The tool `rewrite`: replaces a function and runs the visible tests; and the form in which a model writes it.
 
-Guarantees: nothing is written that is not Python, or that changes nothing; the model is
-told why. An attempt whose visible tests pass is handed in.
+Guarantees: text that is not Python, or that changes nothing, is not written, and the model reads why. An attempt whose
+visible tests pass is submitted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOO_LONG = "The tests did not end in time."
 
 
 class Rewrite:
-    """Replaces one function. `shown` is the one that the attempt is about, `paths` are the files of all that may be."""
+    """Replaces one function. `shown` is the function of this attempt, `paths` are the files that may be changed."""
 
     name = "rewrite"
     description = "Replace a function of the repository, and run its tests."
@@ -58,7 +58,7 @@ class Rewrite:
         return TOO_LONG if done.timed_out else f"The tests fail:\n{said}"
 
     async def _meant(self, workspace: Workspace, names: Sequence[str]) -> tuple[Function, bytes]:
-        """The function shown, if it was written, or else the only one of such a name, in the same file or elsewhere."""
+        """The function shown, if it was written, or else the only one with such a name in any of the files."""
         others: list[tuple[Function, bytes]] = []
         for path in self._paths:
             try:
@@ -74,11 +74,11 @@ class Rewrite:
             others += there
         if len(others) == 1:
             return others[0]
-        raise ToolError(f"the function wanted is `{self._shown.name}`, not `{names[0]}`")
+        raise ToolError(f"the function to write is `{self._shown.name}`, not `{names[0]}`")
 
 
 class Rewriting:
-    """The form of actions that is one function a reply. After each `ask` is said again, for small models forget."""
+    """The form of actions with one function in each reply. `ask` is repeated each time, because small models forget."""
 
     def __init__(self, tool: Rewrite, ask: str) -> None:
         self._tool, self._ask = tool, ask
@@ -98,17 +98,17 @@ class Rewriting:
 
 
 async def visible_tests(workspace: Workspace) -> Completed:
-    """Run them. Without caches of compiled code: two versions of a file in one second can have the same size."""
+    """Run the visible tests, without compiled code: two versions of a file in one second can have the same size."""
     fresh = {"PYTHONDONTWRITEBYTECODE": "1"}
     return await workspace.sandbox.run(Command(workspace.test_command, env=fresh, timeout=workspace.command_seconds))
 
 
 def _changed(written: Sequence[Written], known: Sequence[str]) -> str:
-    """The first of these that is Python and not what is known. Raises `ToolError`."""
+    """The first of these that is Python and not known yet. Raises `ToolError`."""
     problem = SAME
     for one in written:
         if one.problem:
-            problem = f"`{one.name}` is no Python: {one.problem}"
+            problem = f"`{one.name}` is not valid Python: {one.problem}"
         elif not any(same_code(one.text, text) for text in known):
             return one.text
     raise ToolError(problem)

@@ -1,7 +1,7 @@
-"""What an attempt starts with, and in which form it may act: the interface of a scaffold.
+"""The scaffold: what an attempt starts with, and how it may act.
 
-A scaffold never knows how an attempt will be judged: it has the task's statement, the
-sandbox and the attempt's seed, and whatever it draws it draws by that seed.
+A scaffold never knows how an attempt will be verified. It has the task's statement, the sandbox and the attempt's seed;
+all its random choices follow from that seed.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.actions import Actions
-from agent.models.model import Call
+from agent.agent import AttemptScope
 from agent.tools import Workspace
 from agent.trajectory import Message
+from envs.errors import MonkeysError
 from tasks.task import Task
 
 __all__ = ["Opening", "Scaffold", "Unsuited"]
 
 
-class Unsuited(Exception):
-    """The scaffold has nothing to offer for this repository; no attempt at it can begin."""
+class Unsuited(MonkeysError):
+    """Agent, scaffold, model and task do not fit together, so no attempt can begin. The message says what would fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first messages of one attempt, and the actions that it has from then on."""
+    """The first messages of one attempt, and the form of its actions."""
 
     messages: tuple[Message, ...]
     actions: Actions
 
 
 class Scaffold(Protocol):
-    """One way to put a model to work. All that is here is recorded with the run."""
+    """One way to put a model to work. Its attributes are recorded with the run."""
 
     @property
     def name(self) -> str: ...
@@ -44,12 +45,12 @@ class Scaffold(Protocol):
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """What may be done, by name."""
+        """The names of its tools."""
         ...
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """The prompts by name, with the fields that are filled in for each attempt."""
+        """The prompts by name, with `$field` for what is filled in for each attempt."""
         ...
 
     @property
@@ -59,9 +60,12 @@ class Scaffold(Protocol):
 
     @property
     def sampling(self) -> Mapping[str, Any]:
-        """Fields of every request's body where the run is not told otherwise, such as a short `max_tokens`."""
+        """Default fields of every request's body, such as a short `max_completion_tokens`; a run may override them."""
         ...
 
-    async def opening(self, task: Task, workspace: Workspace, call: Call) -> Opening:
-        """How this attempt begins; it may look into the sandbox. Raises `SandboxError` or `Unsuited`."""
+    async def opening(self, task: Task, workspace: Workspace, scope: AttemptScope) -> Opening:
+        """Begin one attempt. May look into the sandbox; shows the brief of `scope.spec` after the statement.
+
+        Raises `SandboxError` or `Unsuited`.
+        """
         ...

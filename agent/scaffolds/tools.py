@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.actions import make_actions
-from agent.models.model import Call
+from agent.agent import AttemptScope
 from agent.prompts import opening, prompt_texts
 from agent.scaffolds.scaffold import Opening
 from agent.tools import TOOLS, Workspace
@@ -15,7 +15,7 @@ __all__ = ["Tools"]
 
 
 class Tools:
-    """Every attempt at an issue begins with the same messages."""
+    """Begins every attempt at an issue with the same messages, but for the brief."""
 
     name = "tools"
 
@@ -28,5 +28,5 @@ class Tools:
         self.body = self._actions.body
         self.sampling: dict[str, Any] = {}
 
-    async def opening(self, task: Task, workspace: Workspace, call: Call) -> Opening:
-        return Opening(tuple(opening(task, self._actions.instructions)), self._actions)
+    async def opening(self, task: Task, workspace: Workspace, scope: AttemptScope) -> Opening:
+        return Opening(tuple(opening(task, self._actions.instructions, scope.spec.brief)), self._actions)

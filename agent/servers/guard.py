@@ -1,15 +1,14 @@
-"""Runs a server and ends it, with all that it ever started, once the life line on its standard input breaks.
+"""Runs a server, and ends it with all that it ever started once the pipe on its standard input is closed.
 
     python -I -S guard.py SECONDS COMMAND...
 
-Guarantees, on Linux: when whoever holds the other end of the life line is gone, by SIGKILL too,
-or when the server itself has ended, no process of the server is left, however deep, whatever it
-ignores and in whatever session it hides: they are all descendants of this process, which adopts
-those whose parent died. They are asked with SIGTERM first and killed after SECONDS. Elsewhere the
-same holds for the processes in the server's group. Should this process be killed, the server is
-killed with it (Linux). It exits as the server did, with 128 + N for signal N.
+Guarantees, on Linux: when the process at the other end of the pipe is gone, also by SIGKILL, or when the server itself
+has ended, no process of the server is left, whatever signals it ignores and whatever session it is in. They are all
+descendants of this process, which adopts those whose parent died. They get SIGTERM first and are killed after SECONDS.
+On other systems the same holds for the processes in the server's group. If this process is killed, the server is killed
+with it (Linux). It exits with the server's status, 128 + N for signal N.
 
-Standard library alone, and few of its modules: it starts at once and takes 4 MB.
+Uses few modules of the standard library and nothing else: it starts at once and takes 4 MB.
 """
 
 import ctypes
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-LEFT_SECONDS = 1.0  # for those who stay when the server itself has ended
-KILLED_SECONDS = 10.0  # a process may hang in a driver; nobody can end that one
+LEFT_SECONDS = 1.0  # for processes that stay when the server itself has ended
+KILLED_SECONDS = 10.0  # a process that hangs in a driver cannot be ended
 LOOK_SECONDS = 0.02
 ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def main(grace: float, command: "list[str]") -> int:
-    """Be the guard of `command` to its end. Returns its exit status."""
+    """Guard `command` until it has ended. Returns its exit status."""
     control_process(PR_SET_CHILD_SUBREAPER, 1)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -56,7 +55,7 @@ def main(grace: float, command: "list[str]") -> int:
 
 
 def become(command: "list[str]") -> "NoReturn":
-    """In the new process: be the server, in a session of its own."""
+    """In the new process: become the server, in a session of its own."""
     try:
         os.setsid()
         control_process(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -73,7 +72,7 @@ def become(command: "list[str]") -> "NoReturn":
 
 
 def reap(server: int) -> "tuple[int | None, bool]":
-    """Collect who has ended: the exit status of the server if it is among them, and whether anybody is left."""
+    """Collect ended processes: the exit status of the server if it is among them, and whether any process is left."""
     status = None
     try:
         while True:
@@ -88,7 +87,7 @@ def reap(server: int) -> "tuple[int | None, bool]":
 
 
 def end(server: int, status: "int | None", grace: float) -> int:
-    """See all of them go. Returns the exit status of the server."""
+    """End all processes. Returns the exit status of the server."""
     tell(server, signal.SIGTERM)
     now = time.monotonic()
     patience = now + (grace if status is None else LEFT_SECONDS)
@@ -108,7 +107,7 @@ def end(server: int, status: "int | None", grace: float) -> int:
             tell(server, signal.SIGKILL)
         time.sleep(LOOK_SECONDS)
         now = time.monotonic()
-    tell(server, signal.SIGKILL)  # where nobody adopts those whose parent died
+    tell(server, signal.SIGKILL)  # for systems where no process adopts those whose parent died
     return 128 + signal.SIGKILL if status is None else status
 
 

@@ -1,9 +1,8 @@
-"""llama.cpp's own HTTP server with one GGUF file, in this process: a script, for a process of its own.
+"""Runs llama.cpp's HTTP server with one GGUF file: a script for a process of its own.
 
     python -P llamacpp.py --weights FILE --name NAME --port N [--threads N] [--slots N] [--context TOKENS]
 
-Needs the package xllamacpp. Continuous batching over `slots` requests, each with a context of
-its own; the counters are at /metrics.
+Needs the package xllamacpp. Batches up to `slots` requests, each with a context of its own; metrics are at /metrics.
 """
 
 import argparse
@@ -34,15 +33,15 @@ def main() -> int:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = told.threads
     params.n_parallel = told.slots
     params.n_ctx = told.slots * told.context
-    params.n_threads_http = told.slots + 4  # each holds a thread; health and counters want some too
+    params.n_threads_http = told.slots + 4  # each holds a thread; health checks and metrics need some too
     params.cont_batching = params.endpoint_metrics = True
-    params.ui = params.fit_params = False  # which would change the context to what it finds fitting
+    params.ui = params.fit_params = False  # fit_params would change the context to what fits in memory
     params.verbosity = 2  # warnings; more is six lines a request
     params.cache_ram_mib = 0  # it would keep up to 8 GB of old conversations
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        return 1  # it has said why
+        return 1  # the server has written why
     print(f"{told.name} at {server.listening_address}", flush=True)
     while True:
         signal.pause()

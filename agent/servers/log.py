@@ -1,7 +1,7 @@
-"""A server's log: one file in the run's folder, to which every start adds; and what it says in one line.
+"""A server's log: one file in the run's folder, to which every start adds; and the line that matters in it.
 
-`cause` finds the line that a person would look for when the server has died: the last
-error that is one of its own and no report of another's, or else the last line at all.
+`cause` finds the line that a person would look for when the server has died: the last error that is the server's own
+and not a report of another one's, or else the last line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Log"]
 LOOKED_AT = 1 << 18  # bytes at its end
 LINE_CHARS = 300
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# Who says it, how loudly, when and where: of vLLM, and of llama.cpp.
+# The head of a line with process, level, time and place: of vLLM, and of llama.cpp.
 HEADINGS = re.compile(
     r"^(?:\([A-Za-z_]+\d*(?:[ _]\w+)* pid=\d+\)\s*|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:.,]+ \[[^\]]*\]\s*"
     r"|\d+\.\d\d\.\d{3}\.\d{3} [A-Z] )+"
@@ -36,7 +36,7 @@ class Log:
         self._began = 0
 
     def begin(self, command: Sequence[str]) -> int:
-        """A descriptor to write to, the caller's to close. What was written before counts no more. Raises `OSError`."""
+        """Begin a new part of the log. Returns a descriptor to write to, which the caller closes. Raises `OSError`."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.write(fd, f"==== {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
@@ -45,20 +45,20 @@ class Log:
 
     @property
     def last(self) -> str:
-        """What it said last; empty if nothing yet."""
+        """The last line; empty if there is none yet."""
         lines = self._lines()
         return lines[-1] if lines else ""
 
     @property
     def cause(self) -> str:
-        """Why it died, as far as it says so."""
+        """Why the server died, as far as the log tells."""
         lines = self._lines()
         for pattern in (RAISED, COMPLAINT):
             for number in range(len(lines) - 1, -1, -1):
                 line = lines[number]
                 if pattern.search(line) and not SECOND_HAND.search(line):
                     return " ".join(lines[number : number + 2]) if HALF.search(line) else line
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "it wrote nothing"
 
     def _lines(self) -> list[str]:
         try:

@@ -1,9 +1,9 @@
-"""A port on loopback that stays ours, from before its server starts until the run has ended.
+"""A port on loopback that is reserved from before its server starts until the run has ended.
 
-A free port that is looked up and let go may be another's a moment later, and the port of a
-server that died may be taken before it is back. So it is held: bound, but not listened on,
-in the way that lets a server with the usual options (address and port may be used again)
-listen on it, and keeps the system from giving it to anybody who asks for just any.
+A free port that is looked up and released may be taken by another program a moment later, and so may the port of a
+server that died before the server is back. So the port is held: bound, but not listened on. A server with the usual
+options (address and port may be used again) can still listen on it, and the system gives it to no program that asks for
+any free port.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Port:
-    """One port, held until `let_go`."""
+    """One port, held until `release`."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -26,5 +26,5 @@ class Port:
         self._socket.bind((LOOPBACK, 0))
         self.number: int = self._socket.getsockname()[1]
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self._socket.close()

@@ -1,8 +1,8 @@
-"""A process that ends with us: a server and all that it starts, under a guard (`agent.servers.guard`).
+"""A process that ends with this program: a server and all that it starts, under a guard (`agent.servers.guard`).
 
-Guarantees: it ends when it is told to, when this program ends, and when this program is
-killed; what it starts ends with it. It has a session of its own, so Ctrl-C at the terminal
-is for this program alone, which ends it then.
+Guarantees: the process ends when it is stopped, when this program ends, and when this program is killed; everything
+that it started ends with it. It has a session of its own, so Ctrl-C at the terminal reaches this program alone, which
+then ends the process.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Owned"]
+__all__ = ["OwnedProcess"]
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE_SECONDS = 5.0  # between asking it to end and killing it
-GONE_SECONDS = 20.0  # when the guard itself should have done all it can
+GONE_SECONDS = 20.0  # by when the guard itself should have done all it can
 
 
-class Owned:
-    """One process. Made by `start`; wants one `stop`."""
+class OwnedProcess:
+    """One process. Made by `start`; needs one `stop`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, command: Sequence[str], env: Mapping[str, str], output: int) -> Owned:
+    async def start(cls, command: Sequence[str], env: Mapping[str, str], output: int) -> OwnedProcess:
         """Run `command` with its standard output and errors going to the descriptor `output`."""
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -42,7 +42,7 @@ class Owned:
         try:
             return cls(await asyncio.shield(starting))
         except asyncio.CancelledError:
-            # Called off itself, it would kill the guard, and what the server has started by then would live on.
+            # Cancelling the start itself would kill the guard, and what the server has started by then would go on.
             await cls(await starting).stop()
             raise
 
@@ -52,7 +52,7 @@ class Owned:
         return code if code >= 0 else 128 - code
 
     async def stop(self) -> None:
-        """End it. Idempotent; what is called off meanwhile goes on without us."""
+        """End it. Idempotent; if this is cancelled, the process ends all the same."""
         if self._process.returncode is not None:
             return
         assert self._process.stdin is not None

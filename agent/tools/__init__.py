@@ -1,4 +1,4 @@
-"""The tools: one file each. `TOOLS` is what an attempt gets; a tool that is not in it does not exist for a model."""
+"""The tools, one file each. `TOOLS` are those that an attempt gets; a model knows no others."""
 
 from agent.tools.bash import Bash
 from agent.tools.edit import Edit

@@ -1,4 +1,4 @@
-"""`bash`: run a shell command in the repository."""
+"""The tool `bash`: runs a shell command in the repository."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Bash:
     }
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        command = ("bash", "-c", arguments["command"])  # sh may be a shell that knows less
+        command = ("bash", "-c", arguments["command"])  # sh may be a shell with fewer features
         return render(await workspace.sandbox.run(Command(command, timeout=workspace.command_seconds)))

@@ -1,4 +1,4 @@
-"""`edit`: replace a text, create a file, or insert lines. Bytes outside the edit are kept as they are."""
+"""The tool `edit`: replaces a text, creates a file, or inserts lines. Bytes outside the edit stay as they are."""
 
 from __future__ import annotations
 

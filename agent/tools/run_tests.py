@@ -1,4 +1,4 @@
-"""`run_tests`: run the repository's own visible tests. The hidden tests are never in the sandbox."""
+"""The tool `run_tests`: runs the repository's own visible tests. The hidden tests are never in the sandbox."""
 
 from __future__ import annotations
 

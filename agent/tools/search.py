@@ -1,4 +1,4 @@
-"""`search`: lines that match a regular expression."""
+"""The tool `search`: finds lines that match a regular expression."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ class Search:
         if not done.output and not done.timed_out:
             return "[no match]"
         more = done.output.count(b"\n") >= MATCHES
-        return render(done) + (f"[the first {MATCHES} matches; look for something more special]" if more else "")
+        return render(done) + (f"[the first {MATCHES} matches; use a more specific pattern]" if more else "")

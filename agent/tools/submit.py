@@ -1,4 +1,4 @@
-"""`submit`: the model says that it is done. The loop ends there; the runner takes the patch."""
+"""The tool `submit`: ends the attempt. The submission is then collected from the sandbox."""
 
 from __future__ import annotations
 

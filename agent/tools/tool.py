@@ -1,8 +1,8 @@
-"""What a model may do: the interface of a tool, and what a tool works on.
+"""The interface of a tool, and the workspace in which it acts.
 
-A tool turns arguments into an observation, a text that the model reads. A mistake of
-the model (no such file, text not found) is an observation too: `ToolError` carries it.
-A sandbox that dies is never an observation: `envs.SandboxLost` passes through.
+A tool turns arguments into an observation, a text that the model reads. A mistake of the model (no such file, text not
+found) is an observation too: `ToolError` carries it. A lost sandbox is never an observation: `envs.SandboxLost` passes
+through.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from envs import Command, Completed, Sandbox
+from envs.errors import MonkeysError
 
 __all__ = ["Submitted", "Tool", "ToolError", "Workspace", "render"]
 
 
-class ToolError(Exception):
-    """The model asked for something that cannot be done; the text tells it what and why."""
+class ToolError(MonkeysError):
+    """The model asked for something that cannot be done; it reads the text, which says what and why."""
 
 
 class Submitted(str):
-    """An observation that is the last: the attempt is handed in as it stands."""
+    """The last observation of an attempt: it is submitted as it stands."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A sandbox with the repository in it, and how its visible tests are run."""
+    """A sandbox with the repository in it, and the command that runs its visible tests."""
 
     sandbox: Sandbox
     test_command: str
@@ -49,12 +50,12 @@ class Tool(Protocol):
     def parameters(self) -> dict[str, Any]: ...
 
     async def act(self, workspace: Workspace, arguments: Mapping[str, Any]) -> str:
-        """Do it and tell what came of it. Raises `ToolError`."""
+        """Carry out the action. Returns the observation. Raises `ToolError`."""
         ...
 
 
 def render(done: Completed) -> str:
-    """A finished command as the model reads it: output, then how it ended when not well."""
+    """A finished command as the model reads it: its output, then its exit status unless that is 0."""
     text = done.output.decode("utf-8", "replace")
     if text and not text.endswith("\n"):
         text += "\n"

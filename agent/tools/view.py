@@ -1,4 +1,4 @@
-"""`view`: a file with line numbers, or the files of a folder."""
+"""The tool `view`: shows a file with line numbers, or lists the files of a folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from agent.tools.tool import ToolError, Workspace, render
 from envs import FileProblem
 
-# A page that a model can read without losing the thread; it can ask for the next one.
+# One page, short enough for a model to read; it can ask for the next one.
 PAGE_LINES = 400
 PAGE_CHARACTERS = 64 * 1024
 LINE_CHARACTERS = 2000

@@ -1,1 +1,1 @@
-"""The `docker` back end: containers, images, and what keeps both in order."""
+"""The `docker` back end: containers, their images, and the removal of what killed runs leave behind."""

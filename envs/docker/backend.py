@@ -1,14 +1,14 @@
-"""The `docker` back end: one hardened container per sandbox, one attached stream to its guest.
+"""The `docker` back end: one hardened container per sandbox, with one attached stream to its guest.
 
-Guarantees: no network unless one is asked for, no capabilities, no new privileges, limits
-on memory, swap, CPUs, processes, the size of a file and, where the engine's storage can,
-of all that is written; no log driver; nothing of the host mounted, only the base that the
-runner compares with, read-only. The guest is the first process: it reaps orphans, and
-nothing inside can kill it.
-The stream is the container's life line: its standard input closes when the runner is
-gone, by SIGKILL too, the guest exits, and the engine removes the container. What a runner
-killed in between leaves is an orphan (`envs.docker.orphans`), which the next run sweeps. Any
-engine with a Docker-compatible API, found by DOCKER_HOST.
+Guarantees: no network unless one is asked for, no capabilities, no new privileges; limits on memory, swap, CPUs,
+processes, the size of a file and, where the engine's storage supports it, of all that is written; no log driver;
+nothing of the host is mounted, only the base that patches are compared with, read-only. The guest is the first
+process: it reaps orphaned processes, and nothing inside can kill it.
+
+The stream is the life line: when the runner ends, also by SIGKILL, the standard input of the guest closes, the guest
+exits, and the engine removes the container. A container that a runner killed at another moment leaves behind is
+removed by the next run (`envs.docker.orphans`). Works with any engine with a Docker-compatible API, found by
+DOCKER_HOST.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 
 from envs.base import BASE_GIT, PreparedImage, prepare_image
 from envs.diff import diff_command
-from envs.docker.containers import ContainerPlan, Containers, Started
+from envs.docker.containers import Containers, ContainerSpec, StartedContainer
 from envs.docker.engine import Engine, EngineRefused
-from envs.docker.orphans import marks, orphans, remove
+from envs.docker.orphans import orphans, owner_labels, remove
+from envs.events import Sink, Status, Warned, ignore
 from envs.memory_budget import Machine, this_machine
 from envs.sandbox import Command, Completed, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 
@@ -44,9 +45,9 @@ def patch_command(base: PreparedImage) -> Command:
 
 
 class DockerSandbox:
-    """A container. Made by `DockerBackend.open`."""
+    """A sandbox in a container with a guest. Made by `DockerBackend.open`."""
 
-    def __init__(self, backend: DockerBackend, started: Started) -> None:
+    def __init__(self, backend: DockerBackend, started: StartedContainer) -> None:
         self._backend, self._started = backend, started
         self._channel = started.channel
         self.read = self._channel.read
@@ -56,7 +57,7 @@ class DockerSandbox:
         return await self._channel.run(command)
 
     async def diff(self) -> bytes:
-        base = self._started.plan.base
+        base = self._started.spec.base
         if not base.commit:
             raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
         return await self._channel.patch(patch_command(base))
@@ -71,50 +72,55 @@ class DockerSandbox:
 class DockerSnapshot:
     """An image of one container. Made by `DockerSandbox.snapshot`."""
 
-    def __init__(self, backend: DockerBackend, plan: ContainerPlan) -> None:
-        self._backend, self._plan = backend, plan
+    def __init__(self, backend: DockerBackend, spec: ContainerSpec) -> None:
+        self._backend, self._spec = backend, spec
 
     async def fork(self, *, label: str = "") -> Sandbox:
-        return await self._backend.fork(self._plan, label)
+        return await self._backend.fork(self._spec, label)
 
     async def close(self) -> None:
-        await self._backend.discard(self._plan.base.image)
+        await self._backend.discard(self._spec.base.image)
 
 
 class DockerBackend:
     """Opens containers on one engine.
 
-    `images` makes what brings their images, given the engine's client and `progress`.
-    `machine` is whose memory they share, known once started; `progress` hears in one line
-    what is being pulled, and nothing once that is over; `swept` is how many orphans of
-    earlier runs were removed so far; `warning` is what people should know, if anything.
+    `images` makes the `Images`, given the engine's client and `events`. A `Status` tells which image is pulled, and is
+    empty once it is there; a `Warned` tells, once per image, that it has no Python. `machine` is the machine whose
+    memory the containers share, known once started; `swept` counts the orphans of earlier runs removed so far.
     """
 
     name = "docker"
 
-    def __init__(self, images: Callable[..., Images] | None = None, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        images: Callable[..., Images] | None = None,
+        engine: Engine | None = None,
+        *,
+        events: Sink = ignore,
+    ) -> None:
         self._engine = engine or Engine()
+        self._events = events
         self._containers = Containers(self._engine)
         self._make_images = images
         self._images: Images | None = None
         self._bases: dict[tuple[str, str, str], PreparedImage] = {}
         self._locks: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._connecting = asyncio.Lock()
-        self.progress: Callable[[str], None] = lambda line: None
+        self._without_python: set[str] = set()
         self.machine = this_machine()
-        self.warning = ""
         self.swept = 0
 
     @property
     def run(self) -> str:
-        """What the label LABEL.run of all that it makes says."""
+        """The identifier of this run, the value of the label LABEL.run on all that it makes."""
         return self._containers.run
 
     async def start(self) -> None:
-        """Find the engine; orphans are swept meanwhile. Raises `SandboxUnavailable`."""
-        await self._found()
+        """Connect to the engine and remove orphans in the background. Raises `SandboxUnavailable`."""
+        await self._connected()
 
-    async def _found(self) -> Images:
+    async def _connected(self) -> Images:
         async with self._connecting:
             if self._images is None:
                 from envs.docker.images import Images
@@ -122,12 +128,9 @@ class DockerBackend:
                 client = await self._engine.connect()
                 info = await self._engine.call(client.info)
                 self.machine = Machine(info["ID"], info["MemTotal"] >> 20)
-                self._images = await self._engine.call(self._make_images or Images, client, progress=self._tell)
+                self._images = await self._engine.call(self._make_images or Images, client, events=self._events)
                 self._engine.later(self._sweep)
             return self._images
-
-    def _tell(self, line: str) -> None:
-        self.progress(line)  # whoever listens now
 
     def _sweep(self) -> None:
         client = self._engine.client
@@ -135,7 +138,7 @@ class DockerBackend:
             try:
                 remove(client, orphan)
                 self.swept += 1
-            except Exception:  # in use, or somebody else is at it: the next run sees to it
+            except Exception:  # in use, or another run is removing it: the next run tries again
                 pass
 
     def check(self, origin: Origin) -> None:
@@ -144,61 +147,69 @@ class DockerBackend:
 
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         self.check(origin)
-        images = await self._found()
+        images = await self._connected()
 
         async def work() -> Sandbox:
-            return await self._room(ContainerPlan(await self._base(images, origin), origin, limits), label)
+            return await self._start(ContainerSpec(await self._base(images, origin), origin, limits), label)
 
         return await self._engine.patiently(work)
 
     async def prepare(self, origin: Origin) -> None:
-        """Pull the image and see to its base, once; `open` does it too, but then it is part of a start."""
-        images = await self._found()
+        """Pull the image and prepare its base, once. `open` does it too, but then it counts as part of a start."""
+        images = await self._connected()
         await self._engine.patiently(lambda: self._base(images, origin))
 
     async def identity(self, origin: Origin) -> str:
-        """What a sandbox holds, by content: the image's id. Raises `SandboxError`."""
-        assert origin.image is not None
-        images = await self._found()
-        return await self._engine.patiently(lambda: self._engine.call(images.have, origin.image))
+        """The image's id, which identifies the content of a sandbox. Raises `SandboxError`."""
+        images = await self._connected()
+        return await self._engine.patiently(lambda: self._have(images, origin))
 
-    async def _base(self, images: Images, origin: Origin) -> PreparedImage:
-        """The image that attempts start from: pulled, and seen to once."""
+    async def _have(self, images: Images, origin: Origin) -> str:
+        """The id of the image, pulled if it is missing."""
         assert origin.image is not None
         identity = await self._engine.call(images.have, origin.image)
+        self._events(Status(""))
+        return identity
+
+    async def _base(self, images: Images, origin: Origin) -> PreparedImage:
+        """The image that attempts start from: pulled, and prepared once."""
+        assert origin.image is not None
+        identity = await self._have(images, origin)
         key = (origin.image, origin.commit, origin.workdir)
         async with self._locks[key]:
-            self.progress("")
             if key not in self._bases:
-                labels = marks(self._containers.run, "base", PREPARE_SECONDS)
+                labels = owner_labels(self._containers.run, "base", PREPARE_SECONDS)
                 self._bases[key] = await self._engine.call(
                     prepare_image, self._engine.client, origin.image, origin, labels, identity
                 )
         return self._bases[key]
 
-    async def _room(self, plan: ContainerPlan, label: str) -> Sandbox:
+    async def _start(self, spec: ContainerSpec, label: str) -> Sandbox:
         try:
-            started = await self._containers.start(plan, label)
+            started = await self._containers.start(spec, label)
         except EngineRefused as error:
-            self._forget(plan.origin)  # somebody may have removed the image
+            self._forget(spec.origin)  # somebody may have removed the image
             raise SandboxLost(f"sandbox {label} could not be started: {error}") from None
-        return DockerSandbox(self, started) if not started.bare else await self._bare(started)
+        return DockerSandbox(self, started) if started.has_guest else await self._without_guest(started)
 
-    async def _bare(self, started: Started) -> ExecSandbox:
+    async def _without_guest(self, started: StartedContainer) -> ExecSandbox:
         from envs.docker.exec_sandbox import WARNING, ExecSandbox
 
-        plan = started.plan
-        self.warning = f"Image {plan.origin.image}: {WARNING}"
+        spec = started.spec
+        image = str(spec.origin.image)
+        if image not in self._without_python:
+            self._without_python.add(image)
+            self._events(Warned(f"image {image} {WARNING}"))
         try:
             return await ExecSandbox.open(
                 started.channel,
                 self._engine,
                 started.name,
-                workdir=plan.origin.workdir,
-                limits=plan.limits,
-                patch=patch_command(plan.base) if plan.base.commit else NO_BASE,
+                workdir=spec.origin.workdir,
+                limits=spec.limits,
+                patch=patch_command(spec.base) if spec.base.commit else NO_BASE,
                 snapshot=lambda: self.commit(started),
-                env=plan.origin.env,
+                env=spec.origin.env,
             )
         except BaseException:
             started.channel.abandon("it could not be used")
@@ -209,28 +220,28 @@ class DockerBackend:
             self._images.forget(origin.image)
             self._bases.pop((origin.image, origin.commit, origin.workdir), None)
 
-    # for snapshots
+    # snapshots
 
-    async def commit(self, started: Started) -> DockerSnapshot:
-        """Raises `SandboxLost`, as `fork` does."""
+    async def commit(self, started: StartedContainer) -> DockerSnapshot:
+        """A snapshot of a container. Raises `SandboxLost`, as `fork` does."""
         try:
             image = await self._containers.commit(started)
         except EngineRefused as error:
             if started.channel.closed.done():
                 raise started.channel.loss() from None
             raise SandboxLost(f"no snapshot of sandbox {started.channel.name} could be taken: {error}") from None
-        if started.channel.closed.done():  # meanwhile: who knows what is in it
+        if started.channel.closed.done():  # it ended meanwhile, so the image may be incomplete
             await self.discard(image)
             raise started.channel.loss()
-        return DockerSnapshot(self, replace(started.plan, base=replace(started.plan.base, image=image)))
+        return DockerSnapshot(self, replace(started.spec, base=replace(started.spec.base, image=image)))
 
-    async def fork(self, plan: ContainerPlan, label: str) -> Sandbox:
-        return await self._engine.patiently(lambda: self._room(plan, label))
+    async def fork(self, spec: ContainerSpec, label: str) -> Sandbox:
+        return await self._engine.patiently(lambda: self._start(spec, label))
 
     async def discard(self, image: str) -> None:
         await self._containers.discard(image)
 
-    # the end
+    # description and end
 
     def describe(self) -> dict[str, str]:
         return {
@@ -241,7 +252,7 @@ class DockerBackend:
         }
 
     async def close(self) -> None:
-        """Remove what is left of this run's containers and snapshots; those of others are not touched."""
+        """Remove this run's containers and snapshots; those of other runs are not touched."""
         if self._images is not None:
             self._images.stop()
             self._images = None

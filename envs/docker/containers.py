@@ -1,6 +1,7 @@
-"""The containers of one run, and the snapshots taken of them: how they are made, and that they go.
+"""The containers of one run and their snapshots: creation, start and removal.
 
-Guarantees: all carry the run's marks, and whatever could not be started or used is removed.
+Guarantees: each carries the labels of the run, by which `envs.docker.orphans` finds it; a container that could not be
+started is removed.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from typing import TYPE_CHECKING
 from envs.base import BASE_GIT, PreparedImage
 from envs.channel import Channel
 from envs.docker.engine import Engine
-from envs.docker.orphans import LABEL, marks
+from envs.docker.orphans import LABEL, owner_labels
 from envs.docker.stream import Demultiplexer
 from envs.sandbox import Limits, Origin, SandboxLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ContainerPlan", "Containers", "Started"]
+__all__ = ["ContainerSpec", "Containers", "StartedContainer"]
 
 START_SECONDS = 120.0
 END_SECONDS = 30.0
-FLOOR_BYTES = 1 << 30  # of the engine's disk, which commands are not otherwise kept from filling
-# Whatever Python 3 the image holds runs the guest, which is handed over as an argument. Without one the life line
-# still holds.
+FLOOR_BYTES = 1 << 30  # stay free on the engine's disk, which nothing else keeps commands from filling
+# Any Python 3 of the image runs the guest, whose source is an argument. Without Python, `cat` ends with the stream, so
+# that the container still ends with its runner.
 NO_PYTHON = "no Python 3 found in this image"
 FIND_PYTHON = f"""
 for p in python3 /usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python3 python; do
@@ -41,8 +42,8 @@ echo '{NO_PYTHON}' >&2; exec cat >/dev/null
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerPlan:
-    """What a container is made from."""
+class ContainerSpec:
+    """What a container is created from."""
 
     base: PreparedImage
     origin: Origin
@@ -50,55 +51,58 @@ class ContainerPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A running container and its stream, at whose other end a guest serves; none if it is `bare` of Python."""
+class StartedContainer:
+    """A running container and the channel to its guest. Without `has_guest` the image has no Python to run one."""
 
     name: str
-    plan: ContainerPlan
+    spec: ContainerSpec
     channel: Channel
-    bare: bool
+    has_guest: bool
 
 
 class Containers:
-    """Those of one run on one engine. `limits_disk` is whether all that one writes is limited, not each file only."""
+    """The containers of one run on one engine.
+
+    `limits_disk` tells whether the engine limits all that a container writes, or only the size of each file.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.run = uuid.uuid4().hex[:12]
-        self.limits_disk = True  # until the engine refuses to
+        self.limits_disk = True  # until the engine refuses it
         self._engine = engine
         self._guest = guest_source()
         self._numbers = itertools.count(1)
-        self._ours = {"label": f"{LABEL}.run={self.run}"}
+        self._of_this_run = {"label": f"{LABEL}.run={self.run}"}
         self._open: set[Channel] = set()
         self._discarded: set[str] = set()
 
-    async def start(self, plan: ContainerPlan, label: str) -> Started:
-        """A running container. Raises `EngineRefused`, `EngineAway` or `SandboxLost`; nothing is left then."""
+    async def start(self, spec: ContainerSpec, label: str) -> StartedContainer:
+        """Create and start a container. Raises `EngineRefused`, `EngineAway` or `SandboxLost`, and then removes it."""
         name = f"monkeys-{self.run}-{next(self._numbers)}"
-        bare = asyncio.Event()
-        stream = Demultiplexer(NO_PYTHON.encode(), bare.set)
-        channel = Channel(label, plan.limits, stream.unwrap)
+        no_python = asyncio.Event()
+        stream = Demultiplexer(NO_PYTHON.encode(), no_python.set)
+        channel = Channel(label, spec.limits, stream.unwrap)
         try:
-            await self._engine.call(self._create, name, plan, label)
+            await self._engine.call(self._create, name, spec, label)
             await self._engine.attach(name, channel)
             await self._engine.call(self._engine.api.start, name)
-            await _first_word(channel, bare)
+            await _ready(channel, no_python)
         except BaseException as error:
             channel.abandon("it could not be started")
             self._engine.later(self._remove, name)
-            if type(error) is SandboxLost and stream.said:
-                said = " ".join(stream.said.decode(errors="replace").split())
-                raise SandboxLost(f"{error} (it said: {said})") from None
+            if type(error) is SandboxLost and stream.stderr:
+                stderr = " ".join(stream.stderr.decode(errors="replace").split())
+                raise SandboxLost(f"{error} (its standard error: {stderr})") from None
             raise
         self._open.add(channel)
         channel.closed.add_done_callback(lambda _: self._open.discard(channel))
-        return Started(name, plan, channel, bare.is_set())
+        return StartedContainer(name, spec, channel, not no_python.is_set())
 
-    def _create(self, name: str, plan: ContainerPlan, label: str) -> None:
+    def _create(self, name: str, spec: ContainerSpec, label: str) -> None:
         from docker.errors import APIError
         from docker.types import Ulimit
 
-        limits, origin = plan.limits, plan.origin
+        limits, origin = spec.limits, spec.origin
         largest = limits.disk_mb << 20
         settings = (origin.workdir, dict(origin.env), limits.lifetime_seconds, FLOOR_BYTES)
         host = functools.partial(
@@ -112,45 +116,45 @@ class Containers:
             pids_limit=limits.processes,
             nano_cpus=int(limits.cpus * 1e9),
             ulimits=[Ulimit(name="fsize", soft=largest, hard=largest), Ulimit(name="core", soft=0, hard=0)],
-            binds=[f"{plan.base.volume}:{BASE_GIT}:ro"] if plan.base.volume else [],
+            binds=[f"{spec.base.volume}:{BASE_GIT}:ro"] if spec.base.volume else [],
             log_config={"type": "none"},
         )
         create = functools.partial(
             self._engine.api.create_container,
-            plan.base.image,
+            spec.base.image,
             ["/bin/sh", "-c", FIND_PYTHON, self._guest, repr(settings)],
             name=name,
             entrypoint=[],
             stdin_open=True,
-            stop_signal="SIGKILL",  # what a first process cannot ignore
-            labels=marks(self.run, label, START_SECONDS + limits.lifetime_seconds),
+            stop_signal="SIGKILL",  # the first process can ignore any other signal
+            labels=owner_labels(self.run, label, START_SECONDS + limits.lifetime_seconds),
         )
         if self.limits_disk:
             try:
                 create(host_config=host(storage_opt={"size": f"{limits.disk_mb}m"}))
                 return
             except APIError:
-                pass  # few engines can; what else may be the matter is told in a moment
+                pass  # few engines can limit it; any other cause is raised by the call below
         create(host_config=host())
         self.limits_disk = False
 
     # snapshots
 
-    async def commit(self, started: Started) -> str:
-        """The files of a running container, as the name of an image. Raises `EngineRefused` or `EngineAway`."""
+    async def commit(self, started: StartedContainer) -> str:
+        """Make an image of a container's files and return its name. Raises `EngineRefused` or `EngineAway`."""
         repository, tag = f"{LABEL}-snapshot", f"{self.run}-{next(self._numbers)}"
-        labels = marks(self.run, started.channel.name, START_SECONDS + started.plan.limits.lifetime_seconds)
+        labels = owner_labels(self.run, started.channel.name, START_SECONDS + started.spec.limits.lifetime_seconds)
         changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
         await self._engine.call(self._engine.api.commit, started.name, repository, tag, changes=changes)
         return f"{repository}:{tag}"
 
     async def discard(self, image: str) -> None:
-        """Remove a snapshot, now or, where containers stand on it, with one of the next or all. Never raises."""
+        """Remove a snapshot, later if containers still use it: with another snapshot or at the end. Never raises."""
         self._discarded.add(image)
         try:
             await self._engine.call(self._discard, list(self._discarded))
         except (SandboxLost, RuntimeError):
-            pass  # the engine is away, or the back end is closed and it is gone already
+            pass  # the engine is down, or the back end is closed and has removed it
 
     def _discard(self, images: Iterable[str]) -> None:
         from docker.errors import APIError, ImageNotFound
@@ -164,22 +168,22 @@ class Containers:
                 continue
             self._discarded.discard(image)
 
-    # the end
+    # removal
 
     async def remove_all(self) -> None:
-        """Remove all containers and snapshots that are left. Never raises: what stays is swept by a later run."""
+        """Remove all containers and snapshots of the run. Never raises: a later run removes what is left."""
         for channel in list(self._open):
-            channel.abandon("the run ended")  # they go by themselves, all at once
+            channel.abandon("the run ended")  # all containers then end by themselves at the same time
         deadline = time.monotonic() + END_SECONDS
         try:
-            while left := await self._engine.call(self._engine.api.containers, all=True, filters=self._ours):
+            while left := await self._engine.call(self._engine.api.containers, all=True, filters=self._of_this_run):
                 await asyncio.gather(*[self._engine.call(self._remove, each["Id"]) for each in left])
                 if time.monotonic() > deadline:
                     break
-            images = await self._engine.call(self._engine.api.images, filters=self._ours)
+            images = await self._engine.call(self._engine.api.images, filters=self._of_this_run)
             await self._engine.call(self._discard, [tag for image in images for tag in image["RepoTags"] or ()])
         except SandboxLost:
-            pass  # the engine is gone
+            pass  # the engine is down
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError
@@ -187,24 +191,24 @@ class Containers:
         try:
             self._engine.api.remove_container(container, force=True)
         except APIError:
-            pass  # it was going by itself
+            pass  # it was ending by itself
 
 
-async def _first_word(channel: Channel, bare: asyncio.Event) -> None:
-    """Wait until the guest is ready or the image has turned out to hold no Python. Raises `SandboxLost`."""
+async def _ready(channel: Channel, no_python: asyncio.Event) -> None:
+    """Wait until the guest is ready or the image is known to have no Python. Raises `SandboxLost`."""
     ready = asyncio.ensure_future(channel.ready(START_SECONDS))
-    told = asyncio.ensure_future(bare.wait())
+    missing = asyncio.ensure_future(no_python.wait())
     try:
-        await asyncio.wait({ready, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not bare.is_set():
+        await asyncio.wait({ready, missing}, return_when=asyncio.FIRST_COMPLETED)
+        if not no_python.is_set():
             await ready
     finally:
-        told.cancel()
+        missing.cancel()
         ready.cancel()
-        await asyncio.gather(ready, told, return_exceptions=True)
+        await asyncio.gather(ready, missing, return_exceptions=True)
 
 
 def guest_source() -> str:
-    """The program that a container's Python is handed."""
+    """The program that a container's Python runs, with its settings as the first argument."""
     source = (Path(__file__).parents[1] / "guest.py").read_text("utf-8")
     return f"{source}\nimport ast, sys\nmain(*ast.literal_eval(sys.argv[1]))\n"

@@ -1,7 +1,11 @@
-"""The engine behind the `docker` back end: calls to it that do not block, and patience while it is away.
+"""Calls to a Docker-compatible engine that do not block the event loop, and waiting while the engine is down.
 
-An engine that is stopped and started again costs whoever waits for it some time, no more:
-`patiently` does the work anew once it answers. One that stays away stops the run.
+An engine that is restarted costs its callers time and nothing else: `patiently` repeats the work once the engine
+answers again. An engine that stays down stops the run.
+
+    SandboxLost
+    ├── EngineAway      the engine did not answer, or not in time
+    └── EngineRefused   the engine answered with an error
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envs.docker.stream import Refusal, attach, attach_exec, ping
+from envs.docker.client import brief, connect
+from envs.docker.stream import AttachRefused, attach, attach_exec, ping
 from envs.sandbox import SandboxLost, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -24,10 +29,10 @@ __all__ = ["Engine", "EngineAway", "EngineRefused"]
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 120.0
-TIMEOUT_SECONDS = 120.0  # of one call: an engine on a slow disk takes its time to start many containers
+TIMEOUT_SECONDS = 120.0  # of one call: an engine on a slow disk needs long to start many containers
 PING_SECONDS = 10.0
 LONGEST_PAUSE = 5.0
-THREADS = 12  # so many calls at once; pulls are among them
+THREADS = 12  # calls in progress at once, pulls included
 
 
 class EngineAway(SandboxLost):
@@ -35,7 +40,7 @@ class EngineAway(SandboxLost):
 
 
 class EngineRefused(SandboxLost):
-    """The engine answered that it cannot. `status` is that of HTTP."""
+    """The engine answered with an error. `status` is the HTTP status, where it is known."""
 
     def __init__(self, message: str, status: int | None) -> None:
         super().__init__(message)
@@ -43,7 +48,7 @@ class EngineRefused(SandboxLost):
 
 
 class Engine:
-    """One engine. `patience` is how many seconds it may stay away; `sleep` is a test's to replace."""
+    """One engine. `patience` is how many seconds it may be down; tests replace `sleep`."""
 
     def __init__(
         self, patience: float = PATIENCE_SECONDS, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -63,9 +68,7 @@ class Engine:
         return self.client.api
 
     async def connect(self) -> docker.DockerClient:
-        """Find the engine. Raises `SandboxUnavailable`, without patience."""
-        from envs.docker.images import connect
-
+        """Connect to the engine, once and without waiting for it. Raises `SandboxUnavailable`."""
         self._client = client = await self._run(functools.partial(connect, TIMEOUT_SECONDS))
         try:
             self.version = (await self.call(client.version))["Version"]
@@ -74,7 +77,7 @@ class Engine:
         return client
 
     async def call(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """Call the SDK in a thread. Raises `EngineAway` or `EngineRefused`."""
+        """Call a function of the SDK in a thread. Raises `EngineAway` or `EngineRefused`."""
         from docker.errors import APIError, DockerException
         from requests import RequestException
         from urllib3.exceptions import HTTPError
@@ -90,50 +93,49 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def later(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call it in a thread, some time before `close` is done; nobody hears what comes of it."""
+        """Call a function in a thread, at some time before `close` returns; its result and its errors are dropped."""
         self._threads.submit(function, *arguments)
 
     async def attach(self, container: str, protocol: asyncio.Protocol) -> None:
-        """Give the stream of a container to `protocol`. Raises `EngineAway` or `EngineRefused`."""
-        await self._speak(attach(container, self.api.api_version, protocol), TIMEOUT_SECONDS)
+        """Connect `protocol` to the stream of a container. Raises `EngineAway` or `EngineRefused`."""
+        await self._request(attach(container, self.api.api_version, protocol), TIMEOUT_SECONDS)
 
     async def attach_exec(self, number: str, protocol: asyncio.Protocol) -> None:
-        """Start an exec and give its stream to `protocol`. Raises `EngineAway`."""
-        await self._speak(attach_exec(number, self.api.api_version, protocol), TIMEOUT_SECONDS)
+        """Start an exec and connect `protocol` to its stream. Raises `EngineAway` or `EngineRefused`."""
+        await self._request(attach_exec(number, self.api.api_version, protocol), TIMEOUT_SECONDS)
 
     async def _ping(self) -> None:
-        await self._speak(ping(), PING_SECONDS)
+        await self._request(ping(), PING_SECONDS)
 
-    async def _speak(self, words: Awaitable[None], seconds: float) -> None:
+    async def _request(self, request: Awaitable[None], seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await words
-        except Refusal as error:
+                await request
+        except AttachRefused as error:
             raise EngineRefused(brief(error), error.status) from None
         except OSError as error:
             raise EngineAway(f"the engine does not answer ({brief(error) or f'for {seconds:.0f} s'})") from None
 
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives; where it fails because the engine is away, once more when the engine is back.
+        """The result of `work`. Where it fails because the engine is down, it is repeated once the engine is back.
 
-        Raises what `work` does, and `SandboxUnavailable` once patience is at its end.
+        Raises what `work` raises, and `SandboxUnavailable` if the engine is down for longer than `patience`.
         """
         try:
             return await work()
         except EngineAway:
             pass
-        except (SandboxLost, SandboxUnavailable):  # its own fault, or may the engine be going away in this moment?
+        except (SandboxLost, SandboxUnavailable):  # the work's own failure, unless the engine is just going down
             try:
                 await self._ping()
             except EngineAway:
                 pass
             else:
                 raise
-        await self._back()
+        await self._wait_for_answer()
         return await work()
 
-    async def _back(self) -> None:
-        """Wait until the engine answers."""
+    async def _wait_for_answer(self) -> None:
         from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, wait_exponential
 
         waiting = AsyncRetrying(
@@ -151,13 +153,8 @@ class Engine:
             ) from None
 
     async def close(self) -> None:
-        """Wait for what is left to do and hang up. Idempotent."""
+        """Wait for the calls in progress and disconnect. Idempotent."""
         await asyncio.to_thread(self._threads.shutdown)
         if self._client is not None:
             self._client.close()
             self._client = None
-
-
-def brief(error: BaseException) -> str:
-    """One line of what the engine said."""
-    return " ".join(str(getattr(error, "explanation", None) or error).split())[:300]

@@ -1,19 +1,18 @@
-"""A sandbox in an image that holds no Python: every command is an `exec` of the engine, every file a tar archive.
+"""A sandbox in an image without Python: every command is an `exec` of the engine, every file a tar archive.
 
-The fallback where no guest can run. The container's first process is a `cat` that waits
-for the end of its standard input; a `Channel` on that stream is the life line, as it is
-with a guest. Commands, files, time-outs, capped output and sessions are as
-`envs.guest` has them, with what a shell cannot do left out:
+The fallback where no guest can run. The container's first process is a `cat` that waits for the end of its standard
+input; a `Channel` on that stream is the life line, as it is with a guest. Commands, files, time-outs, capped output
+and sessions behave as in `envs.guest`, with these differences:
 
-- it is slower, in the sandbox and in the runner, by the engine's cost of an `exec`;
-- arguments and variables are UTF-8, or the answer is 127 and says so;
-- an exit status from 129 to 192 is taken for the signal that a shell means by it;
-- files are read and written by the engine: no folder is too protected for it, and what is mounted inside
-  (/dev, /proc, a tmpfs) is not there for it;
-- it is the runner that keeps the lifetime; nothing inside reaps orphans, or watches the disk.
+- each command costs an `exec` of the engine, which is slower in the sandbox and in the runner;
+- arguments and variables must be UTF-8, else the command ends with status 127 and a message;
+- an exit status from 129 to 192 is read as the signal that a shell reports by it;
+- the engine reads and writes files: it may enter every folder, and it does not see what is mounted inside (/dev,
+  /proc, a tmpfs);
+- the runner keeps the lifetime; nothing inside reaps orphaned processes or watches the disk.
 
-Of its programs the image must hold `sh` and `cat`; without `grep` a time-out spares what has
-left its family (see `END`).
+The image must hold `sh` and `cat`. Without `grep`, a time-out does not end processes that have left the command's
+process tree (see `KILL_TREE`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from envs.channel import GRACE_SECONDS, Channel
 from envs.diff import patch_of
 from envs.docker.engine import Engine, EngineAway, EngineRefused
 from envs.docker.stream import STDOUT, frames
-from envs.guest import MARK, ON_EXIT, READ_CAP, SESSION_CAP, Capture, encode, heir
+from envs.guest import MARK, ON_EXIT, READ_CAP, SESSION_CAP, Capture, encode, parse_session
 from envs.sandbox import (
     Command,
     Completed,
@@ -47,13 +46,14 @@ __all__ = ["WARNING", "ExecSandbox"]
 
 T = TypeVar("T")
 
-WARNING = (
-    "This image holds no Python 3, so each command is an exec of the engine: about 50 times slower than usual. "
-    "Install a Python 3 in the image to be rid of this."
+WARNING = (  # follows the image's name
+    "holds no Python 3, so each command is an exec of the engine, about 50 times slower than usual; "
+    "install Python 3 in the image to avoid this"
 )
-# Waits for its word, so that no output comes before there is somebody to read it, says which process it is, and
-# with the same word where the output ends: a daemon may hold the stream open for ever. Nobody inside knows the word.
-# What it says on its standard error, kept as 3, is a session's alone; a command has both in one, and no 3.
+# Runs the command of the arguments. Reads a secret word first, so that no output comes before the runner reads it.
+# Prints its process number, then the output, then the word with the exit status: a background process may hold the
+# stream open for ever, so the end of the stream is not the end of the output. No process inside knows the word. The
+# standard error, kept as descriptor 3, carries the state of a session alone; the command has neither it nor 3.
 RUN = """
 read -r word || exit 1
 exec 3>&2 2>&1
@@ -72,9 +72,9 @@ printf '%s %d\\n' "$word" "$status"
 echo "$word" >&3
 """
 
-# Ends process $1, its session, all their descendants and, with grep, all that carry the mark $2 and theirs; stopped
-# first, for a dead parent's children could not be told from others. Shell alone otherwise: no image lacks that.
-END = """
+# Kills process $1, its session, all their descendants and, with grep, all processes with the mark $2 and theirs. Stops
+# them first, for the children of a dead parent cannot be found. Uses only the shell otherwise, which every image has.
+KILL_TREE = """
 top=$1 mark=$2 family=' '
 for round in 1 2 3 4 5 6 7 8 9 10; do
     found=''
@@ -102,23 +102,24 @@ done
 for pid in $family; do kill -KILL "$pid" 2>/dev/null; done
 echo done
 """
-LOOK_SECONDS = 5.0  # between two looks whether a silent command's first process was killed
-LAST_SECONDS = 2.0  # for what was written before a command was ended to arrive
-LOST_SECONDS = 0.5  # within which the end of a container shows, once its processes have ended
+CHECK_SECONDS = 5.0  # between two checks whether the first process of a silent command was killed
+DRAIN_SECONDS = 2.0  # for output written before a command was killed to arrive
+LOST_SECONDS = 0.5  # within which the end of a container is known once its processes have ended
 MOST_LINKS = 40
-NEVER = -1
-GONE = ("No such container", "No such exec instance", "is not running")  # in the engine's words
-IS_DIRECTORY, IS_ODD = 1 << 31, 0x0F280000  # of the engine's mode bits, which are Go's
+NOT_STARTED = -1
+GONE = ("No such container", "No such exec instance", "is not running")  # parts of the engine's messages
+IS_DIRECTORY, IS_SPECIAL = 1 << 31, 0x0F280000  # in the engine's mode bits, which are those of Go
 
 
-class Refused(FileProblem):
-    """The engine would not do it, and the container lives on."""
+class ExecRefused(FileProblem):
+    """The engine refused one request; the container lives on."""
 
 
 class ExecSandbox:
-    """A running container without a Python. Made by `ExecSandbox.open`; `snapshot` and `patch` are its owner's."""
+    """A running container without Python. Made by `ExecSandbox.open`.
 
-    warning = WARNING
+    `patch` is the command that takes the patch; `snapshot` takes a snapshot of the container.
+    """
 
     def __init__(
         self,
@@ -132,12 +133,12 @@ class ExecSandbox:
         env: Mapping[str, str],
     ) -> None:
         self._channel, self._engine, self._container = channel, engine, container
-        self._workdir, self._limits, self._patch, self._take = workdir, limits, patch, snapshot
+        self._workdir, self._limits, self._patch, self._take_snapshot = workdir, limits, patch, snapshot
         self._env = env
         self._user = (0, 0)
         self._name = secrets.token_hex(8)
         self._count = 0
-        self._start: dict[str, str] = {}  # what is exported before anything has run
+        self._start: dict[str, str] = {}  # variables exported before anything has run
         self._sessions: dict[str | None, tuple[str, dict[str, str]]] = {}  # folder and exported variables
         loop = asyncio.get_running_loop()
         over = f"its lifetime of {limits.lifetime_seconds:g} s is over"
@@ -157,18 +158,18 @@ class ExecSandbox:
         snapshot: Callable[[], Awaitable[Snapshot]],
         env: Mapping[str, str],
     ) -> ExecSandbox:
-        """On a container whose first process reads its standard input to the end, which is the channel's stream.
+        """Open a sandbox on a container whose first process reads `channel`'s stream to its end.
 
-        `patch` is the command that gives the patch. Raises `SandboxUnavailable` where not even a shell works.
+        Raises `SandboxUnavailable` if the container cannot run a shell.
         """
         sandbox = cls(channel, engine, container, workdir, limits, patch, snapshot, env)
         probe = await sandbox.run(Command(("cat", "/proc/self/environ", "/proc/self/status"), cwd="/"))
         *entries, status = probe.output.split(b"\0")
         if probe.returncode or not entries:
-            said = probe.output.decode(errors="replace").strip()
-            channel.abandon("nothing runs in it")
-            raise SandboxUnavailable(f"sandbox {channel.name} cannot run a shell and cat in its container: {said}")
-        pairs = (entry.decode().partition("=") for entry in entries if fits(entry))
+            cause = probe.output.decode(errors="replace").strip()
+            channel.abandon("no command runs in it")
+            raise SandboxUnavailable(f"sandbox {channel.name} cannot run a shell and cat in its container: {cause}")
+        pairs = (entry.decode().partition("=") for entry in entries if is_utf8(entry))
         sandbox._start = {name: value for name, _, value in pairs if name != MARK}
         fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
         sandbox._user = int(fields[b"Uid"].split()[1]), int(fields[b"Gid"].split()[1])
@@ -192,99 +193,100 @@ class ExecSandbox:
         wrapper = "".join(f"unset {shlex.quote(name)} 2>/dev/null\n" for name in unset) + RUN
         timeout = command.timeout or self._limits.command_seconds
         cap = self._limits.output_bytes if command.output_cap is None else command.output_cap
-        stream = Stream(Capture(cap))
+        stream = ExecStream(Capture(cap))
         try:
-            bad = unfit([cwd, *words, *env, *env.values()]) or ("" if words else "there is nothing to run")
-            if bad:
-                return Completed(127, f"{bad}\n".encode(), 0, False, 0.0)
+            problem = encoding_problem([cwd, *words, *env, *env.values()]) or (
+                "" if words else "there is nothing to run"
+            )
+            if problem:
+                return Completed(127, f"{problem}\n".encode(), 0, False, 0.0)
             environment = [*(f"{name}={value}" for name, value in env.items()), mark]
             try:
                 wrapped = ["/bin/sh", "-c", wrapper, "sh", cwd, *words]
                 number = await self._exec(wrapped, environment, stream, command.stdin)
-            except Refused as error:
+            except ExecRefused as error:
                 return Completed(127, f"{error}\n".encode(), 0, False, 0.0)
-            late = not await self._watch(stream, number, timeout)
+            late = not await self._wait(stream, number, timeout)
             if late:
                 await self._kill(mark, stream.process)
-                await asyncio.wait([stream.ended], timeout=LAST_SECONDS)
+                await asyncio.wait([stream.ended], timeout=DRAIN_SECONDS)
             status = -9 if late else await self._status(stream, number)
         finally:
             stream.close()
-        left = heir(bytes(stream.testament)) if status >= 0 else None
-        if left and fits(left[0]):
-            variables = {name.decode(): value.decode() for name, value in left[1].items() if fits(name + value)}
-            self._sessions[command.session] = left[0].decode(), variables
+        state = parse_session(bytes(stream.session)) if status >= 0 else None
+        if state and is_utf8(state[0]):
+            variables = {name.decode(): value.decode() for name, value in state[1].items() if is_utf8(name + value)}
+            self._sessions[command.session] = state[0].decode(), variables
         output, dropped = stream.capture.close()
         return Completed(status, output, dropped, late, time.monotonic() - began)
 
-    async def _exec(self, words: list[str], environment: list[str], stream: Stream, stdin: bytes) -> str:
-        """Start an exec that reads its word and `stdin`, and gives its output to the stream; its id."""
-
+    async def _exec(self, words: list[str], environment: list[str], stream: ExecStream, stdin: bytes) -> str:
+        """Start an exec that reads the stream's word and then `stdin`. Returns its id."""
         create = self._engine.api.exec_create
-        made = await self._ask(create, self._container, words, stdin=True, environment=environment)
+        made = await self._call(create, self._container, words, stdin=True, environment=environment)
         number: str = made["Id"]
-        await self._heard(self._engine.attach_exec(number, stream))
-        stream.say(stream.word + b"\n" + stdin)
+        await self._checked(self._engine.attach_exec(number, stream))
+        stream.send(stream.word + b"\n" + stdin)
         return number
 
-    async def _watch(self, stream: Stream, number: str, timeout: float) -> bool:
-        """Until the command has ended: True. False when it is late. Raises `SandboxLost`."""
+    async def _wait(self, stream: ExecStream, number: str, timeout: float) -> bool:
+        """Wait until the command has ended. Returns False after `timeout` seconds. Raises `SandboxLost`."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             either: list[asyncio.Future[Any]] = [stream.ended, self._channel.closed]
             await asyncio.wait(
                 either,
-                timeout=min(left, LOOK_SECONDS),
+                timeout=min(left, CHECK_SECONDS),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if self._channel.closed.done():
                 raise self._channel.loss()
             if stream.ended.done():
                 return True
-            # Its end may go unsaid: killed itself, with a daemon that holds the stream.
-            if left > LOOK_SECONDS and not (await self._ask(self._engine.api.exec_inspect, number))["Running"]:
-                await asyncio.wait([stream.ended], timeout=LAST_SECONDS)
+            # The end is not announced if the wrapper was killed while a background process holds the stream.
+            if left > CHECK_SECONDS and not (await self._call(self._engine.api.exec_inspect, number))["Running"]:
+                await asyncio.wait([stream.ended], timeout=DRAIN_SECONDS)
                 return True
         return False
 
-    async def _status(self, stream: Stream, number: str) -> int:
+    async def _status(self, stream: ExecStream, number: str) -> int:
         status = stream.ended.result() if stream.ended.done() else None
-        if status is None:  # it was killed with what wraps it, alone or with all the container
+        if status is None:  # killed together with its wrapper, perhaps with the whole container
             await asyncio.wait([self._channel.closed], timeout=LOST_SECONDS)
-            status = int((await self._ask(self._engine.api.exec_inspect, number))["ExitCode"] or 0)
+            status = int((await self._call(self._engine.api.exec_inspect, number))["ExitCode"] or 0)
         return 128 - status if 128 < status <= 128 + 64 else status
 
     async def _kill(self, mark: str, process: int = 0) -> None:
-        """End all of a command. Raises `SandboxLost` if that cannot be done; the sandbox is then given up."""
+        """Kill all processes of a command. If that fails, gives up the sandbox and raises `SandboxLost`."""
 
-        def end() -> bytes:
-            words = ["/bin/sh", "-c", END, "sh", str(process) if process > 0 else "none", mark]
+        def kill() -> bytes:
+            words = ["/bin/sh", "-c", KILL_TREE, "sh", str(process) if process > 0 else "none", mark]
             return bytes(self._engine.api.exec_start(self._engine.api.exec_create(self._container, words)["Id"]))
 
-        patience = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < patience:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
             try:
-                if (await self._ask(end)).endswith(b"done\n"):
+                if (await self._call(kill)).endswith(b"done\n"):
                     return
-            except Refused:
+            except ExecRefused:
                 pass
-            await asyncio.sleep(0.2)  # there is no process left for it, which may pass
+            await asyncio.sleep(0.2)  # the process limit is reached, which may pass
         self._channel.abandon("its processes could not be ended")
         raise self._channel.loss()
 
-    async def _ask(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """A call of the engine, in a thread. Raises `Refused`, or `SandboxLost` when container or engine is gone."""
-        return await self._heard(self._engine.call(call, *arguments, **named))
+    async def _call(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Call the SDK in a thread. Raises `ExecRefused`, or `SandboxLost` if the container or the engine is gone."""
+        return await self._checked(self._engine.call(function, *arguments, **named))
 
-    async def _heard(self, words: Coroutine[Any, Any, T]) -> T:
+    async def _checked(self, request: Coroutine[Any, Any, T]) -> T:
         if self._channel.closed.done():
-            words.close()
+            request.close()
             raise self._channel.loss()
         try:
-            return await words
+            return await request
         except EngineRefused as error:
-            if not any(words in str(error) for words in GONE):
-                raise Refused(f"the engine refused: {error}") from None
+            if not any(part in str(error) for part in GONE):
+                raise ExecRefused(f"the engine refused: {error}") from None
             self._channel.abandon("its container is gone")
         except EngineAway as error:
             self._channel.abandon(f"the engine is away ({error})")
@@ -294,48 +296,48 @@ class ExecSandbox:
 
     async def read(self, path: str) -> bytes:
         """A file's bytes. Relative paths start at the working directory. Raises `FileProblem`."""
-        full, found = await self._find(self._absolute(path))
-        if found is None:
+        full, entry = await self._find(self._absolute(path))
+        if entry is None:
             raise FileProblem(f"{full}: No such file or directory")
-        return found.regular().data
+        return entry.regular().data
 
     async def write(self, path: str, data: bytes) -> None:
         """Write a file, making its folders; an existing file keeps its mode. Raises `FileProblem`."""
-        full, found = await self._find(self._absolute(path))
-        if found is not None:
-            mode, user = found.regular().member.mode, (found.member.uid, found.member.gid)
+        full, entry = await self._find(self._absolute(path))
+        if entry is not None:
+            mode, user = entry.regular().member.mode, (entry.member.uid, entry.member.gid)
         else:
             mode, user = 0o644, self._user
         missing: list[str] = []
         folder = posixpath.dirname(full)
-        while found is None:
-            folder, there = await self._find(folder, data=False)
-            if there is not None:
-                if not there.is_folder:
+        while entry is None:
+            folder, parent = await self._find(folder, data=False)
+            if parent is not None:
+                if not parent.is_folder:
                     raise FileProblem(f"{folder}: Not a directory")
                 break
             missing.insert(0, posixpath.basename(folder))
             folder = posixpath.dirname(folder)
         packed = pack([*missing, posixpath.basename(full)], data, mode, user)
         try:
-            await self._ask(self._engine.api.put_archive, self._container, folder, packed)
-        except Refused as error:
+            await self._call(self._engine.api.put_archive, self._container, folder, packed)
+        except ExecRefused as error:
             raise FileProblem(f"{full}: {reason(str(error))}") from None
 
     def _absolute(self, path: str) -> str:
-        if unfit([path]):
-            raise FileProblem(f"{path!r}: {unfit([path])}")
+        if problem := encoding_problem([path]):
+            raise FileProblem(f"{path!r}: {problem}")
         return posixpath.normpath(posixpath.join(self._workdir, path))
 
-    async def _find(self, path: str, *, data: bool = True) -> tuple[str, Found | None]:
-        """Where links lead, and what is there, with its content if that is wanted and a file of bearable size."""
+    async def _find(self, path: str, *, data: bool = True) -> tuple[str, FileEntry | None]:
+        """The path after following links, and its entry, with the content if `data` and if it is not too large."""
         from docker.errors import APIError
 
-        def look(path: str) -> tuple[Found | None, str]:
+        def look(path: str) -> tuple[FileEntry | None, str]:
             try:
                 chunks, stat = self._engine.api.get_archive(self._container, path)
             except APIError as error:
-                if any(words in str(error) for words in GONE):
+                if any(part in str(error) for part in GONE):
                     raise
                 if error.status_code == 404:
                     return None, ""
@@ -343,23 +345,23 @@ class ExecSandbox:
             try:
                 if stat["linkTarget"]:
                     return None, stat["linkTarget"]
-                return Found.of(path, stat, chunks, data), ""
+                return FileEntry.of(path, stat, chunks, data), ""
             finally:
                 chunks.close()
 
         for _ in range(MOST_LINKS):
-            found, target = await self._ask(look, path)
+            entry, target = await self._call(look, path)
             if not target or target == path:
-                return path, found
+                return path, entry
             path = target
         raise FileProblem(f"{path}: Too many levels of symbolic links")
 
-    # patch and life
+    # patch, snapshot, end
 
     async def diff(self) -> bytes:
-        """All that differs from the start, as a binary git patch. Raises `SandboxError` where there is no git."""
+        """All changes since the start, as a binary git patch. Raises `SandboxError` if the image has no git."""
         done = await self.run(self._patch)
-        if done.returncode:  # what runs in the sandbox may leave no process or memory for it
+        if done.returncode:  # processes in the sandbox may have used up its memory or its process limit
             await self._kill(f"{MARK}={self._name}.")
             done = await self.run(self._patch)
         if done.returncode and (await self.run(Command("command -v git", cwd="/"))).returncode:
@@ -368,25 +370,25 @@ class ExecSandbox:
 
     async def snapshot(self) -> Snapshot:
         """The files as they are now, to fork from; processes are not in it. The sandbox goes on."""
-        return await self._take()
+        return await self._take_snapshot()
 
     async def close(self) -> None:
-        """Let the first process end, and all the others with it. Idempotent, never raises."""
+        """End the first process, and all the others with it. Idempotent, never raises."""
         self._channel.abandon("it was closed")
 
 
-class Stream(asyncio.Protocol):
-    """What comes out of one exec: the command's output up to the word, and a session's testament."""
+class ExecStream(asyncio.Protocol):
+    """The stream of one exec: the command's output up to the word, and the state of its session."""
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self.word = secrets.token_hex(16).encode()
         self.process = 0  # the number of the wrapping shell in the container
-        self.testament = bytearray()
-        # The exit status, once output and testament are whole; None when the stream ended without it.
+        self.session = bytearray()
+        # The exit status, once output and session are complete; None if the stream ended without it.
         self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._status: int | None = None
-        self._told = False
+        self._session_complete = False
         self._buffer = bytearray()
         self._held = bytearray()  # output that may be the beginning of the last line
         self._transport: asyncio.BaseTransport | None = None
@@ -394,26 +396,26 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
-    def say(self, words: bytes) -> None:
-        """All that the command reads, and the end of it."""
+    def send(self, data: bytes) -> None:
+        """Send the whole standard input of the exec and its end."""
         assert isinstance(self._transport, asyncio.WriteTransport)
-        self._transport.write(words)
+        self._transport.write(data)
         self._transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         for kind, payload in frames(self._buffer):
             if kind == STDOUT and self._status is None:
-                self._hear(payload)
-            elif kind != STDOUT and not self._told and len(self.testament) < SESSION_CAP:
-                self.testament += payload
-                if self.testament.endswith(self.word + b"\n"):
-                    self._told = True
-                    del self.testament[-len(self.word) - 1 :]
-        if self._status is not None and self._told:
+                self._take_output(payload)
+            elif kind != STDOUT and not self._session_complete and len(self.session) < SESSION_CAP:
+                self.session += payload
+                if self.session.endswith(self.word + b"\n"):
+                    self._session_complete = True
+                    del self.session[-len(self.word) - 1 :]
+        if self._status is not None and self._session_complete:
             self._finish(self._status)
 
-    def _hear(self, payload: bytes) -> None:
+    def _take_output(self, payload: bytes) -> None:
         held = self._held
         held += payload
         if not self.process:
@@ -424,7 +426,7 @@ class Stream(asyncio.Protocol):
                 self.process = int(line)
                 held[:] = rest
             else:
-                self.process = NEVER  # the engine's own words: it could not be started
+                self.process = NOT_STARTED  # the line is an error message of the engine
         at = held.find(self.word)
         end = held.find(b"\n", at) if at >= 0 else -1
         if end >= 0:
@@ -443,24 +445,24 @@ class Stream(asyncio.Protocol):
             self.ended.set_result(status)
 
     def close(self) -> None:
-        """Whatever has come by now is the output."""
+        """Take what has come so far as the whole output."""
         self.capture.feed(bytes(self._held))
         self._held.clear()
         if isinstance(self._transport, asyncio.Transport):
             self._transport.abort()
 
 
-class Found:
-    """A path in the container: what the engine says of it, and its bytes."""
+class FileEntry:
+    """A path in the container: its metadata from the engine, and its bytes."""
 
     def __init__(self, path: str, bits: int, size: int, member: tarfile.TarInfo, data: bytes) -> None:
         self.path, self.bits, self.size, self.member, self.data = path, bits, size, member, data
 
     @classmethod
-    def of(cls, path: str, stat: Mapping[str, Any], chunks: Iterator[bytes], wanted: bool) -> Found:
-        """Of an answer of the engine's, of which no more is taken in than is needed."""
+    def of(cls, path: str, stat: Mapping[str, Any], chunks: Iterator[bytes], wanted: bool) -> FileEntry:
+        """The entry in an answer of the engine, of which no more is read than is needed."""
         bits, size = stat["mode"], stat["size"]
-        whole = wanted and not bits & (IS_DIRECTORY | IS_ODD) and size <= READ_CAP
+        whole = wanted and not bits & (IS_DIRECTORY | IS_SPECIAL) and size <= READ_CAP
         packed = bytearray()
         for chunk in chunks:
             packed += chunk
@@ -475,11 +477,11 @@ class Found:
     def is_folder(self) -> bool:
         return bool(self.bits & IS_DIRECTORY)
 
-    def regular(self) -> Found:
-        """Itself, if it is a file that can be held. Raises `FileProblem`."""
+    def regular(self) -> FileEntry:
+        """The entry itself. Raises `FileProblem` if it is not a regular file, or too large to read."""
         if self.is_folder:
             raise FileProblem(f"{self.path}: is a directory")
-        if self.bits & IS_ODD:
+        if self.bits & IS_SPECIAL:
             raise FileProblem(f"{self.path}: is not a regular file")
         if self.size > READ_CAP:
             raise FileProblem(f"{self.path}: is larger than {READ_CAP >> 20} MB")
@@ -487,7 +489,7 @@ class Found:
 
 
 def pack(names: list[str], data: bytes, mode: int, user: tuple[int, int]) -> bytes:
-    """An archive of a file in folders of their own, each inside the last."""
+    """A tar archive of one file, the last of `names`, inside folders with the other names."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for depth in range(1, len(names) + 1):
@@ -503,14 +505,13 @@ def pack(names: list[str], data: bytes, mode: int, user: tuple[int, int]) -> byt
     return packed.getvalue()
 
 
-def reason(said: str) -> str:
-    """The end of what the engine said, without the paths of its own machine, in the system's words."""
-    last = said.strip().rpartition(": ")[2]
+def reason(message: str) -> str:
+    """The last part of an engine's message, which is the system's, without the paths of the engine's machine."""
+    last = message.strip().rpartition(": ")[2]
     return last[:1].upper() + last[1:]
 
 
-def fits(data: bytes) -> bool:
-    """Whether the engine can pass it on as it is."""
+def is_utf8(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -518,8 +519,8 @@ def fits(data: bytes) -> bool:
     return True
 
 
-def unfit(words: list[str]) -> str:
-    """Why these cannot be handed over, or nothing."""
+def encoding_problem(words: list[str]) -> str:
+    """The reason that the engine cannot pass these words on, empty if it can."""
     for word in words:
         try:
             if b"\0" in encode(word):

@@ -1,8 +1,7 @@
-"""Which images this program pulled, how large each is and when it was last used: one small SQLite file per user.
+"""A record of the images that this program pulled: size and last use of each, in one small SQLite file per user.
 
-Guarantees: what is not in here was not pulled by this program; processes that write at
-the same time do not disturb one another. Images are kept apart by engine, for one user
-may speak to several.
+Guarantees: an image that is not in the file was not pulled by this program; processes that write at the same time do
+not disturb one another. Images are recorded per engine, for one user may use several engines.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ImageIndex", "Pulled"]
+__all__ = ["ImageIndex", "PulledImage"]
 
 BUSY_SECONDS = 30.0
 SCHEMA = """CREATE TABLE IF NOT EXISTS images (
@@ -22,8 +21,11 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS images (
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
-    """An image of ours. `bytes` are unpacked and count layers that others share too; times are seconds since 1970."""
+class PulledImage:
+    """An image that this program pulled.
+
+    `bytes` are unpacked and include layers that other images share. Times are seconds since 1970.
+    """
 
     image: str
     id: str
@@ -33,19 +35,19 @@ class Pulled:
 
 
 class ImageIndex:
-    """The file at `path`, made on first use. Methods raise `sqlite3.Error` and `OSError`."""
+    """The file at `path`, created on first use. Methods raise `sqlite3.Error` and `OSError`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def record(self, engine: str, pulled: Pulled) -> None:
-        """Note that this image was pulled; an earlier note of the same name is replaced."""
+    def record(self, engine: str, pulled: PulledImage) -> None:
+        """Record that this image was pulled. Replaces an earlier record of the same name."""
         with closing(self._open()) as file, file:
             row = (engine, pulled.image, pulled.id, pulled.bytes, pulled.pulled, pulled.used)
             file.execute("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def touch(self, engine: str, image: str, now: float) -> None:
-        """Note that it was used; nothing happens if it is none of ours."""
+        """Record that an image was used. Does nothing if it is not recorded."""
         with closing(self._open()) as file, file:
             file.execute("UPDATE images SET used = max(used, ?) WHERE engine = ? AND image = ?", (now, engine, image))
 
@@ -53,11 +55,11 @@ class ImageIndex:
         with closing(self._open()) as file, file:
             file.execute("DELETE FROM images WHERE engine = ? AND image = ?", (engine, image))
 
-    def all(self, engine: str) -> tuple[Pulled, ...]:
-        """Those on this engine, the least recently used first."""
+    def all(self, engine: str) -> tuple[PulledImage, ...]:
+        """The images on this engine, the least recently used first."""
         with closing(self._open()) as file:
             order = "SELECT image, id, bytes, pulled, used FROM images WHERE engine = ? ORDER BY used, image"
-            return tuple(Pulled(*row) for row in file.execute(order, (engine,)))
+            return tuple(PulledImage(*row) for row in file.execute(order, (engine,)))
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

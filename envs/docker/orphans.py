@@ -1,8 +1,8 @@
-"""What killed runs left on an engine: containers, images and volumes that nobody owns any more.
+"""Orphans on an engine: containers, images and volumes that killed runs left behind.
 
-Whatever a run makes there carries `marks`. An orphan carries them too, and its owner is
-dead, or it cannot be told whether and the deadline has passed. Guarantees: nothing without
-our marks is one, nor anything of a living owner on this host, whatever its age.
+Everything that a run makes on an engine carries `owner_labels`. An orphan carries them too, and its owner is dead, or
+its deadline has passed where it cannot be known whether the owner lives. Guarantees: a thing without these labels is
+never an orphan, nor is one whose owner lives on this host, however old it is.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from envs.docker.owner import Owner
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["LABEL", "Orphan", "marks", "orphans", "remove"]
+__all__ = ["LABEL", "Orphan", "orphans", "owner_labels", "remove"]
 
-LABEL = "coding-monkeys"  # what is ours carries LABEL.run, .for, .owner and .deadline
-GOING = "is already in progress"  # how an engine refuses to remove what it is removing
+LABEL = "coding-monkeys"  # the labels are LABEL.run, LABEL.for, LABEL.owner and LABEL.deadline
+REMOVING = "is already in progress"  # in the engine's message when the thing is already being removed
 Kind = Literal["container", "image", "volume"]
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """One left thing. `what` names it for people, `why` says what makes it an orphan."""
+    """One orphan. `what` is its name for people, `why` the reason that it counts as an orphan."""
 
     kind: Kind
     id: str
@@ -36,8 +36,8 @@ class Orphan:
     why: str
 
 
-def marks(run: str, label: str, seconds: float) -> dict[str, str]:
-    """The labels of something that this process makes for `label` and that must be gone in `seconds`."""
+def owner_labels(run: str, label: str, seconds: float) -> dict[str, str]:
+    """The labels of a thing that this process makes for `label` and that must be gone after `seconds`."""
     deadline = str(int(time.time() + seconds))
     values = {"run": run, "for": label, "owner": str(Owner.me()), "deadline": deadline}
     return {f"{LABEL}.{name}": value for name, value in values.items()}
@@ -48,26 +48,26 @@ def orphans(client: docker.DockerClient, now: float) -> list[Orphan]:
 
     Blocking. Raises the SDK's `DockerException` and requests' `RequestException`.
     """
-    judged = ((kind, identity, what, labels, _why(labels, now)) for kind, identity, what, labels in _ours(client))
     return [
         Orphan(kind, identity, what, labels[f"{LABEL}.run"], labels[f"{LABEL}.owner"], why)
-        for kind, identity, what, labels, why in judged
-        if why
+        for kind, identity, what, labels in _labelled(client)
+        if (why := _why(labels, now))
     ]
 
 
-def _ours(client: docker.DockerClient) -> Iterator[tuple[Kind, str, str, dict[str, str]]]:
-    api, ours = client.api, {"label": f"{LABEL}.run"}
-    for each in api.containers(all=True, filters=ours):
+def _labelled(client: docker.DockerClient) -> Iterator[tuple[Kind, str, str, dict[str, str]]]:
+    """Kind, id, name and labels of everything that a run made."""
+    api, labelled = client.api, {"label": f"{LABEL}.run"}
+    for each in api.containers(all=True, filters=labelled):
         yield "container", each["Id"], f"{each['Names'][0].strip('/')} ({each['State']})", each["Labels"]
-    for each in api.images(filters=ours):
+    for each in api.images(filters=labelled):
         yield "image", each["Id"], (each["RepoTags"] or [each["Id"]])[0], each["Labels"]
-    for each in api.volumes(filters=ours)["Volumes"] or ():
+    for each in api.volumes(filters=labelled)["Volumes"] or ():
         yield "volume", each["Name"], each["Name"], each["Labels"]
 
 
 def remove(client: docker.DockerClient, orphan: Orphan) -> None:
-    """Remove it; what is gone or going is no error. Blocking. Raises as `orphans` does, also if it is in use."""
+    """Remove an orphan, unless it is already gone. Blocking. Raises as `orphans` does, also if it is in use."""
     from docker.errors import APIError, NotFound
 
     try:
@@ -80,16 +80,16 @@ def remove(client: docker.DockerClient, orphan: Orphan) -> None:
     except NotFound:
         pass
     except APIError as error:
-        if GOING not in str(error.explanation):
+        if REMOVING not in str(error.explanation):
             raise
 
 
 def _why(labels: Mapping[str, str], now: float) -> str:
-    """What makes an orphan of the thing that carries these labels; empty if it is none."""
+    """The reason that a thing with these labels is an orphan; empty if it is none."""
     try:
         owner = Owner.parse(labels[f"{LABEL}.owner"])
         deadline = float(labels[f"{LABEL}.deadline"])
-    except (LookupError, ValueError):  # not written by `marks`
+    except (LookupError, ValueError):  # not written by `owner_labels`
         return ""
     alive = owner.alive()
     if alive is None:

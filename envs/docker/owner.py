@@ -1,7 +1,7 @@
-"""Who owns a thing that can outlive its maker: a process, told apart from all others that had its number.
+"""The process that owns a thing which can outlive it, distinguished from all processes that had the same number.
 
-Guarantees: `alive` never takes a living owner for a dead one. It says so when it cannot
-tell, as of a process on another host or in another PID namespace.
+Guarantees: `alive` never takes a living owner for a dead one. It returns None when it cannot know, as for a process on
+another host or in another PID namespace.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process. `started` tells it from an earlier one of the same number, in the units of its system.
+    """A process. `started` is its start time, in the units of its system; with `pid` it is unique within one boot.
 
-    `host` is the host's name and, on Linux, the PID namespace in which `pid` counts; `boot` is
-    empty where a system does not tell.
+    `host` is the host's name and, on Linux, the PID namespace in which `pid` counts. `boot` identifies the boot of the
+    host; it is empty where the system does not tell.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Owner:
         return f"{self.host} {self.boot} {self.pid} {self.started}"
 
     def alive(self) -> bool | None:
-        """Whether it still runs; None if that cannot be told from here."""
+        """Whether it still runs; None if that cannot be known from here."""
         here = Owner.me()
         if self.host != here.host or not self.boot or not self.started:
             return None
@@ -68,26 +68,26 @@ def _boot() -> str:
     try:
         return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return _said("sysctl", "-n", "kern.bootsessionuuid") if sys.platform == "darwin" else ""
+        return _output("sysctl", "-n", "kern.bootsessionuuid") if sys.platform == "darwin" else ""
 
 
 def _started(pid: int) -> str | None:
-    """When the process of this number started; empty if there is none, None if it cannot be seen."""
+    """The start time of the process with this number; empty if there is none, None if it cannot be seen."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
-        pass  # another user's
+        pass  # it exists and belongs to another user
     if not (PROC / "self/stat").exists():
-        return _said("ps", "-o", "lstart=", "-p", str(pid)) or None
+        return _output("ps", "-o", "lstart=", "-p", str(pid)) or None
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:  # hidden from us, or gone in this moment
+    except FileNotFoundError:  # hidden from this user, or it has just ended
         return None
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "-".join(done.stdout.split())

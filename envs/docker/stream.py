@@ -1,8 +1,7 @@
 """The stream to a container: one connection to the engine that carries nothing else.
 
-Made by hand, for the SDK keeps a connection of its own, and the memory that goes with it,
-for every container that it is attached to. It goes where DOCKER_HOST leads, a socket or
-TCP, with TLS where the SDK would use it.
+The SDK is not used for it: it would keep a connection pool, with its memory, for every container that it is attached
+to. The connection goes to DOCKER_HOST, a Unix socket or TCP, with TLS where the SDK would use it.
 """
 
 from __future__ import annotations
@@ -14,18 +13,20 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from envs.errors import MonkeysError
+
 if TYPE_CHECKING:
     from docker.tls import TLSConfig
 
-__all__ = ["Demultiplexer", "Refusal", "attach", "attach_exec", "frames", "ping"]
+__all__ = ["AttachRefused", "Demultiplexer", "attach", "attach_exec", "frames", "ping"]
 
 FRAME = struct.Struct(">B3xI")
 STDOUT = 1
-SAID = 1000  # bytes of stderr kept
+STDERR_KEPT = 1000  # bytes
 
 
-class Refusal(Exception):
-    """The engine's answer was no. `status` is that of HTTP."""
+class AttachRefused(MonkeysError):
+    """The engine answered a request for a stream with an error. `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -33,24 +34,25 @@ class Refusal(Exception):
 
 
 async def attach(container: str, version: str, protocol: asyncio.Protocol) -> None:
-    """Give `protocol` the stream of a container that is made and not yet started.
+    """Connect `protocol` to the stream of a container that is created and not yet started.
 
-    `version` is the API's. Raises `OSError` if the engine does not answer, `Refusal` if it does not want to.
+    `version` is that of the API. Raises `OSError` if the engine does not answer, `AttachRefused` if it answers with
+    an error.
     """
-    await _ask(f"POST /v{version}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1", protocol)
+    await _request(f"POST /v{version}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1", protocol)
 
 
 async def attach_exec(number: str, version: str, protocol: asyncio.Protocol) -> None:
-    """Start an exec that was created, and give `protocol` its stream. Raises as `attach` does."""
-    await _ask(f"POST /v{version}/exec/{number}/start", protocol, b'{"Detach": false, "Tty": false}')
+    """Start an exec that was created, and connect `protocol` to its stream. Raises as `attach` does."""
+    await _request(f"POST /v{version}/exec/{number}/start", protocol, b'{"Detach": false, "Tty": false}')
 
 
 async def ping() -> None:
     """Return if the engine answers. Raises as `attach` does."""
-    (await _ask("GET /_ping", asyncio.Protocol())).close()
+    (await _request("GET /_ping", asyncio.Protocol())).close()
 
 
-async def _ask(request: str, protocol: asyncio.Protocol, body: bytes = b"") -> asyncio.BaseTransport:
+async def _request(request: str, protocol: asyncio.Protocol, body: bytes = b"") -> asyncio.BaseTransport:
     from docker.utils import kwargs_from_env, parse_host
 
     settings = kwargs_from_env()
@@ -64,11 +66,11 @@ async def _ask(request: str, protocol: asyncio.Protocol, body: bytes = b"") -> a
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]
-    words = "\r\n".join([*lines, "", ""]).encode() + body
+    data = "\r\n".join([*lines, "", ""]).encode() + body
     loop = asyncio.get_running_loop()
 
     def handshake() -> _Handshake:
-        return _Handshake(words, protocol)
+        return _Handshake(data, protocol)
 
     transport: asyncio.BaseTransport
     if address.scheme == "http+unix":
@@ -94,7 +96,7 @@ def _context(tls: TLSConfig) -> ssl.SSLContext:
 
 
 class _Handshake(asyncio.Protocol):
-    """Speaks HTTP until the engine has agreed, and hands the connection on in the same moment."""
+    """Speaks HTTP until the engine has accepted, then gives the connection to `protocol` without losing a byte."""
 
     def __init__(self, request: bytes, protocol: asyncio.Protocol) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -113,7 +115,7 @@ class _Handshake(asyncio.Protocol):
             return
         status = int(head.split()[1])
         if status not in (101, 200):
-            self.done.set_exception(Refusal((rest or head).decode(errors="replace"), status))
+            self.done.set_exception(AttachRefused((rest or head).decode(errors="replace"), status))
             return
         self.done.set_result(None)
         self._transport.set_protocol(self._protocol)
@@ -123,40 +125,40 @@ class _Handshake(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectionError(f"the engine hung up ({exc or 'without a word'})"))
+            self.done.set_exception(ConnectionError(f"the engine closed the connection ({exc or 'without an answer'})"))
 
 
 class Demultiplexer:
-    """Takes the engine's frames apart.
+    """Separates stdout and stderr in the engine's frames.
 
-    `said` is the end of stderr; `word` is called once, when `listen_for` turns up in it.
+    `stderr` is the end of stderr; `found` is called once, when `marker` appears in it.
     """
 
-    def __init__(self, listen_for: bytes, word: Callable[[], None]) -> None:
-        self.said = b""
+    def __init__(self, marker: bytes, found: Callable[[], None]) -> None:
+        self.stderr = b""
         self._buffer = bytearray()
-        self._listen_for, self._word = listen_for, word
+        self._marker, self._found = marker, found
 
     def unwrap(self, data: bytes) -> bytes:
-        """The payload of stdout in the frames that are now complete."""
+        """The bytes of stdout in the frames that are now complete."""
         self._buffer += data
-        payload = bytearray()
-        for kind, words in frames(self._buffer):
+        stdout = bytearray()
+        for kind, payload in frames(self._buffer):
             if kind == STDOUT:
-                payload += words
+                stdout += payload
             else:
-                self._hear(words)
-        return bytes(payload)
+                self._take_stderr(payload)
+        return bytes(stdout)
 
-    def _hear(self, words: bytes) -> None:
-        new = self._listen_for not in self.said
-        self.said = (self.said + words)[-SAID:]
-        if new and self._listen_for in self.said:
-            self._word()
+    def _take_stderr(self, payload: bytes) -> None:
+        new = self._marker not in self.stderr
+        self.stderr = (self.stderr + payload)[-STDERR_KEPT:]
+        if new and self._marker in self.stderr:
+            self._found()
 
 
 def frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Take the complete frames (stream type, three zeros, length, payload) off a buffer."""
+    """Take the complete frames (stream type, three zeros, length, payload) from the start of a buffer."""
     while len(buffer) >= FRAME.size:
         kind, length = FRAME.unpack_from(buffer)
         end = FRAME.size + length

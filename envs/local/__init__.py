@@ -1,1 +1,1 @@
-"""The `local` back end: a sandbox on this machine, by namespaces or by a plain copy."""
+"""The `local` back end: sandboxes on this machine, in Linux namespaces or, without isolation, on a plain copy."""

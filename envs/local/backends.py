@@ -1,7 +1,7 @@
-"""Parts shared by the two kinds of local sandbox: `namespace_client` (isolated) and `copy_backend` (not isolated).
+"""The common part of the two kinds of local sandbox: `namespace_client` (isolated) and `copy_backend` (not isolated).
 
-A maker opens a `Room`, which is a guest with its stream, and turns the files of a room
-into a `Seed`, from which further rooms are opened.
+An `IsolationBackend` starts guests. A `GuestHandle` is one of them with its channel; its files can be kept as
+`SnapshotFiles`, from which further guests start.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from pathlib import Path
 from envs.channel import Channel
 from envs.sandbox import Limits, Origin
 
-__all__ = ["BOOT", "ENVIRONMENT", "HERE", "START_SECONDS", "Maker", "Room", "Seed"]
+__all__ = ["BOOT", "ENVIRONMENT", "PACKAGE", "START_SECONDS", "GuestHandle", "IsolationBackend", "SnapshotFiles"]
 
 START_SECONDS = 30.0
-HERE = str(Path(__file__).resolve().parents[1])
+PACKAGE = str(Path(__file__).resolve().parents[1])
 ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
-    "PYTHONDONTWRITEBYTECODE": "1",  # two edits of one size within a second would run stale bytecode
+    "PYTHONDONTWRITEBYTECODE": "1",  # after two edits of the same size within a second, stale bytecode would run
     "TERM": "dumb",
 }
-# A bare module stands in for the package: its `__init__` would load what every fork then copies.
+# A bare module replaces the package: its `__init__` would load modules that every fork then copies.
 BOOT = (
-    "import sys; sys.modules['envs'] = p = type(sys)('envs'); p.__path__ = [{here!r}]; "
+    "import sys; sys.modules['envs'] = p = type(sys)('envs'); p.__path__ = [{package!r}]; "
     "from envs.local.{module} import main; main()"
 )
 
 
-class Seed(ABC):
-    """Files that rooms are opened from. Whoever made it holds it once; it is freed when nobody does any more."""
+class SnapshotFiles(ABC):
+    """The files of a snapshot, with a reference count. Creation counts as a reference; the last release frees them."""
 
     def __init__(self) -> None:
-        self._holders = 1
+        self._references = 1
 
-    def hold(self) -> None:
-        self._holders += 1
+    def acquire(self) -> None:
+        self._references += 1
 
     def release(self) -> None:
-        self._holders -= 1
-        if not self._holders:
+        self._references -= 1
+        if not self._references:
             self.free()
 
     @abstractmethod
@@ -52,20 +52,21 @@ class Seed(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """A guest and its stream.
+class GuestHandle:
+    """A running guest and its channel.
 
-    `git` is where it finds the base, `name` how its maker knows it, `seed` what it lies on.
+    `git` is the path inside at which it finds the base, `name` the identifier that its `IsolationBackend` uses, and
+    `files` the snapshot that it was started from.
     """
 
     channel: Channel
     git: str
     name: str
-    seed: Seed | None = None
+    files: SnapshotFiles | None = None
 
 
-class Maker(ABC):
-    """Makes rooms in one way, and ends them all."""
+class IsolationBackend(ABC):
+    """Starts guests with one kind of isolation, and ends them all."""
 
     isolation: str
 
@@ -73,15 +74,15 @@ class Maker(ABC):
         self._open: set[Channel] = set()
 
     @abstractmethod
-    async def open(self, origin: Origin, limits: Limits, label: str, seed: Seed | None = None) -> Room:
-        """A new guest on the files of `origin`, or of `seed`. Raises `SandboxLost`."""
+    async def open(self, origin: Origin, limits: Limits, label: str, files: SnapshotFiles | None = None) -> GuestHandle:
+        """Start a guest on the files of `origin`, or on those of a snapshot. Raises `SandboxLost`."""
 
     @abstractmethod
-    async def freeze(self, room: Room, limits: Limits) -> Seed:
-        """The files of a room as they are now. Raises `SandboxError` if they cannot be copied."""
+    async def snapshot(self, guest: GuestHandle, limits: Limits) -> SnapshotFiles:
+        """Keep the files of a guest as they are now. Raises `SandboxError` if they cannot be copied."""
 
     async def attach(self, ours: socket.socket, label: str, limits: Limits) -> Channel:
-        """The channel to a guest that was just started at the other end. Raises `SandboxLost`."""
+        """The channel to a guest that was just started at the other end of a socket. Raises `SandboxLost`."""
         ours.setblocking(False)
         _, channel = await asyncio.get_running_loop().create_connection(lambda: Channel(label, limits), sock=ours)
         self._open.add(channel)
@@ -89,11 +90,11 @@ class Maker(ABC):
         try:
             await channel.ready(START_SECONDS)
         except asyncio.CancelledError:
-            channel.abandon("nobody waited for it")
+            channel.abandon("its start was cancelled")
             raise
         return channel
 
     async def close(self) -> None:
-        """End every room."""
+        """End every guest."""
         for channel in list(self._open):
             channel.abandon("the run ended")

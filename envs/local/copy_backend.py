@@ -1,7 +1,7 @@
-"""Sandboxes where there are no namespaces: plain copies, each with a guest that is an ordinary process.
+"""Local sandboxes without isolation: each is a plain copy of the repository and an ordinary process.
 
-The copy belongs to its guest (see `envs.local.copy_guest`), which removes it when its stream ends,
-also when the runner was killed. A snapshot is a copy with a guest that has nothing to do.
+The guest owns its copy (see `envs.local.copy_guest`) and removes it when its stream ends, also when the runner was
+killed. A snapshot is a copy with a guest that runs nothing.
 """
 
 from __future__ import annotations
@@ -17,72 +17,71 @@ import tempfile
 from typing import Any
 
 from envs.channel import Channel
-from envs.local.backends import BOOT, ENVIRONMENT, HERE, Maker, Room, Seed
+from envs.local.backends import BOOT, ENVIRONMENT, PACKAGE, GuestHandle, IsolationBackend, SnapshotFiles
 from envs.sandbox import Limits, Origin, SandboxError, SandboxLost
 
 __all__ = ["CopyBackend"]
 
 
-class Kept(Seed):
-    """A copy that nobody works in."""
+class CopiedFiles(SnapshotFiles):
+    """A copy in which no command runs, and the guest that owns it."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, owner: GuestHandle) -> None:
         super().__init__()
-        self.room = room
+        self.owner = owner
 
     def free(self) -> None:
-        self.room.channel.abandon("its snapshot was closed")
+        self.owner.channel.abandon("its snapshot was closed")
 
 
-class CopyBackend(Maker):
-    """Makes rooms without isolation."""
+class CopyBackend(IsolationBackend):
+    """Starts guests without isolation."""
 
     isolation = "none"
 
     def __init__(self) -> None:
         super().__init__()
-        self._guests: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
 
-    async def open(self, origin: Origin, limits: Limits, label: str, seed: Seed | None = None) -> Room:
-        """A guest on a copy of the repository, or of the files of `seed`. Raises `SandboxLost`."""
+    async def open(self, origin: Origin, limits: Limits, label: str, files: SnapshotFiles | None = None) -> GuestHandle:
+        """Start a guest on a copy of the repository, or of a snapshot. Raises `SandboxLost`."""
         repository = os.path.realpath(str(origin.repository))
-        source = f"{seed.room.name}/testbed" if isinstance(seed, Kept) else ""
-        place = os.path.join(tempfile.gettempdir(), f"sandbox-{secrets.token_hex(8)}")
+        folder = _new_folder()
         path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
         settings: dict[str, Any] = {
-            "room": place,
+            "folder": folder,
             "repository": repository,
-            "seed": source,
+            "snapshot": _files_of(files.owner) if isinstance(files, CopiedFiles) else "",
             "env": {**ENVIRONMENT, "PATH": path, **origin.env},
             "memory_mb": limits.memory_mb,
             "lifetime": limits.lifetime_seconds,
         }
-        return Room(await self._guest(settings, label, limits), f"{repository}/.git", place)
+        return GuestHandle(await self._start(settings, label, limits), f"{repository}/.git", folder)
 
-    async def freeze(self, room: Room, limits: Limits) -> Seed:
-        """A copy of the room's files. Raises `SandboxError` if there is something that cannot be copied."""
-        place = os.path.join(tempfile.gettempdir(), f"sandbox-{secrets.token_hex(8)}")
+    async def snapshot(self, guest: GuestHandle, limits: Limits) -> SnapshotFiles:
+        """Copy the files of a guest. Raises `SandboxError` if one of them cannot be copied."""
+        folder = _new_folder()
         settings = {
-            "room": place,
+            "folder": folder,
             "repository": "",
-            "seed": f"{room.name}/testbed",
+            "snapshot": _files_of(guest),
             "env": {"PATH": os.defpath},
             "memory_mb": limits.memory_mb,
-            "lifetime": None,  # the runner's to end
+            "lifetime": None,  # it lives until it is closed or the runner ends
         }
-        label = f"snapshot of {room.channel.name}"
+        label = f"snapshot of {guest.channel.name}"
         try:
-            channel = await self._guest(settings, label, limits)
+            channel = await self._start(settings, label, limits)
         except SandboxLost as error:
             raise SandboxError(str(error)) from None
-        return Kept(Room(channel, "", place))
+        return CopiedFiles(GuestHandle(channel, "", folder))
 
-    async def _guest(self, settings: dict[str, Any], label: str, limits: Limits) -> Channel:
+    async def _start(self, settings: dict[str, Any], label: str, limits: Limits) -> Channel:
         ours, theirs = socket.socketpair()
         with theirs:
-            boot = BOOT.format(module="copy_guest", here=HERE)
-            self._guests = [guest for guest in self._guests if guest.poll() is None]
-            self._guests.append(
+            boot = BOOT.format(module="copy_guest", package=PACKAGE)
+            self._processes = [process for process in self._processes if process.poll() is None]
+            self._processes.append(
                 subprocess.Popen(
                     [sys.executable, "-E", "-s", "-S", "-c", boot, str(theirs.fileno()), json.dumps(settings)],
                     stdin=subprocess.DEVNULL,
@@ -93,8 +92,16 @@ class CopyBackend(Maker):
         return await self.attach(ours, label, limits)
 
     async def close(self) -> None:
-        """End every room and wait until the copies are removed."""
+        """End every guest and wait until the copies are removed."""
         await super().close()
-        for guest in self._guests:
-            await asyncio.to_thread(guest.wait)
-        self._guests = []
+        for process in self._processes:
+            await asyncio.to_thread(process.wait)
+        self._processes = []
+
+
+def _new_folder() -> str:
+    return os.path.join(tempfile.gettempdir(), f"sandbox-{secrets.token_hex(8)}")
+
+
+def _files_of(guest: GuestHandle) -> str:
+    return f"{guest.name}/testbed"

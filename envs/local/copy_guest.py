@@ -1,7 +1,7 @@
-"""The guest without isolation: where there are no namespaces, an ordinary process on a plain copy.
+"""The guest without isolation, for machines without namespaces: an ordinary process on a plain copy of a repository.
 
-It makes and owns its copy: when the stream to the runner ends, it kills what it started
-and removes the copy, so that a runner killed with SIGKILL leaves nothing behind.
+The guest makes and owns its copy: when the stream to the runner ends, it kills the processes that it started and
+removes the copy, so that a runner killed with SIGKILL leaves nothing behind.
 """
 
 import json
@@ -15,40 +15,40 @@ from envs.guest import Guest, describe
 
 __all__ = ["main"]
 
-FLOOR_BYTES = 1 << 30  # of the machine's disk, which commands here are not otherwise kept from filling
+FLOOR_BYTES = 1 << 30  # stay free on the machine's disk, which nothing else keeps commands from filling
 
 
 def main() -> None:
     """`python -c '...main()' FD SETTINGS`"""
     fd, settings = int(sys.argv[1]), json.loads(sys.argv[2])
-    room = settings["room"]
-    workdir = f"{room}/testbed"
-    os.mkdir(room, 0o700)
+    owned = settings["folder"]
+    workdir = f"{owned}/testbed"
+    os.mkdir(owned, 0o700)
     os.mkdir(workdir)
-    upper = os.open(room, os.O_RDONLY)  # never empty: nobody knows whether anything differs
+    upper = os.open(owned, os.O_RDONLY)  # never empty, for without an overlay it is not known whether anything differs
     guest = Guest(fd, fd, workdir, settings["env"], upper, settings["lifetime"], FLOOR_BYTES)
     try:
-        if problem := fill(workdir, settings["repository"], settings["seed"]):
+        if problem := fill(workdir, settings["repository"], settings["snapshot"]):
             guest.send({"id": 0, "error": problem})
         else:
             limit_memory(settings["memory_mb"])
             guest.serve()
     except OSError:
-        pass  # the host is gone
+        pass  # the runner has ended
     finally:
-        guest.end_all()
-        for folder, names, _ in os.walk(room):  # commands may have left folders that cannot be entered
+        guest.kill_all()
+        for folder, names, _ in os.walk(owned):  # commands may have left folders that cannot be entered
             for name in names:
                 if not os.path.islink(f"{folder}/{name}"):
                     os.chmod(f"{folder}/{name}", 0o700)
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(owned, ignore_errors=True)
 
 
-def fill(workdir: str, repository: str, seed: str) -> str:
-    """Copy the repository, or another sandbox's files just as they are; what went wrong, or nothing."""
-    if seed:
+def fill(workdir: str, repository: str, snapshot: str) -> str:
+    """Copy the repository, or the files of another sandbox as they are. Returns the problem, empty if there is none."""
+    if snapshot:
         done = subprocess.run(
-            ["cp", "-a", f"{seed}/.", workdir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+            ["cp", "-a", f"{snapshot}/.", workdir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
         )
         return done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
     try:
@@ -63,4 +63,4 @@ def limit_memory(megabytes: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     except (OSError, ValueError):
-        pass  # macOS has the constant and refuses it
+        pass  # macOS defines this limit and refuses to set it

@@ -1,7 +1,7 @@
-"""The kernel's mounts, namespaces and keys, as far as the nursery needs them. Linux 5.12 or newer.
+"""The kernel's mounts, namespaces and keys, as far as the namespace server needs them. Linux 5.12 or newer.
 
-Every call raises `OSError` with the call and its object in the message. Standard library
-only and small: every process that the nursery forks copies it.
+Every call raises `OSError` with the call and its object in the message. Standard library only and small, for every
+process that the namespace server forks copies it.
 """
 
 import ctypes
@@ -72,12 +72,12 @@ def prctl(option: int, value: int) -> None:
 
 
 def forget_keys() -> None:
-    """Leave the session's keyring, which namespaces do not hide, for an empty one that nobody may use.
+    """Leave the session's keyring, which namespaces do not hide, for an empty one that no process may use.
 
-    Nobody, since all sandboxes share it: one each would soon be more than an ordinary user may have.
+    All sandboxes share the empty one, for an ordinary user may not have one for each.
     """
     if libc.syscall(SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
-        return  # a kernel without keys, or one that denies them to us and so to all that we start
+        return  # a kernel without keys, or one that denies them to this process and so to all that it starts
     check(libc.syscall(SYS_KEYCTL, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, 0), "keyctl setperm")
 
 
@@ -96,7 +96,7 @@ def bind(source: str, target: str, *, read_only: bool = True) -> None:
 
 
 def tmpfs(size_mb: int) -> int:
-    """A new file system in memory that is mounted nowhere yet: it goes with the last descriptor of it."""
+    """A new file system in memory, not mounted yet. It is freed with its last descriptor."""
     context = check(libc.syscall(SYS_FSOPEN, b"tmpfs", CLOEXEC), "fsopen tmpfs")
     try:
         for name, value in ((b"mode", b"755"), (b"size", b"%dm" % size_mb)):
@@ -108,18 +108,18 @@ def tmpfs(size_mb: int) -> int:
 
 
 def attach(fd: int, target: str) -> None:
-    """Mount at `target` what `tmpfs` made."""
+    """Mount a file system that `tmpfs` made at `target`."""
     result = libc.syscall(SYS_MOVE_MOUNT, fd, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
     check(result, f"mount tmpfs on {target}")
 
 
 def unmount(target: str) -> None:
-    """Take it out of this namespace; what is still open in it lives on."""
+    """Remove a mount from this namespace. Files that are open in it stay usable."""
     check(libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
 def pivot(root: str, old: str) -> None:
-    """Make `root` the root of this mount namespace, what was it so far appearing at `old` below."""
+    """Make `root` the root of this mount namespace; the former root appears at `old` below it."""
     check(libc.syscall(SYS_PIVOT_ROOT, os.fsencode(root), os.fsencode(root + old)), "pivot_root")
     os.chdir("/")
 
@@ -130,7 +130,7 @@ def map_user(inside: int, uid: int, gid: int) -> None:
 
 
 def escape(path: str) -> str:
-    """A path as it is written in the options of an overlay."""
+    """A path in the form that the options of an overlay need."""
     return re.sub(r"([\\:,])", r"\\\1", path)
 
 

@@ -1,7 +1,7 @@
-"""The runner's end of the nursery: starts it, asks it for guests and layers, and ends it.
+"""The runner's side of the namespace server: starts it, asks it for guests and layers, and ends it.
 
-A `NamespaceClient` lives as long as its nursery does. When that one is lost, all that came from it is
-lost, and another nest can be made.
+A `NamespaceClient` lives as long as its server process. When that process ends, all its sandboxes and snapshots are
+lost, and a new client can be made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from envs.local.backends import BOOT, ENVIRONMENT, HERE, START_SECONDS, Maker, Room, Seed
+from envs.local.backends import (
+    BOOT,
+    ENVIRONMENT,
+    PACKAGE,
+    START_SECONDS,
+    GuestHandle,
+    IsolationBackend,
+    SnapshotFiles,
+)
 from envs.sandbox import Limits, Origin, SandboxError, SandboxLost
 
 __all__ = ["GUEST_ID", "NamespaceClient"]
@@ -25,21 +33,22 @@ __all__ = ["GUEST_ID", "NamespaceClient"]
 GUEST_ID = 64_999  # the unprivileged host user that guests run as when the runner is root
 
 COPY_SECONDS = 120.0
-# Of snapshots of forks of snapshots: an overlay takes its folders as one page of text.
+# Snapshots of forks of snapshots: the kernel takes the names of an overlay's folders as one page of text.
 DEEPEST_CHAIN = 250
+RETRY_SECONDS = 0.005  # after which a full control socket is tried again
 
 
-class Layer(Seed):
-    """What changed up to a snapshot, on top of what had changed before it."""
+class OverlayLayer(SnapshotFiles):
+    """The changes up to a snapshot, on top of the layer `below` it."""
 
-    def __init__(self, nest: NamespaceClient, number: int, below: Layer | None) -> None:
+    def __init__(self, client: NamespaceClient, number: int, below: OverlayLayer | None) -> None:
         super().__init__()
-        self.nest, self.number, self.below = nest, number, below
+        self.client, self.number, self.below = client, number, below
 
     @property
     def numbers(self) -> list[int]:
-        """Topmost first."""
-        layer: Layer | None = self
+        """The numbers of this layer and of those below it, topmost first."""
+        layer: OverlayLayer | None = self
         found = []
         while layer is not None:
             found.append(layer.number)
@@ -47,13 +56,13 @@ class Layer(Seed):
         return found
 
     def free(self) -> None:
-        self.nest.drop(self.number)
+        self.client.drop(self.number)
         if self.below is not None:
             self.below.release()
 
 
-class NamespaceClient(Maker):
-    """One nursery. `isolation` is "overlay" or "copy"."""
+class NamespaceClient(IsolationBackend):
+    """One namespace server. `isolation` is "overlay", or "copy" where the kernel offers no overlay."""
 
     def __init__(self, isolation: str) -> None:
         super().__init__()
@@ -62,24 +71,24 @@ class NamespaceClient(Maker):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         with theirs:
-            boot = BOOT.format(module="namespace_server", here=HERE)
+            boot = BOOT.format(module="namespace_server", package=PACKAGE)
             python = os.path.realpath(sys.executable)
-            private = os.path.dirname(HERE)  # what is installed beside this package
+            private = os.path.dirname(PACKAGE)  # holds the packages installed beside this one
             arguments = [theirs.fileno(), python, os.path.realpath(sys.base_prefix), isolation, GUEST_ID, private]
             self.process = subprocess.Popen(
                 [python, "-E", "-s", "-S", "-c", boot, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the runner, which then closes sandboxes in order
+                start_new_session=True,  # Ctrl-C must reach only the runner, which then closes sandboxes in order
                 env={**ENVIRONMENT, "PATH": os.defpath},
             )
 
     async def start(self) -> str:
-        """Wait for its first word and open a trial sandbox; what went wrong, or nothing."""
+        """Wait until it is ready and open a trial sandbox. Returns the problem, empty if there is none."""
         loop = asyncio.get_running_loop()
         try:
-            word = await asyncio.wait_for(loop.sock_recv(self._control, 65536), START_SECONDS)
-            problem = json.loads(word).get("error") if word else "the nursery died"
+            answer = await asyncio.wait_for(loop.sock_recv(self._control, 65536), START_SECONDS)
+            problem = json.loads(answer).get("error") if answer else "the namespace server died"
             if not problem:
                 trial = await self.open(Origin(""), Limits(), "trial")
                 trial.channel.abandon("the trial is over")
@@ -93,49 +102,49 @@ class NamespaceClient(Maker):
     def lost(self) -> bool:
         return self._control.fileno() < 0
 
-    async def open(self, origin: Origin, limits: Limits, label: str, seed: Seed | None = None) -> Room:
-        """A new guest at `origin`, laid upon the layers of `seed`. Raises `SandboxLost`."""
-        assert seed is None or isinstance(seed, Layer)
+    async def open(self, origin: Origin, limits: Limits, label: str, files: SnapshotFiles | None = None) -> GuestHandle:
+        """Start a guest at `origin`, on top of the layers of a snapshot. Raises `SandboxLost`."""
+        assert files is None or isinstance(files, OverlayLayer)
         number = next(self._numbers)
         request = {
             "op": "open",
             "sandbox": number,
             "repository": None if origin.repository is None else os.path.realpath(origin.repository),
-            "layers": [] if seed is None else seed.numbers,
+            "layers": [] if files is None else files.numbers,
             "limits": asdict(limits),
             "env": {**ENVIRONMENT, **origin.env},
         }
-        ours = await self._ask(request, f"sandbox {label} could not be started")
+        ours = await self._request(request, f"sandbox {label} could not be started")
         channel = await self.attach(ours, label, limits)
-        ground = seed if self.isolation == "overlay" else None
-        if ground is not None:  # a further snapshot will be laid upon it
-            ground.hold()
-            channel.closed.add_done_callback(lambda _: ground.release())
-        return Room(channel, "/run/base.git", str(number), ground)
+        below = files if self.isolation == "overlay" else None
+        if below is not None:  # a further snapshot is a layer on top of it
+            below.acquire()
+            channel.closed.add_done_callback(lambda _: below.release())
+        return GuestHandle(channel, "/run/base.git", str(number), below)
 
-    async def freeze(self, room: Room, limits: Limits) -> Seed:
-        """The files of a room as a new layer. Raises `SandboxError` if they cannot be copied."""
-        what = f"a snapshot of sandbox {room.channel.name}"
-        below = room.seed
-        assert below is None or isinstance(below, Layer)
+    async def snapshot(self, guest: GuestHandle, limits: Limits) -> SnapshotFiles:
+        """Copy the changes of a guest to a new layer. Raises `SandboxError` if they cannot be copied."""
+        what = f"a snapshot of sandbox {guest.channel.name}"
+        below = guest.files
+        assert below is None or isinstance(below, OverlayLayer)
         if below is not None and len(below.numbers) >= DEEPEST_CHAIN:
             raise SandboxError(
                 f"{what} would be the last of more than {DEEPEST_CHAIN} taken one from the other, which an overlay "
                 "cannot hold; open a sandbox at the origin, apply the patch of this one and go on there"
             )
-        layer = Layer(self, next(self._numbers), below)
+        layer = OverlayLayer(self, next(self._numbers), below)
         if below is not None:
-            below.hold()
+            below.acquire()
         try:
-            request = {"op": "snapshot", "sandbox": int(room.name), "layer": layer.number, "disk_mb": limits.disk_mb}
-            await self._answer(await self._ask(request, what), what)
+            request = {"op": "snapshot", "sandbox": int(guest.name), "layer": layer.number, "disk_mb": limits.disk_mb}
+            await self._copied(await self._request(request, what), what)
         except BaseException:
             layer.release()
             raise
         return layer
 
-    async def _answer(self, ours: socket.socket, what: str) -> None:
-        """Wait until a copy is made."""
+    async def _copied(self, ours: socket.socket, what: str) -> None:
+        """Wait until a copy is complete."""
         loop = asyncio.get_running_loop()
         with ours:
             ours.setblocking(False)
@@ -143,20 +152,20 @@ class NamespaceClient(Maker):
                 frame = await asyncio.wait_for(loop.sock_recv(ours, 65536), COPY_SECONDS)
             except TimeoutError:
                 raise SandboxError(f"{what} could not be taken within {COPY_SECONDS:.0f} s") from None
-        word = json.loads(frame[8:]) if frame else {"error": "the process that copied it died"}
-        if "error" in word:
-            raise SandboxError(f"{what} could not be taken: {word['error']}")
+        answer = json.loads(frame[8:]) if frame else {"error": "the process that copied it died"}
+        if "error" in answer:
+            raise SandboxError(f"{what} could not be taken: {answer['error']}")
 
     def drop(self, number: int) -> None:
         try:
             self._control.send(json.dumps({"op": "drop", "layer": number}).encode())
-        except BlockingIOError:  # it has yet to read what it was asked before
-            asyncio.get_running_loop().call_later(0.005, self.drop, number)
+        except BlockingIOError:  # the server has not read earlier requests yet
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.drop, number)
         except OSError:
-            pass  # the layer is gone with the nursery
+            pass  # the layer ended with the server
 
-    async def _ask(self, request: dict[str, Any], what: str) -> socket.socket:
-        """Hand the nursery a request and the other end of the socket that is returned. Raises `SandboxLost`."""
+    async def _request(self, request: dict[str, Any], what: str) -> socket.socket:
+        """Send a request with one end of a new socket pair. Returns the other end. Raises `SandboxLost`."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -164,7 +173,7 @@ class NamespaceClient(Maker):
             except BaseException as error:
                 ours.close()
                 if isinstance(error, OSError):
-                    raise SandboxLost(f"{what}: the nursery is gone ({error})") from None
+                    raise SandboxLost(f"{what}: the namespace server is gone ({error})") from None
                 raise
         return ours
 
@@ -173,15 +182,15 @@ class NamespaceClient(Maker):
             try:
                 socket.send_fds(self._control, [request], [fd])
                 return
-            except BlockingIOError:  # very many at once: it has yet to read the last ones
-                await asyncio.sleep(0.005)
+            except BlockingIOError:  # many requests at once: the server has not read the earlier ones yet
+                await asyncio.sleep(RETRY_SECONDS)
             except OSError:
                 self._control.close()
                 raise
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     async def close(self) -> None:
-        """Let go of the nursery too, which ends all that it still holds, and wait for its end."""
+        """End every guest and the server with all that it holds, and wait for its end."""
         await super().close()
         self._control.close()
         await asyncio.to_thread(self.process.wait)

@@ -1,17 +1,15 @@
-"""Makes local sandboxes: one small process that forks a guest into namespaces of its own.
+"""The namespace server: one small process that makes local sandboxes by forking guests into namespaces of their own.
 
-Started once per run as a separate process, because a fork of a small single-threaded
-Python costs a fraction of starting one, and because the runner must not itself be
-unshared. It builds a bare root once (the system's programs read-only, a few devices, an
-empty virtual environment of the runner's Python; no home, no run directory, no
-configuration of the host), and for each request forks a guest, the first process of its
-own PID namespace, with its own mounts, network (loopback only), IPC and host name. What
-an attempt writes goes to an overlay on a tmpfs, its box, that only its own mounts and one
-descriptor here hold, so that nothing of it, mount, file or process, outlives the guest.
+It is started once per run as a separate process, because a fork of a small single-threaded Python costs a fraction of
+starting one, and because the runner itself must stay in its namespaces. It builds a bare root once (the system's
+programs read-only, a few devices, an empty virtual environment of the runner's Python; no home, no run directory, no
+configuration of the host). For each request it forks a guest, the first process of its own PID namespace, with its own
+mounts, network (loopback only), IPC and host name. All that a sandbox writes goes to its writable layer, a tmpfs that
+only its own mounts and one descriptor of this process hold, so that no mount, file or process of it outlives the guest.
 
-A snapshot is a copy of a box, taken through that descriptor by a process of its own while
-the nursery goes on serving; a fork is laid upon such copies (see `envs.local.overlay_layers`). Guests
-are forked with none of the others' descriptors, and see none of the layers.
+A snapshot is a copy of a writable layer. A process of its own takes it through that descriptor while the server serves
+other requests; a fork is an overlay on such copies (see `envs.local.overlay_layers`). A guest inherits no descriptor
+of another sandbox and sees no layer.
 
 Requests come over the control socket, each with a descriptor for the answers:
 
@@ -19,10 +17,9 @@ Requests come over the control socket, each with a descriptor for the answers:
     {"op": "snapshot", "sandbox", "layer", "disk_mb"}                    {} or {"error": "why"}
     {"op": "drop", "layer"}
 
-Works as root (the guests then run as an unprivileged user) and without (through a user
-namespace). Linux 5.12 or newer. The control socket is the life line: when the runner is
-gone the nursery exits, and as the first process of the outer PID namespace it takes every
-guest with it.
+Works as root (the guests then run as an unprivileged user) and as an ordinary user (through a user namespace). Linux
+5.12 or newer. The control socket is the life line: when the runner ends, the server exits, and because it is the first
+process of the outer PID namespace, every guest ends with it.
 """
 
 import errno
@@ -66,21 +63,21 @@ from envs.local.mounts import (
     unshare,
     write_text,
 )
-from envs.local.overlay_layers import PARTS, Layers
+from envs.local.overlay_layers import PARTS, LayerStore
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # every module loaded here is copied by every fork
+if TYPE_CHECKING:  # every fork copies every module that is loaded here
     from typing import Any
 
 __all__ = ["main"]
 
-INSIDE_ID = 1000  # who the guest is to itself
+INSIDE_ID = 1000  # the user that a guest is inside its own user namespace
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/alternatives")
-FOLDERS = ("box", "dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "run/scratch", "testbed", "tmp")
+FOLDERS = ("dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "run/scratch", "testbed", "tmp", "writable")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 ETC = {
     "passwd": f"root:x:0:0:root:/tmp:/bin/sh\nagent:x:{INSIDE_ID}:{INSIDE_ID}:agent:/tmp:/bin/sh\n",
@@ -89,7 +86,8 @@ ETC = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "resolv.conf": "",
     "gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@localhost\n",
-}  # Where a sandbox with the host's network finds names and certificates; empty in all others.
+}
+# Where a sandbox with the host's network finds host names and certificates; empty in all others.
 RESOLVERS = ("resolv.conf", "hosts")
 CERTIFICATES = ("ssl", "pki", "ca-certificates")
 
@@ -118,8 +116,9 @@ class NamespaceServer:
         self.private = private
         self.guest_id = guest_id if self.root_user else 0  # as this namespace numbers users
         self.uid, self.gid = os.getuid(), os.getgid()
-        self.boxes: dict[int, tuple[int, int]] = {}  # by pid of the guest: the host's number for it, and its box
-        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)  # as guests are to have it
+        # By pid of the guest: the client's number of the sandbox, and the descriptor of its writable layer.
+        self.sandboxes: dict[int, tuple[int, int]] = {}
+        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)  # the limit of open files that guests get
 
     def prepare(self) -> None:
         """Become the first process of a PID namespace whose root directory holds /old (the host) and /new."""
@@ -129,40 +128,40 @@ class NamespaceServer:
             unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
             map_user(0, self.uid, self.gid)
         pid = os.fork()
-        if pid:  # hold the place until the nursery proper is gone; its end, or ours, ends all
+        if pid:  # wait for the server proper: the end of either process ends all guests
             self.control.close()
             _, status = os.waitpid(pid, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         forget_keys()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files[1], self.files[1]))  # one for each box
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files[1], self.files[1]))  # one for each writable layer
         self.own_pids = os.open("/proc/thread-self/ns/pid_for_children", os.O_RDONLY)
         mount("none", "/", flags=MS_REC | MS_PRIVATE)
         mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID, "mode=755,size=16m")
-        for name in ("old", "new", "online", "trial"):  # /trial: an empty folder, to find out whether all this works
+        for name in ("old", "new", "online", "trial"):  # /trial: an empty folder for the client's trial sandbox
             os.mkdir(f"/tmp/{name}")
         write_text("/tmp/online/nsswitch.conf", ETC["nsswitch.conf"].replace("hosts: files", "hosts: files dns"))
-        for name in RESOLVERS:  # read as long as links in them lead somewhere
+        for name in RESOLVERS:  # copied before the pivot, after which their links lead nowhere
             if os.path.exists(f"/etc/{name}"):
                 copy_file(f"/etc/{name}", f"/tmp/online/{name}")
         pivot("/tmp", "/old")
-        self.layers = Layers("/layers")
-        self.furnish("/new")
+        self.layers = LayerStore("/layers")
+        self.build_root("/new")
 
-    def furnish(self, new: str) -> None:
-        """The root that every sandbox sees, built once and read-only from then on."""
+    def build_root(self, new: str) -> None:
+        """Build the root that every sandbox sees, once; it is read-only from then on."""
         for name in FOLDERS:
             os.makedirs(f"{new}/{name}")
         for path in self.shown:
-            there = f"/old{path}"
-            if not os.path.lexists(there):
+            source = f"/old{path}"
+            if not os.path.lexists(source):
                 continue
             os.makedirs(os.path.dirname(new + path), exist_ok=True)
-            if os.path.islink(there):
-                os.symlink(os.readlink(there), new + path)
+            if os.path.islink(source):
+                os.symlink(os.readlink(source), new + path)
             else:
                 os.makedirs(new + path, exist_ok=True)
-                bind(there, new + path)
+                bind(source, new + path)
         for name, text in ETC.items():
             write_text(f"{new}/etc/{name}", text)
         for name in ("ld.so.cache", "localtime"):
@@ -183,17 +182,17 @@ class NamespaceServer:
         )
         for name in ("python", "python3"):
             os.symlink(self.python, f"{new}/opt/venv/bin/{name}")
-        self.hide(new)
+        self.hide_packages(new)
         bind(new, new)
 
-    def hide(self, new: str) -> None:
-        """This package and all that is installed beside it: solutions and hidden tests may be among it."""
+    def hide_packages(self, new: str) -> None:
+        """Hide this package and those installed beside it, which may hold solutions and hidden tests."""
         for path in self.private:
             if below(path, self.shown):
                 mount("tmpfs", new + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4k")
 
     def serve(self) -> None:
-        """Answer requests until the runner is gone, and forget guests as soon as they end."""
+        """Answer requests until the runner ends, and free the resources of each guest that ends."""
         wake, waker = os.pipe()
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker)
@@ -213,8 +212,8 @@ class NamespaceServer:
                     self.reap(os.WNOHANG)
                 else:
                     alive = self.receive()
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # a first process never dies of a default action
-        signal.alarm(2)  # guests end with their streams; should one not, our own end takes it along
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # default actions do not end a first process
+        signal.alarm(2)  # guests end with their streams; one that does not is ended by the exit of this process
         self.reap(0)
 
     def receive(self) -> bool:
@@ -225,40 +224,40 @@ class NamespaceServer:
         try:
             getattr(self, "on_" + request["op"])(request, *fds)
         except OSError as error:
-            say(fds[0], {"id": 0, "error": describe(error)})
+            send_frame(fds[0], {"id": 0, "error": describe(error)})
         for fd in fds:
             os.close(fd)
         return True
 
     def on_open(self, request: "dict[str, Any]", stream: int) -> None:
-        box = tmpfs(request["limits"]["disk_mb"])
+        writable = tmpfs(request["limits"]["disk_mb"])
         try:
             unshare(CLONE_NEWPID)
             try:
                 pid = os.fork()
                 if not pid:
-                    self.become(request, stream, box)
+                    self.run_guest(request, stream, writable)
             finally:
                 enter_namespace(self.own_pids, CLONE_NEWPID)
         except OSError:
-            os.close(box)
+            os.close(writable)
             raise
-        self.boxes[pid] = request["sandbox"], box
+        self.sandboxes[pid] = request["sandbox"], writable
 
     def on_snapshot(self, request: "dict[str, Any]", answer: int) -> None:
-        box = next((box for number, box in self.boxes.values() if number == request["sandbox"]), None)
-        if box is None:
+        writable = next((fd for number, fd in self.sandboxes.values() if number == request["sandbox"]), None)
+        if writable is None:
             raise OSError(errno.ESRCH, "the sandbox has ended")
         if os.fork():
-            return  # a large copy takes seconds, in which others want to be served
+            return  # a large copy takes seconds, during which other requests are served
         try:
-            self.forget_others(box)
+            self.close_others(writable)
             os.umask(0)
-            self.layers.take(request["layer"], box, request["disk_mb"])
-            if not say(answer, {"id": 0, "ok": True}):
+            self.layers.take(request["layer"], writable, request["disk_mb"])
+            if not send_frame(answer, {"id": 0, "ok": True}):
                 self.layers.drop(request["layer"])
         except Exception as error:
-            say(answer, {"id": 0, "error": describe(error)})
+            send_frame(answer, {"id": 0, "error": describe(error)})
         finally:
             os._exit(0)
 
@@ -266,66 +265,66 @@ class NamespaceServer:
         self.layers.drop(request["layer"])
 
     def reap(self, flags: int) -> None:
-        """Collect guests that have ended; their boxes go, and their CPU time is counted as ours."""
+        """Collect guests that have ended and free their writable layers. Their CPU time is added to this one's."""
         try:
             while pid := os.waitpid(-1, flags)[0]:
-                if pid in self.boxes:
-                    os.close(self.boxes.pop(pid)[1])
+                if pid in self.sandboxes:
+                    os.close(self.sandboxes.pop(pid)[1])
         except ChildProcessError:
             pass
 
-    # in a process that was forked from here
+    # in a forked process
 
-    def forget_others(self, own_box: int) -> None:
-        """Let go of what would keep other sandboxes alive, or lead to them."""
+    def close_others(self, own: int) -> None:
+        """Close the descriptors that would keep other sandboxes alive or give access to them."""
         signal.set_wakeup_fd(-1)
-        for fd in (*self.own, *(box for _, box in self.boxes.values() if box != own_box)):
+        for fd in (*self.own, *(fd for _, fd in self.sandboxes.values() if fd != own)):
             os.close(fd)
 
-    def become(self, request: "dict[str, Any]", stream: int, box: int) -> None:
-        """In the new first process: be the guest to the end."""
+    def run_guest(self, request: "dict[str, Any]", stream: int, writable: int) -> None:
+        """Run the guest in the new first process until it ends, and exit."""
         try:
             try:
-                self.forget_others(box)
-                upper = self.enter(request, box)
+                self.close_others(writable)
+                upper = self.enter_sandbox(request, writable)
                 guest = Guest(stream, stream, "/testbed", request["env"], upper, request["limits"]["lifetime_seconds"])
             except Exception as error:
-                say(stream, {"id": 0, "error": describe(error)})
+                send_frame(stream, {"id": 0, "error": describe(error)})
                 return
             guest.serve()
         except OSError:
-            pass  # the host is gone
+            pass  # the runner has ended
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # a fault of ours: say so where the runner's own errors go
+            sys.excepthook(*sys.exc_info())  # a bug of the guest, reported on the runner's standard error
         finally:
             os._exit(0)
 
-    def enter(self, request: "dict[str, Any]", box: int) -> int:
-        """Its own mounts and network, its limits, no way back. Gives the folder of what was changed."""
+    def enter_sandbox(self, request: "dict[str, Any]", writable: int) -> int:
+        """Set up mounts, network and limits, and give up all privileges. Returns the folder of changed files."""
         limits, online = request["limits"], request["limits"]["network"] == "host"
         unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (0 if online else CLONE_NEWNET))
         if not online:
             loopback_up()
         socket.sethostname("sandbox")
-        attach(box, "/new/box")
-        os.close(box)
+        attach(writable, "/new/writable")
+        os.close(writable)
         for part in PARTS:
             for name in (part, f"{part}.work"):
-                os.mkdir(f"/new/box/{name}")
-                os.chown(f"/new/box/{name}", self.guest_id, self.guest_id)
+                os.mkdir(f"/new/writable/{name}")
+                os.chown(f"/new/writable/{name}", self.guest_id, self.guest_id)
         repository = f"/old{request['repository']}" if request["repository"] else "/trial"
         layers = [str(number) for number in request["layers"]]
-        self.lay("upper", layers, [repository], "/new/testbed")
-        self.lay("tmp", layers, [], "/new/tmp")
-        upper = os.open("/new/box/upper", os.O_RDONLY)
+        self.mount_overlay("upper", layers, [repository], "/new/testbed")
+        self.mount_overlay("tmp", layers, [], "/new/tmp")
+        upper = os.open("/new/writable/upper", os.O_RDONLY)
         mount("tmpfs", "/new/run/scratch", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={limits['disk_mb']}m")
         os.chown("/new/run/scratch", self.guest_id, self.guest_id)
         if os.path.lexists(f"{repository}/.git"):
             bind(f"{repository}/.git", "/new/run/base.git")
         if online:
-            self.let_out()
+            self.bind_network_files()
         mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV)
-        unmount("/new/box")
+        unmount("/new/writable")
         pivot("/new", "/old")
         if not self.overlay:
             for part, target in (("upper", "/testbed"), ("tmp", "/tmp")):
@@ -333,27 +332,27 @@ class NamespaceServer:
                 if layers or part == "upper":
                     subprocess.run(["/bin/cp", "-a", f"/old{source}/.", target], check=True, stdin=subprocess.DEVNULL)
         unmount("/old")
-        resign(self.guest_id, limits, self.files)
+        drop_privileges(self.guest_id, limits, self.files)
         return upper
 
-    def lay(self, part: str, layers: "list[str]", base: "list[str]", target: str) -> None:
-        """A part of the box over the same part of the layers, topmost first, over the base, if it has one."""
-        os.chdir(self.layers.folder)  # so that their names are short: all have to fit into one page
-        upper = f"/new/box/{part}"
+    def mount_overlay(self, part: str, layers: "list[str]", base: "list[str]", target: str) -> None:
+        """Mount a part of the writable layer over the same part of `layers`, topmost first, over `base`, if any."""
+        os.chdir(self.layers.folder)  # relative names are short: the kernel takes all of them as one page of text
+        upper = f"/new/writable/{part}"
         lower = [f"{layer}/{part}" for layer in layers]
         if not self.overlay or not (lower or base):
             mount(upper, target, flags=MS_BIND)
             return
-        if lower:  # an overlay's top folder shows the mode of the upper one
+        if lower:  # the top folder of an overlay has the mode of its upper folder
             os.chmod(upper, stat.S_IMODE(os.stat(lower[0]).st_mode))
-        # Folders of the base can only be renamed with redirects, which the kernel grants to root alone.
+        # Folders of the base can only be renamed with redirects, which the kernel allows only to root.
         kind = "redirect_dir=on,metacopy=off" if self.root_user else "userxattr"
         paths = ":".join(map(escape, lower + base))
         options = f"lowerdir={paths},upperdir={upper},workdir={upper}.work,{kind}"
         mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
 
-    def let_out(self) -> None:
-        """With the host's network come its names and certificates."""
+    def bind_network_files(self) -> None:
+        """Show the host's resolver configuration and certificates to a sandbox with the host's network."""
         for name in os.listdir("/online"):
             bind(f"/online/{name}", f"/new/etc/{name}")
         for name in CERTIFICATES:
@@ -366,17 +365,17 @@ def loopback_up() -> None:
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
-def resign(uid: int, limits: "dict[str, Any]", files: "tuple[int, int]") -> None:
-    """Give up every privilege for good, and take on the limits."""
+def drop_privileges(uid: int, limits: "dict[str, Any]", files: "tuple[int, int]") -> None:
+    """Give up every privilege for good, and set the limits."""
     if uid:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        prctl(PR_SET_DUMPABLE, 1)  # setresuid took it; without it our own /proc/self is root's
-    # A user namespace of its own also makes the process limit count for this sandbox alone.
+        prctl(PR_SET_DUMPABLE, 1)  # setresuid cleared it; without it /proc/self belongs to root
+    # In a user namespace of its own, the limit of processes counts those of this sandbox alone.
     unshare(CLONE_NEWUSER)
     map_user(INSIDE_ID, uid, uid)
-    # No further ones inside: in a namespace of its own a command could mount memory that counts nowhere.
+    # No further namespaces inside: in one of its own a command could mount file systems in memory without a limit.
     write_text("/proc/sys/user/max_user_namespaces", "0")
     memory, disk = limits["memory_mb"] << 20, limits["disk_mb"] << 20
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
@@ -391,8 +390,8 @@ def resign(uid: int, limits: "dict[str, Any]", files: "tuple[int, int]") -> None
     prctl(PR_SET_DUMPABLE, 0)
 
 
-def say(fd: int, header: "dict[str, Any]") -> bool:
-    """One frame to the host; whether anybody was there."""
+def send_frame(fd: int, header: "dict[str, Any]") -> bool:
+    """Send one frame to the runner. Returns False if it is gone."""
     text = json.dumps(header).encode()
     try:
         os.write(fd, struct.pack(">II", len(text), 0) + text)
@@ -410,10 +409,10 @@ def main() -> None:
     """`python -c '...main()' CONTROL_FD PYTHON BASE_PREFIX overlay|copy GUEST_ID PRIVATE...`"""
     fd, python, base_prefix, kind, guest_id, *private = sys.argv[1:]
     control = socket.socket(fileno=int(fd))
-    nursery = NamespaceServer(control, python, base_prefix, kind == "overlay", int(guest_id), private)
+    server = NamespaceServer(control, python, base_prefix, kind == "overlay", int(guest_id), private)
     try:
-        nursery.prepare()
+        server.prepare()
     except OSError as error:
         control.send(json.dumps({"error": str(error)}).encode())
         return
-    nursery.serve()
+    server.serve()

@@ -1,13 +1,12 @@
-"""Layers: what had changed in a sandbox at one moment, kept for others to be laid upon.
+"""Overlay layers: the changes in a sandbox at one moment, kept as the lower layers of other sandboxes.
 
-A layer is a file system in memory that holds two folders, `upper` (the repository) and
-`tmp`. It is the copy of what a sandbox wrote: files with their modes, owners, times, holes
-and hard links, and the marks by which an overlay knows what was deleted, replaced or
-renamed below. Sandboxes share it as the lower side of their own overlays, so that a
-further one costs no further copy.
+A layer is a file system in memory with two folders, `upper` (the repository) and `tmp`. It is a copy of what a sandbox
+wrote: files with their modes, owners, times, holes and hard links, and the marks by which an overlay knows what was
+deleted, replaced or renamed below. Sandboxes share a layer as the lower side of their own overlays, so that a further
+sandbox costs no further copy.
 
-The tree that is copied belongs to commands that run on meanwhile and may be hostile: it
-is walked by open folders alone, no link in it is followed, and nothing in it is waited for.
+The tree that is copied belongs to commands that still run and may be hostile: it is walked by open folders only, no
+link in it is followed, and no read of it blocks.
 """
 
 import errno
@@ -17,15 +16,15 @@ import stat
 
 from envs.local.mounts import attach, tmpfs, unmount
 
-__all__ = ["PARTS", "Layers", "copy_tree"]
+__all__ = ["PARTS", "LayerStore", "copy_tree"]
 
 PARTS = ("upper", "tmp")
 DEEPEST_FOLDER = 400  # each level of the copy holds two descriptors
-# An overlay's notes on where a file came from are wrong for a copy; labels of security modules are the host's affair.
+# An overlay's record of where a file came from is wrong for a copy; labels of security modules belong to the host.
 LEFT_OUT = re.compile(r"(trusted|user)\.overlay\.(?!(opaque|redirect)$)|security\.")
 
 
-class Layers:
+class LayerStore:
     """The layers that this process holds, each mounted below `folder` under its number."""
 
     def __init__(self, folder: str) -> None:
@@ -35,29 +34,29 @@ class Layers:
     def path(self, number: int) -> str:
         return f"{self.folder}/{number}"
 
-    def take(self, number: int, box: int, size_mb: int) -> None:
-        """Copy a sandbox's box to a new layer. Takes its time; nothing is left of a copy that fails."""
+    def take(self, number: int, writable: int, size_mb: int) -> None:
+        """Copy a sandbox's writable layer to a new layer. A large one takes seconds; a failed copy leaves nothing."""
         layer = tmpfs(size_mb)
         target = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=layer)
         for part in PARTS:
             os.mkdir(part, dir_fd=target)
-            with Folder(part, box) as source, Folder(part, target) as copy:
+            with OpenFolder(part, writable) as source, OpenFolder(part, target) as copy:
                 copy_tree(source, copy)
-                dress(copy, os.fstat(source), source)
+                copy_metadata(copy, os.fstat(source), source)
         os.mkdir(self.path(number))
         attach(layer, self.path(number))
 
     def drop(self, number: int) -> None:
-        """Sandboxes that are laid upon it keep it alive; no further one can be."""
+        """Unmount a layer. Sandboxes that use it keep it alive; no further one can use it."""
         try:
             unmount(self.path(number))
             os.rmdir(self.path(number))
         except OSError:
-            pass  # its copy failed, or was given up before it was done
+            pass  # its copy failed, or was cancelled before it was complete
 
 
-class Folder:
-    """An open folder, as a context."""
+class OpenFolder:
+    """An open folder; entering it gives the descriptor."""
 
     def __init__(self, name: str, parent: int) -> None:
         self.fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
@@ -70,9 +69,9 @@ class Folder:
 
 
 def copy_tree(source: int, target: int, links: "dict[int, str] | None" = None, depth: int = 0, place: str = "") -> None:
-    """Copy all that is in one open folder to another. Raises `OSError` that names the path.
+    """Copy everything in one open folder to another. Raises `OSError` that names the path.
 
-    `links` are the names of copied files with further hard links, `place` is where we are below the top.
+    `links` are the names of copied files with further hard links; `place` is the path of the folder below the top.
     """
     if depth > DEEPEST_FOLDER:
         raise OSError(errno.ENAMETOOLONG, f"folders are nested more than {DEEPEST_FOLDER} deep", place[:40] + "...")
@@ -82,11 +81,11 @@ def copy_tree(source: int, target: int, links: "dict[int, str] | None" = None, d
         try:
             info = os.stat(name, dir_fd=source, follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode):
-                with Folder(name, source) as inner:
+                with OpenFolder(name, source) as inner:
                     os.mkdir(name, 0o700, dir_fd=target)
-                    with Folder(name, target) as copy:
+                    with OpenFolder(name, target) as copy:
                         copy_tree(inner, copy, links, depth + 1, f"{path}/")
-                        dress(copy, info, inner)
+                        copy_metadata(copy, info, inner)
             elif info.st_ino in links:
                 up = "../" * depth
                 os.link(f"{up}{links[info.st_ino]}", name, src_dir_fd=target, dst_dir_fd=target, follow_symlinks=False)
@@ -101,29 +100,29 @@ def copy_tree(source: int, target: int, links: "dict[int, str] | None" = None, d
 
 
 def copy_file(source: int, target: int, name: str, info: os.stat_result) -> None:
-    """Anything but a folder."""
+    """Copy anything but a folder."""
     if stat.S_ISREG(info.st_mode):
-        given = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
+        original = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
         try:
-            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
+            copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
             try:
-                copy_data(given, made, info.st_size)
-                dress(made, info, given)
+                copy_data(original, copy, info.st_size)
+                copy_metadata(copy, info, original)
             finally:
-                os.close(made)
+                os.close(copy)
         finally:
-            os.close(given)
+            os.close(original)
         return
     if stat.S_ISLNK(info.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    else:  # an overlay's mark of a deleted file, a pipe, a socket
+    else:  # the overlay's mark of a deleted file, a pipe, a socket
         os.mknod(name, info.st_mode, info.st_rdev, dir_fd=target)
     os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
     os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
 def copy_data(source: int, target: int, size: int) -> None:
-    """The bytes of a file with its holes, so that it takes no more room than the original."""
+    """Copy the bytes of a file and keep its holes, so that the copy takes no more space than the original."""
     end = 0
     while end < size:
         try:
@@ -140,8 +139,8 @@ def copy_data(source: int, target: int, size: int) -> None:
     os.ftruncate(target, size)
 
 
-def dress(fd: int, info: os.stat_result, source: int) -> None:
-    """Owner, mode, attributes and times of an open copy. In this order: a new owner takes bits of the mode away."""
+def copy_metadata(fd: int, info: os.stat_result, source: int) -> None:
+    """Set owner, mode, attributes and times of an open copy, in this order: a new owner clears bits of the mode."""
     os.chown(fd, info.st_uid, info.st_gid)
     os.chmod(fd, stat.S_IMODE(info.st_mode))
     for name in os.listxattr(source):

@@ -1,7 +1,7 @@
-"""Keeping a machine in order: its images before and after a run, and what dead runs left.
+"""Docker images before and after a run, and the removal of what dead runs left.
 
-Every command prints what it found and did. Nothing is removed that this program did not
-make or pull, and nothing that belongs to a run that is still alive.
+Guarantees: every function prints what it found and did; nothing is removed that this program did not make or pull, and
+nothing that belongs to a run that is still alive.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from envs.docker.images import Images, PullPlan, connect
+from envs.docker.client import connect
+from envs.docker.images import Images, PullPlan
 from envs.docker.orphans import LABEL, Orphan, orphans, remove
+from envs.events import Event, Status, Warned
 from envs.sandbox import SandboxError, SandboxUnavailable
-from monkeys.report.terminal.final_screen import columns, name
-from monkeys.text import count, plain, put, several
+from monkeys.report.terminal.console import columns, name, put
+from monkeys.text import count, plain, several
+from tasks import load_tasks
 from tasks.quick.repositories import cache_folder
-from tasks.swe.rows import load_tasks
 
 if TYPE_CHECKING:
     import docker
 
-    from envs.docker.image_index import Pulled
+    from envs.docker.image_index import PulledImage
 
 __all__ = ["ImageSource", "clean", "prefetch", "remove_images", "show_images"]
 
@@ -41,7 +43,7 @@ HALF_BUILT_SECONDS = 3600.0  # building a repository takes a moment, so whoever 
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """Which images, from where, and how much of the disk they may take."""
+    """Images of tasks: which ones, from where, and how much of the disk they may take."""
 
     tasks: str | None = None
     ids: tuple[str, ...] = ()
@@ -54,7 +56,7 @@ class ImageSource:
 
 
 def show_images(source: ImageSource, console: Console) -> int:
-    """What this program pulled; for a task set, which of its images are here. Returns the exit code."""
+    """Show the images that this program pulled or, for a task set, which of its images are here. Returns 0."""
     if source.tasks is None:
         with _engine() as client:
             _show_pulled(_images(client, source).listed(), console)
@@ -67,21 +69,26 @@ def show_images(source: ImageSource, console: Console) -> int:
     for image in wanted:
         there = image in plan.here
         table.add_row(name(image), name("here" if there else "missing", "green" if there else "yellow"))
-    put(console, [Padding(table, (1, 1, 1, 1)), *_told(plan)])
+    put(console, [Padding(table, (1, 1, 1, 1)), *_plan_lines(plan)])
     return 0
 
 
 def prefetch(source: ImageSource, parallel: int, console: Console) -> int:
-    """Pull what is missing of a task set's images, `parallel` at a time. Returns 1 if some could not be had."""
+    """Pull the missing images of a task set, `parallel` at a time. Returns 1 if some could not be pulled, else 0."""
     if not (wanted := _wanted(source)):
         return _nothing(console)
     with _engine() as client:
         plan = _images(client, source).plan(wanted)
-        put(console, _told(plan))
+        put(console, _plan_lines(plan))
         _check(plan, source)
         failed: list[tuple[str, str]] = []
-        with _shown(console, len(wanted)) as (said, moved, done):
-            images = _images(client, source, progress=said, moved=moved)
+        with _progress(console, len(wanted)) as (show_line, moved, done):
+
+            def tell(event: Event) -> None:
+                if isinstance(event, Status | Warned):
+                    show_line(event.text)
+
+            images = _images(client, source, events=tell, moved=moved)
             with ThreadPoolExecutor(parallel, thread_name_prefix="prefetch") as threads:
                 # Those that are here come first, so that the quota does not take them for the oldest.
                 pulls = {threads.submit(images.have, image): image for image in (*plan.here, *plan.missing)}
@@ -103,7 +110,7 @@ def prefetch(source: ImageSource, parallel: int, console: Console) -> int:
 
 
 def remove_images(quota_gb: float, dry_run: bool, console: Console) -> int:
-    """Remove the least recently used of the images that this program pulled, down to the quota."""
+    """Remove images that this program pulled, the least recently used first, down to the quota. Returns 0."""
     with _engine() as client:
         images = _images(client, ImageSource())
         before = images.listed()
@@ -112,7 +119,7 @@ def remove_images(quota_gb: float, dry_run: bool, console: Console) -> int:
     if removed:
         _show_pulled(removed, console, "would be removed" if dry_run else "removed")
     else:
-        put(console, ["no image to be removed"])
+        put(console, ["there is no image to remove"])
     over = sum(entry.bytes for entry in left) - quota_gb * GB
     if left and over > 0:
         put(console, [f"{several(len(left), 'image')} stay, in use by containers or by other images:"])
@@ -126,7 +133,7 @@ def _wanted(source: ImageSource) -> list[str]:
     tasks = load_tasks(source.tasks)
     if source.ids:
         tasks = tasks.select(list(source.ids))
-    return list(dict.fromkeys(task.origin.image for task in tasks.tasks if task.origin.image is not None))
+    return list(dict.fromkeys(task.origin.image for task in tasks.tasks if task.origin and task.origin.image))
 
 
 def _nothing(console: Console) -> int:
@@ -134,41 +141,43 @@ def _nothing(console: Console) -> int:
     return 0
 
 
-def _told(plan: PullPlan) -> Iterator[str]:
+def _plan_lines(plan: PullPlan) -> Iterator[str]:
     every = (*plan.here, *plan.missing)
     yield f"{len(plan.here):,} of {several(len(every), 'image')} {_are(every)} here"
     if plan.missing:
         free = (
-            f"{_size(plan.free)} may be used at {plan.place}" if plan.free is not None else f"{plan.place} is not seen"
+            f"{_size(plan.free)} are free at {plan.place}"
+            if plan.free is not None
+            else f"the free space at {plan.place} is not known"
         )
         if plan.bytes is None:
-            yield f"how much the missing ones take cannot be told; {free}"
+            yield f"the size of the missing images is not known; {free}"
         else:
-            judged = f", judged by {plan.known} of them" if plan.known < len(plan.missing) else ""
-            yield f"the missing ones take about {_size(plan.bytes)} at the most{judged}; {free}"
+            estimate = f", estimated from {plan.known} of them" if plan.known < len(plan.missing) else ""
+            yield f"the missing images take about {_size(plan.bytes)} at most{estimate}; {free}"
 
 
 def _check(plan: PullPlan, source: ImageSource) -> None:
-    """Refuse what cannot end well before anything is pulled."""
+    """Refuse a pull for which there is no room, before anything is pulled. Raises `SandboxUnavailable`."""
     if plan.bytes is None:
         return
     if source.quota_gb is not None and plan.bytes > source.quota_gb * GB:
         raise SandboxUnavailable(
             f"the missing images take about {_size(plan.bytes)}, more than --image-quota {source.quota_gb:g} (GB) "
-            "lets stay; give a larger one, or fewer tasks with --ids"
+            "allows; give a larger quota, or fewer tasks with --ids"
         )
     if source.quota_gb is None and plan.free is not None and plan.bytes > plan.free:
         raise SandboxUnavailable(
-            f"the missing images take about {_size(plan.bytes)}, and {_size(plan.free)} may be used at {plan.place}; "
-            "free some, give fewer tasks with --ids, or let --image-quota GB remove unused images"
+            f"the missing images take about {_size(plan.bytes)}, and {_size(plan.free)} are free at {plan.place}; "
+            "free some space, give fewer tasks with --ids, or let --image-quota GB remove unused images"
         )
 
 
 @contextmanager
-def _shown(
+def _progress(
     console: Console, images: int
 ) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None] | None, Callable[[str], None]]]:
-    """Where to say a line, how far a pull is, and that an image is done: bars on a terminal, plain lines elsewhere."""
+    """Functions that show a line, how far a pull is, and that an image is done: bars on a terminal, else lines."""
     # A console may call itself a terminal because colours are forced; control codes belong on a real one only.
     if not (console.is_interactive and console.file.isatty()):
         yield lambda line: put(console, [plain(line)]), None, lambda image: None
@@ -197,16 +206,16 @@ def _shown(
 
 
 def clean(dry_run: bool, console: Console, now: Callable[[], float] = time.time) -> int:
-    """Remove what dead runs left on the engine and in the cache. Returns 1 if something could not be removed.
+    """Remove what dead runs left on the Docker engine and in the cache. Returns 1 if something could not be removed.
 
-    Without an engine only the cache is seen to, which is said: where there is no Docker there is nothing else.
+    Without an engine only the cache is cleaned, and a warning says so.
     """
     stuck = _clean_cache(dry_run, console, now())
     try:
         with _engine() as client:
             stuck += _clean_engine(client, dry_run, console, now())
     except SandboxUnavailable as error:
-        print(f"warning: no containers were looked at: {error}", file=sys.stderr)
+        print(f"warning: containers were not checked: {error}", file=sys.stderr)
     for what in stuck:
         print("error:", " ".join(what.split()), file=sys.stderr)
     return 1 if stuck else 0
@@ -222,17 +231,17 @@ def _clean_engine(client: docker.DockerClient, dry_run: bool, console: Console, 
         found = orphans(client, now)
         alive = _alive(client, found)
         for orphan in found:
-            fate = "would be removed" if dry_run else "removed"
+            result = "would be removed" if dry_run else "removed"
             if not dry_run:
                 try:
                     remove(client, orphan)
                 except (DockerException, RequestException) as error:
                     stuck.append(f"{orphan.kind} {orphan.what} cannot be removed: {error}")
-                    fate = "still there"
-            cells = (orphan.kind, orphan.what, orphan.run, orphan.owner, orphan.why, fate)
+                    result = "still there"
+            cells = (orphan.kind, orphan.what, orphan.run, orphan.owner, orphan.why, result)
             table.add_row(*(name(str(cell)) for cell in cells))
     except (DockerException, RequestException) as error:
-        return [*stuck, f"the Docker engine did not answer to the end: {error}"]
+        return [*stuck, f"the Docker engine stopped answering: {error}"]
     if found:
         put(console, [Padding(table, (1, 1, 1, 1))])
     else:
@@ -243,8 +252,8 @@ def _clean_engine(client: docker.DockerClient, dry_run: bool, console: Console, 
 
 
 def _alive(client: docker.DockerClient, found: Sequence[Orphan]) -> Table:
-    """What belongs to runs that go on, and is left alone."""
-    table = columns("<of a run that goes on", "<what", "<run", "<owner")
+    """A table of what belongs to runs that are still alive, which is left alone."""
+    table = columns("<of a run that is alive", "<what", "<run", "<owner")
     dead = {orphan.id for orphan in found}
     marked = {"label": f"{LABEL}.run"}
     things: list[tuple[str, str, dict[str, Any]]] = [
@@ -263,7 +272,7 @@ def _alive(client: docker.DockerClient, found: Sequence[Orphan]) -> Table:
 
 
 def _clean_cache(dry_run: bool, console: Console, now: float) -> list[str]:
-    """Remove half-built repositories of dead processes. What could not be removed."""
+    """Remove half-built repositories of dead processes. Returns a line for each that could not be removed."""
     stuck = []
     for folder in sorted((cache_folder() / "repositories").glob(".building-*")):
         try:
@@ -274,7 +283,7 @@ def _clean_cache(dry_run: bool, console: Console, now: float) -> list[str]:
         except FileNotFoundError:
             continue  # it went by itself
         except OSError as error:
-            stuck.append(f"{folder} cannot be removed ({error.strerror}); see to its permissions")
+            stuck.append(f"{folder} cannot be removed ({error.strerror}); check its permissions")
             continue
         put(console, [f"{'would be removed' if dry_run else 'removed'}: half-built {plain(str(folder))}"])
     return stuck
@@ -296,19 +305,19 @@ def _images(client: docker.DockerClient, source: ImageSource, **shown: Any) -> I
     return Images(client, mirror=source.mirror, platform=source.platform, quota_gb=source.quota_gb, **shown)
 
 
-def _show_pulled(entries: Sequence[Pulled], console: Console, fate: str = "") -> None:
+def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str = "") -> None:
     if not entries:
-        put(console, ["no image that this program pulled is here"])
+        put(console, ["there is no image that this program pulled"])
         return
-    table = columns("<image", "size", "<pulled", "<last used", *(["<"] if fate else []))
+    table = columns("<image", "size", "<pulled", "<last used", *(["<"] if result else []))
     for entry in entries:
         cells: list[str | Text] = [name(entry.image), _size(entry.bytes), _moment(entry.pulled), _moment(entry.used)]
-        table.add_row(*cells, *([name(fate)] if fate else []))
+        table.add_row(*cells, *([name(result)] if result else []))
     put(console, [Padding(table, (1, 1, 1, 1))])
     size = _size(sum(entry.bytes for entry in entries))
     put(
         console,
-        [f"{several(len(entries), 'image')}, {size} at the most: layers that several share are counted with each"],
+        [f"{several(len(entries), 'image')}, {size} at most: a layer that several images share is counted with each"],
     )
 
 

@@ -1,292 +1,70 @@
-"""Rules of selection on single attempts: patches or answers, with whatever scores are known of them.
-
-Which rules are tried follows from what there is: `random` always; plurality with patches (`patch`, `model_patch`),
-answers (`answer`) or completions (`samples`) to compare; for each column of numbers the best, and the plurality
-weighted by it; `regression` as the filter before plurality, `votes` as the top three before the shortest, and with a
-reward or a judge as the hybrid. A judge or a reward model is asked here, once for each distinct candidate.
-"""
+"""`monkeys select`: rules that choose one candidate without a verdict, compared with coverage."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from monkeys.commands.analysis import NATURAL, add_files, add_ks, finish, sets_of
+from monkeys.spec.errors import ConfigError
 
-from monkeys.formats.counts import ATTEMPTS, CORRECT, OUTCOME, PRICE, TASK, CountsError, Outcomes
-from monkeys.report.result import Result, Section, Series, Table
-from monkeys.report.terminal.curve import Point
-from monkeys.science.selection import (
-    Best,
-    Candidates,
-    Evaluation,
-    Plurality,
-    Random,
-    Rule,
-    RuleCurve,
-    Share,
-    Top,
-    Tournament,
-    classes_of,
-    evaluate,
-    final_answer,
-    normalised,
-    normalised_answer,
-    share_of_correct,
-)
-from monkeys.science.selection.judging import AnswerCache, JudgeServer, Judging
-from monkeys.text import percent, several
+if TYPE_CHECKING:
+    from monkeys.report.result import Result
 
-__all__ = ["Asked", "select"]
-
-PATCHES = ("patch", "model_patch", "diff")
-ANSWERS = ("answer", "final_answer", "prediction")
-COMPLETIONS = ("samples", "completion", "response")
-QUESTIONS = ("question", "problem_statement", "issue", "problem", "prompt")
-# Places, costs, and whatever may be the hidden verdict by another name.
-NO_SCORES = frozenset(
-    {"attempt", "index", "idx", "try", "trial", "seed", "sample", *TASK, *ATTEMPTS, *CORRECT, *OUTCOME, *PRICE}
-) - {"reward"}
-SHOWN_BARS = 30
-BAR = 40
+__all__ = ["add_arguments", "carry_out"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Which models are asked about the candidates, and where their answers are kept."""
-
-    judge: str = ""
-    pairs: bool = False
-    """Compare two by two in place of P(YES) for each."""
-    reward: str = ""
-    reward_path: str = "/score"
-    base_url: str | None = None
-    api_key: str | None = None
-    ledger: Path | None = None
-
-
-def select(
-    sets: Sequence[Outcomes],
-    ks: Sequence[int] | None = None,
-    *,
-    asked: Asked | None = None,
-    subsets: int = 100,
-    seed: int = 0,
-) -> Result:
-    """Evaluate the rules that the sets have the columns for, beside coverage.
-
-    Raises:
-        CountsError: a judge without issues or candidates to show it.
-        monkeys.science.selection.SelectionError: scores that a rule cannot take.
-        monkeys.science.selection.judging.JudgeError: a model that cannot be asked.
-    """
-    sections, curves, data = [], [], {}
-    bars: tuple[tuple[str, float, float], ...] = ()
-    for one in sets:
-        texts, classes, scores = _candidates(one)
-        preferences: Mapping[int, Any] = {}
-        if asked is not None and (asked.judge or asked.reward):
-            said, preferences = asyncio.run(_ask(one, texts, asked))
-            scores = {**scores, **said}
-        tasks = [
-            Candidates(
-                task=task,
-                correct=one.correct[rows],
-                classes=None if classes is None else classes_of([classes[row] for row in rows]),
-                scores={name: column[rows] for name, column in scores.items()},
-                preferences=preferences.get(number),
-            )
-            for number, (task, rows) in enumerate(zip(one.task_ids, _rows(one), strict=True))
-            if rows.size
-        ]
-        rules = _rules(scores, classes=classes is not None, tournament=bool(preferences))
-        found = evaluate(rules, tasks, ks, subsets=subsets, seed=seed)
-        shares = share_of_correct(tasks) if classes is not None else ()
-        best = max(found.curves, key=lambda curve: curve.mean[-1])
-        oracle = Series(f"{one.name}: coverage", _points(found, found.coverage))
-        sections.append(_section(one, found, best))
-        if shares:
-            sections.append(_bars(one, shares))
-            bars += tuple((share.task, share.share, share.plurality) for share in shares)
-        curves += [
-            oracle,
-            *(Series(f"{one.name}: {curve.rule}", _points(found, curve.mean, curve)) for curve in found.curves),
-        ]
-        data[one.name] = _data(found, shares, one.notes)
-    return Result(
-        {"sets": data},
-        tuple(sections),
-        tuple(curves),
-        "share of tasks with a correct choice",
-        band="bands: ± s.d. of subsets",
-        bars=bars,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what this command takes."""
+    add_files(parser)
+    add_ks(parser, "the numbers of candidates (default 1, 2, 5 and so on)")
+    parser.add_argument("--subsets", type=NATURAL, default=100, help="random subsets per k (default %(default)s)")
+    parser.add_argument("--judge", default="", metavar="MODEL", help="ask this model about each candidate")
+    parser.add_argument("--pairs", action="store_true", help="let the judge compare candidates two by two")
+    parser.add_argument("--reward", default="", metavar="MODEL", help="score each candidate by this reward model")
+    parser.add_argument(
+        "--reward-path",
+        choices=("/score", "/pooling", "/classify"),
+        default="/score",
+        help="the path of the reward model's endpoint (default %(default)s)",
+    )
+    parser.add_argument(
+        "--base-url", metavar="URL", help="the server of these models, such as http://127.0.0.1:8000/v1"
+    )
+    parser.add_argument(
+        "--api-key-env",
+        default="OPENAI_API_KEY",
+        metavar="VAR",
+        help="the environment variable that holds the server's key (default %(default)s)",
+    )
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="keep the models' answers here, so that each is asked for once"
     )
 
 
-def _candidates(one: Outcomes) -> tuple[list[str], list[str | None] | None, dict[str, Any]]:
-    """Each attempt's text as a judge would see it, the value by which attempts are equal, and the scores there are."""
-    columns = {name.strip().lower(): values for name, values in one.columns.items()}
-    texts: list[str] = []
-    classes: list[str | None] | None = None
-    scores: dict[str, Any] = {}
-    if patches := next((columns[name] for name in PATCHES if name in columns), None):
-        texts = [str(patch or "") for patch in patches]
-        known: dict[str, str] = {}
-        classes = [known[text] if text in known else known.setdefault(text, normalised(text)) for text in texts]
-        # An empty patch is the shortest, and never the one to hand in.
-        scores["length"] = np.array([len(plain) or np.nan for plain in classes if plain is not None], np.float64)
-    elif answers := next((columns[name] for name in ANSWERS if name in columns), None):
-        texts = [str(answer) if answer is not None else "" for answer in answers]
-        classes = [normalised_answer(text) for text in texts]
-    elif completions := next((columns[name] for name in COMPLETIONS if name in columns), None):
-        texts = [str(completion or "") for completion in completions]
-        classes = [normalised_answer(final_answer(text)) for text in texts]
-    for name, values in columns.items():
-        numbers = None if name in NO_SCORES else _numbers(values)
-        if numbers is not None:
-            scores[name] = numbers
-    return texts, classes, scores
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Do it. Returns the exit code."""
+    return finish(_analyse, arguments)
 
 
-def _rows(one: Outcomes) -> list[Any]:
-    """The attempts on each task, in their order."""
-    order = np.argsort(one.task, kind="stable")
-    return np.split(order, np.searchsorted(one.task[order], np.arange(1, len(one.task_ids))))
+def _analyse(arguments: argparse.Namespace) -> Result:
+    from monkeys.commands.analyses.select import Judges, select
+    from monkeys.formats.counts import read_outcomes
 
-
-def _numbers(values: Sequence[Any]) -> Any:
-    """The values as scores, NaN for none; None where they are no numbers."""
-    try:
-        numbers = np.array([np.nan if value in (None, "") else float(value) for value in values], np.float64)
-    except (TypeError, ValueError):
-        return None
-    return None if np.isnan(numbers).all() else numbers
-
-
-def _rules(scores: Mapping[str, Any], *, classes: bool, tournament: bool) -> list[Rule]:
-    rules: list[Rule] = [Random()]
-    if classes:
-        rules.append(Plurality())
-    learned = [name for name in ("reward", "judge") if name in scores]
-    for name in scores:
-        rules.append(Best(name, least=name == "length", title="shortest" if name == "length" else ""))
-        if classes and name not in ("length", "regression") and not (scores[name] < 0).any():
-            rules.append(Plurality(name))
-    then: Rule = Best("length", least=True, title="shortest") if "length" in scores else Random()
-    if "regression" in scores and classes:
-        rules.append(Top("regression", 1, Plurality()))
-    if "votes" in scores:
-        rules.append(Top("votes", 3, then))
-        rules += [Top(name, 10, Best("votes"), title=f"hybrid of {name} and votes") for name in learned]
-    if tournament:
-        rules.append(Tournament())
-    return rules
-
-
-async def _ask(one: Outcomes, texts: Sequence[str], asked: Asked) -> tuple[dict[str, Any], dict[int, Any]]:
-    columns = {name.strip().lower(): values for name, values in one.columns.items()}
-    questions = next((columns[name] for name in QUESTIONS if name in columns), None)
-    if not texts or questions is None:
-        raise CountsError(
-            f"{one.name} has nothing to show a model: a column {QUESTIONS[0]} and one of {PATCHES[0]}, {ANSWERS[0]} or "
-            f"{COMPLETIONS[0]} are needed"
+    judges = None
+    if arguments.judge or arguments.reward:
+        judges = Judges(
+            judge=arguments.judge,
+            pairs=arguments.pairs,
+            reward=arguments.reward,
+            reward_path=arguments.reward_path,
+            base_url=arguments.base_url,
+            api_key=os.environ.get(arguments.api_key_env),
+            answers=arguments.answers,
         )
-    rows = _rows(one)
-    scores: dict[str, Any] = {}
-    preferences: dict[int, Any] = {}
-    ledger = AnswerCache(asked.ledger)
-    try:
-        for model, column in ((asked.judge, "judge"), (asked.reward, "reward")):
-            if not model:
-                continue
-            async with JudgeServer(model, asked.base_url, asked.api_key) as server:
-                await server.check()
-                judging = Judging(server, ledger)
-                said = np.full(len(texts), np.nan)
-                for number, mine in enumerate(rows):
-                    if not mine.size:
-                        continue
-                    issue, candidates = str(questions[int(mine[0])]), [texts[row] for row in mine.tolist()]
-                    if column == "reward":
-                        said[mine] = await judging.rewards(issue, candidates, asked.reward_path)
-                    elif asked.pairs:
-                        preferences[number] = await judging.preferences(issue, candidates)
-                    else:
-                        said[mine] = await judging.yes(issue, candidates)
-                if not (column == "judge" and asked.pairs):
-                    scores[column] = said
-    finally:
-        ledger.close()
-    return scores, preferences
-
-
-def _points(found: Evaluation, values: Sequence[float], curve: RuleCurve | None = None) -> tuple[Point, ...]:
-    """With one standard deviation to both sides, as the paper draws it."""
-    spread = curve.deviation if curve else [0.0] * len(values)
-    return tuple(
-        Point(k, value, value - by if curve else None, value + by if curve else None)
-        for k, value, by in zip(found.ks, values, spread, strict=True)
-    )
-
-
-def _section(one: Outcomes, found: Evaluation, best: RuleCurve) -> Section:
-    headings = ("<rule", *(f"@{k:,}" for k in found.ks), f"gap @{found.ks[-1]:,}")
-    rows = [("coverage (oracle)", *(f"{100 * share:.1f}" for share in found.coverage), "")]
-    for curve in found.curves:
-        cells = [f"{100 * mean:.1f} ± {100 * by:.1f}" for mean, by in zip(curve.mean, curve.deviation, strict=True)]
-        rows.append((curve.rule, *cells, f"{100 * found.gap(curve)[-1]:.1f}"))
-    coverage = dict(zip(found.ks, found.coverage, strict=True))
-
-    def oracle(k: float) -> float:
-        return float(np.interp(np.log(k), np.log(list(coverage)), list(coverage.values())))
-
-    title = f"{one.name}   {several(found.tasks, 'task')}, {len(one.correct):,} candidates"
-    return Section(
-        title,
-        (Table(headings, tuple(rows)),),
-        Series(best.rule, _points(found, best.mean, best), oracle, "coverage"),
-        (
-            ("shown", f"per cent of tasks; mean ± s.d. of {found.subsets} random subsets a task, seed {found.seed}"),
-            *(("note", note) for note in one.notes),
-        ),
-    )
-
-
-def _bars(one: Outcomes, shares: Sequence[Share]) -> Section:
-    rows = tuple(
-        (share.task, percent(share.share), "█" * round(BAR * share.share), percent(share.plurality))
-        for share in shares[:SHOWN_BARS]
-    )
-    solvable = [share for share in shares if share.share]
-    found = sum(share.plurality for share in solvable)
-    lost = [share for share in solvable if share.plurality < 0.5]
-    facts = [("plurality", f"right on {found:.4g} of the {len(solvable)} tasks with a correct candidate")]
-    if lost:
-        facts.append(("lost", f"{len(lost)} of these; their median share of correct ones is {percent(_median(lost))}"))
-    if len(shares) > SHOWN_BARS:
-        facts.append(("shown", f"the first {SHOWN_BARS} of {len(shares)} tasks; `--json` has all"))
-    table = Table(("<task", "correct", "<share of correct candidates", "plurality is right"), rows)
-    return Section(f"{one.name}   correct candidates of each task", (table,), None, tuple(facts))
-
-
-def _median(shares: Sequence[Share]) -> float:
-    return float(np.median([share.share for share in shares]))
-
-
-def _data(found: Evaluation, shares: Sequence[Share], notes: Sequence[str]) -> dict[str, Any]:
-    return {
-        "tasks": found.tasks,
-        "subsets": found.subsets,
-        "seed": found.seed,
-        "ks": found.ks,
-        "coverage": found.coverage,
-        "rules": {
-            curve.rule: {"mean": curve.mean, "deviation": curve.deviation, "gap": found.gap(curve)}
-            for curve in found.curves
-        },
-        "shares": [{"task": one.task, "correct": one.share, "plurality": one.plurality} for one in shares],
-        "notes": notes,
-    }
+    elif arguments.pairs:
+        raise ConfigError("--pairs says how a judge compares: name the judge with --judge MODEL")
+    found = sets_of(arguments, read_outcomes)
+    return select(found, arguments.k, judges=judges, subsets=arguments.subsets, seed=arguments.seed)

@@ -3,10 +3,12 @@
     Event
     ├── Status, Warned                      what a part is busy with; what a person should know once (envs.events)
     ├── RunBegan, SessionEnded              a session of a run, from its first line to its last
+    ├── Recorded                            what earlier sessions of the run recorded of a task
     ├── AttemptBegan, AttemptEnded          one attempt
-    ├── VerifyBegan, VerdictReached         one verification; a verdict for so many attempts
+    ├── VerifyBegan, VerifyEnded            one verification of a submission
+    ├── VerdictReached                      a verdict, for so many attempts with the same submission
     ├── Incident                            an infrastructure failure, as the circuit breaker counts it
-    └── LimitReached                        the run stops at a limit of its budget
+    └── BudgetSpent, LimitReached           what was spent, of how much; the run stops at a limit
 
 Every event becomes one JSON object by `to_json`, with its class as "event".
 """
@@ -23,15 +25,18 @@ from tasks.task import Outcome
 __all__ = [
     "AttemptBegan",
     "AttemptEnded",
+    "BudgetSpent",
     "Event",
     "Incident",
     "LimitReached",
+    "Recorded",
     "RunBegan",
     "SessionEnded",
     "Sink",
     "Status",
     "VerdictReached",
     "VerifyBegan",
+    "VerifyEnded",
     "Warned",
     "ignore",
     "to_json",
@@ -40,13 +45,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RunBegan(Event):
-    """A session of a run begins. `lines` are what a person should know first, in order."""
+    """A session of a run begins. `lines` are what a person should know first, `warnings` what is dangerous."""
 
     run: str
     tasks: tuple[str, ...]
     attempts: int
     """Wanted per task, as the strategy has it."""
+    title: str = ""
+    """The task set and the model."""
     lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,18 @@ class SessionEnded(Event):
 
     run: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Event):
+    """What earlier sessions recorded of a task. `sampled` counts attempts that are no infra errors."""
+
+    task: str
+    sampled: int = 0
+    resolved: int = 0
+    unresolved: int = 0
+    infra: int = 0
+    """Infra errors, cancelled attempts left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +106,16 @@ class VerifyBegan(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyEnded(Event):
+    """A verification is over. An infra error is no verdict: it is tried again, with another `VerifyBegan`."""
+
+    task: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictReached(Event):
-    """`count` attempts at a task have their verdict, whose submission is the same."""
+    """`count` attempts at a task have their verdict. They handed in the same submission."""
 
     task: str
     outcome: Outcome
@@ -101,6 +129,18 @@ class Incident(Event):
     kind: str
     cause: str
     in_a_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent(Event):
+    """What all sessions of the run have used, of how much. `dollars` is None where no price is known."""
+
+    tokens: int
+    dollars: float | None = None
+    max_tokens: float | None = None
+    max_dollars: float | None = None
+    max_seconds: float | None = None
+    """Of this session alone."""
 
 
 @dataclass(frozen=True, slots=True)

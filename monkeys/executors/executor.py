@@ -1,22 +1,27 @@
 """The executor: where attempts are made and submissions are verified.
 
 The driver hands in an `AttemptSpec` or a `VerifySpec` and gets a `Trajectory` or a `Verdict`. The driver alone writes
-the store and keeps the run's budget; an executor only tells it of each payment as it is made. To bring an executor of
-your own, write a class with the members of `Executor` and register it under the entry point
-`coding_monkeys.executors` (docs/extending.md has a worked example).
+the store and keeps the run's budget; an executor only tells it of each payment as it is made. Behind every executor
+stand workers, which `WorkerSetup` opens wherever it is sent. To bring an executor of your own, write a class with the
+members of `Executor`, made from an `ExecutorSetup`, and register it under the entry point `coding_monkeys.executors`
+(docs/extending.md has a worked example).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.agent import AttemptSpec
-from agent.trajectory import Trajectory
+from agent.trajectory import Trajectory, Usage
+from envs import Limits
+from monkeys.events import Sink, ignore
+from monkeys.executors.worker import Worker
 from tasks.task import Submission, Verdict
 
-__all__ = ["Account", "Executor", "VerifySpec"]
+__all__ = ["Account", "Executor", "ExecutorSetup", "VerifySpec", "WorkerFacts", "WorkerSetup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,45 @@ class VerifySpec:
     submission: Submission
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What the driver records and tells of its workers.
+
+    `sandbox` is the back end's name, empty for a suite without sandboxes; `limits` are those of one sandbox;
+    `described` says what isolates and with which versions. `room` is how many sandboxes the machine's memory has room
+    for, None where that does not matter, out of `memory_budget_mb`. `warning` is what a person should know.
+    """
+
+    sandbox: str = ""
+    limits: Limits | None = None
+    described: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
+    room: int | None = None
+    memory_budget_mb: int | None = None
+
+
+class WorkerSetup(Protocol):
+    """The recipe of a worker. It can be pickled."""
+
+    def open(self, events: Sink) -> AbstractAsyncContextManager[tuple[Worker, WorkerFacts]]:
+        """A worker with everything that it needs, closed at the end. Raises what keeps it from working."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSetup:
+    """What an executor is made with. `workers` attempts are wanted at once, in `processes` where there are several."""
+
+    worker: WorkerSetup
+    workers: int
+    processes: int = 1
+    events: Sink = ignore
+
+
 class Account(Protocol):
     """The driver's side of one attempt's budget."""
 
-    def paid(self, tokens: int, dollars: float) -> None:
+    def paid(self, usage: Usage, dollars: float) -> None:
         """Note a payment of the attempt."""
         ...
 
@@ -49,13 +89,19 @@ class Executor(Protocol):
     infra error, in the trajectory's `exit` or the verdict's outcome, and never an exception.
     """
 
-    @property
-    def at_once(self) -> int:
-        """How many attempts it has room for at a time."""
+    async def start(self) -> WorkerFacts:
+        """Open its workers. Raises what keeps one from opening; then nothing is left open."""
+        ...
+
+    async def check(self) -> None:
+        """Whether the model can answer at all. Raises `ModelRefused`."""
         ...
 
     async def attempt(self, spec: AttemptSpec, account: Account) -> Trajectory:
-        """Make an attempt. Raises only what no attempt can survive, such as `ModelRefused`."""
+        """Make an attempt. Raises only what no attempt can survive, such as `ModelRefused`.
+
+        Called off, it returns what there is of the attempt, as cancelled.
+        """
         ...
 
     async def verify(self, spec: VerifySpec) -> Verdict:

@@ -1,15 +1,14 @@
 """A run as files for other programs.
 
-`predictions` writes SWE-bench predictions, one file for each attempt index, for its
-harness keeps one row per instance and file. Infra errors are no attempts and are left
-out. A patch that is not UTF-8 cannot be said in JSON without changing it (the harness
-writes what it reads as UTF-8): it is left out too, and named in `Exported.left_out`.
-`trajectories` writes whole attempts, a line each, for study and for training. Its token ids and log-probabilities are
-those that the server told, by the names that vLLM gives them.
-`outcomes` writes counts, which is all that the estimators need; of attempts that were allocated by outcomes, those that
-the estimators can take.
+    predictions     SWE-bench predictions, one file for each attempt index: its harness keeps one row per instance and
+                    file. Only for runs whose submissions are patches.
+    trajectories    whole attempts, one JSON line each, for study and for training
+    outcomes        counts per task, which is all that the estimators need
 
-A file is there whole or not at all.
+Guarantees: infra errors are no attempts and are left out. A submission that is not UTF-8 cannot be written in JSON
+without a change, for the harness writes what it reads as UTF-8: it is left out and named in `Exported.left_out`. Where
+outcomes decided how many attempts a task got, or attempts know of one another, `outcomes` writes the counts that the
+estimators can take. A file is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,20 +22,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from monkeys.formats.design import run_design
+from monkeys.formats.submissions import submission_kind
 from monkeys.pricing.cost_report import cost_report
-from monkeys.runner.scheduler import AllocationSpec
 from monkeys.store import AttemptRow, Store
+from monkeys.strategies import SamplingDesign
 from monkeys.text import several
+from tasks.predictions import PredictionsError
 from tasks.task import Outcome
+
+if TYPE_CHECKING:
+    from monkeys.formats.counts import Counts
 
 __all__ = ["Exported", "outcomes", "predictions", "trajectories"]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and what could not be: `left_out` says which attempts, and why."""
+    """The files that were written; `left_out` says which attempts are not in them, and why."""
 
     files: tuple[Path, ...]
     rows: int
@@ -44,16 +49,25 @@ class Exported:
 
 
 def predictions(store: Store, folder: Path) -> Exported:
-    """Write attempt-000.jsonl and so on into `folder`, which is made if need be. Raises `OSError`.
+    """Write attempt-000.jsonl and so on into `folder`, which is made if need be.
 
-    The model's name carries the index, since the harness returns an old report for a model, instance and run id that
-    it has seen, also when the patch is another.
+    The model's name carries the index: the harness returns its old report for a model, instance and run id that it
+    knows, even for another patch.
+
+    Raises:
+        PredictionsError: the submissions of the run are no patches.
+        OSError: a file cannot be written.
     """
+    if (kind := submission_kind(store)) != "patch":
+        raise PredictionsError(
+            f"run {store.folder.name} has submissions of kind {kind}, and predictions are patches; export it with "
+            "--format outcomes or --format trajectories"
+        )
     by_index: dict[int, list[AttemptRow]] = defaultdict(list)
     for row in store.attempts():
         if not row.exit.infra:
             by_index[row.index].append(row)
-    model = str(store.config.get("model", "model"))
+    model = store.model or "model"
     digits = max(3, len(str(max(by_index, default=0))))
     files, written, left_out = [], 0, []
     for index, rows in sorted(by_index.items()):
@@ -61,7 +75,7 @@ def predictions(store: Store, folder: Path) -> Exported:
         lines = []
         for row in rows:
             try:
-                patch = store.patch(row).decode("utf-8")
+                patch = store.submission(row).body.decode("utf-8")
             except UnicodeDecodeError:
                 left_out.append(f"{row.task} attempt {index}: the patch is not UTF-8")
                 continue
@@ -72,29 +86,30 @@ def predictions(store: Store, folder: Path) -> Exported:
 
 
 def trajectories(store: Store, folder: Path, *, tokens: bool = False) -> Exported:
-    """Write trajectories.jsonl: every attempt but infra errors, `tokens` with its ids. Raises `OSError`.
+    """Write trajectories.jsonl: every attempt but infra errors. Raises `OSError`.
 
-    A turn's request are the first `request` of the messages, as `agent.conversation.as_sent` gives them, and
-    messages[request] is what was made of its answer. `resolved` is null without a verdict, and a patch that is not
-    UTF-8 too.
+    The submission stands under the name of its kind, such as `patch` or `answer`. The request of a turn is made of the
+    first `request` messages, as `agent.conversation.as_sent` gives them, and messages[request] is what was made of its
+    answer. `resolved` is null without a verdict, and a submission that is not UTF-8 is null. With `tokens` each turn
+    has the token ids and log-probabilities that the server gave, by the names that vLLM uses.
     """
     rows = [row for row in store.attempts() if not row.exit.infra]
-    left_out = []
+    kind, left_out = submission_kind(store), []
 
     def lines() -> Iterator[str]:
         for row in rows:
-            line = _trajectory(store, row, tokens)
-            if line["patch"] is None:
-                left_out.append(f"{row.task} attempt {row.index}: the patch, which is not UTF-8")
+            line = _trajectory(store, row, kind, tokens)
+            if line[kind] is None:
+                left_out.append(f"{row.task} attempt {row.index}: the {kind}, which is not UTF-8")
             yield json.dumps(line) + "\n"
 
     return Exported((_write(folder / "trajectories.jsonl", lines()),), len(rows), tuple(left_out))
 
 
-def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
-    told = store.trajectory(row)
+def _trajectory(store: Store, row: AttemptRow, kind: str, tokens: bool) -> dict[str, Any]:
+    trajectory = store.trajectory(row)
     turns = []
-    for turn, request in zip(told.turns, told.answers, strict=True):
+    for turn, request in zip(trajectory.turns, trajectory.answers, strict=True):
         line: dict[str, Any] = {
             "request": request,
             "end": turn.end,
@@ -108,9 +123,9 @@ def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
             line["logprobs"] = [value if isfinite(value) else None for value in turn.tokens.logprobs]
         turns.append(line)
     try:
-        patch = told.submission.body.decode("utf-8")
+        submission = trajectory.submission.body.decode("utf-8")
     except UnicodeDecodeError:
-        patch = None
+        submission = None
     return {
         "task": row.task,
         "attempt": row.index,
@@ -118,8 +133,8 @@ def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
         "exit": row.exit,
         "detail": row.detail,
         "resolved": None if row.outcome is None else row.outcome is Outcome.RESOLVED,
-        "patch": patch,
-        "messages": told.messages,
+        kind: submission,
+        "messages": trajectory.messages,
         "turns": turns,
     }
 
@@ -127,35 +142,41 @@ def _trajectory(store: Store, row: AttemptRow, tokens: bool) -> dict[str, Any]:
 def outcomes(store: Store, folder: Path) -> Exported:
     """Write outcomes.csv: task, n (attempts with a verdict), resolved, and where known the cost in dollars.
 
-    The cost is that of all tries; it is left out where attempts were allocated by outcomes. Raises `OSError`.
+    The cost is that of all tries, infra errors included. Only independent attempts have one. Raises `OSError`.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    tallies, choice = store.tallies(), AllocationSpec.of(store.config)
-    allotted, bill = [], None if choice.looks else cost_report(store)
-    table.writerow(["task", "n", "resolved", *(["cost"] if bill else [])])
-    if choice.looks:
+    tallies, design = store.tallies(), run_design(store)
+    independent = design.kind == "independent"
+    unfit, costs = [], cost_report(store) if independent else None
+    table.writerow(["task", "n", "resolved", *(["cost"] if costs else [])])
+    if independent:
+        for tally in tallies:
+            cost = [f"{costs.tasks[tally.task]:.9g}"] if costs else []
+            table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved, *cost])
+    else:
         from monkeys.formats.counts import run_counts
 
         counts = run_counts(store, tallies)
         n, correct = counts.first or (counts.n, counts.correct)
         table.writerows(zip(counts.task_ids, n.tolist(), correct.tolist(), strict=True))
-        allotted = [
-            f"all but the first {choice.first} attempts on each task, for they were allocated by outcomes"
-            if counts.stopped_at is None
-            else "attempts after a task's first success; read the others with `monkeys coverage --stopped-at "
-            f"{counts.stopped_at}`"
-        ]
-    else:
-        for tally in tallies:
-            cost = [f"{bill.tasks[tally.task]:.9g}"] if bill else []
-            table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved, *cost])
+        unfit = [_unfit(counts, design)]
     unverified = [
         f"{tally.task}: {several(tally.unverified, 'attempt')} without a verdict"
         for tally in tallies
         if tally.unverified
     ]
-    return Exported((_write(folder / "outcomes.csv", [text.getvalue()]),), len(tallies), (*allotted, *unverified))
+    return Exported((_write(folder / "outcomes.csv", [text.getvalue()]),), len(tallies), (*unfit, *unverified))
+
+
+def _unfit(counts: Counts, design: SamplingDesign) -> str:
+    """Which attempts are left out, since the estimators cannot take them."""
+    if counts.stopped_at is not None:
+        return (
+            "attempts after a task's first success; read the others with `monkeys coverage --stopped-at "
+            f"{counts.stopped_at}`"
+        )
+    return f"all but the first {design.first} attempts on each task, for they were allocated by outcomes"
 
 
 def _prediction(task: str, model: str, patch: str) -> str:

@@ -1,1 +1,1 @@
-"""What tokens cost, and what a run cost."""
+"""Prices of tokens, and what a run cost by them."""

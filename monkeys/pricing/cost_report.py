@@ -1,7 +1,7 @@
 """What a run cost, by the prices that were kept with each of its sessions.
 
-Every try is on the bill, infra errors and answers that were no use included. A session without prices takes those of
-the last session that has some: it asked the same model. Without any there is no bill.
+Every try is counted, infra errors and discarded answers included. A session without prices takes those of the last
+session that has them, since it asked the same model. If no session has prices, there is no report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["CostReport", "attempt_dollars", "cost_report", "quotes_of"]
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """Dollars by task, and whose prices they are."""
+    """Costs in dollars by task, and the sources of the prices."""
 
     tasks: Mapping[str, float]
     sources: tuple[str, ...]
@@ -31,15 +31,15 @@ class CostReport:
 
 
 def quotes_of(store: Store) -> dict[int, Quote]:
-    """The prices of each session by its number; empty if none has any."""
-    told = {session["id"]: json.loads(session["environment"]).get("prices") for session in store.sessions()}
-    quotes = {session: Quote.of(record) for session, record in told.items() if record}
+    """The prices of each session, by its number; empty if no session has prices."""
+    records = {session["id"]: json.loads(session["environment"]).get("prices") for session in store.sessions()}
+    quotes = {session: Quote.of(record) for session, record in records.items() if record}
     last = max(quotes, default=None)
-    return {} if last is None else {session: quotes.get(session, quotes[last]) for session in told}
+    return {} if last is None else {session: quotes.get(session, quotes[last]) for session in records}
 
 
 def cost_report(store: Store) -> CostReport | None:
-    """What all tries cost so far."""
+    """The cost of all tries so far, None without prices."""
     quotes = quotes_of(store)
     if not quotes:
         return None
@@ -50,16 +50,16 @@ def cost_report(store: Store) -> CostReport | None:
     for (session, task), usage in used.items():
         prices = quotes[session].prices
         tasks[task] += prices.dollars(tokens_of(usage))
-        for bound, dearer in quotes[session].prices.longer:
+        for bound, higher in quotes[session].prices.longer:
             part = tokens_of(long[bound].get((session, task), Usage()))
-            tasks[task] += dearer.dollars(part) - prices.dollars(part)
-            prices = dearer
+            tasks[task] += higher.dollars(part) - prices.dollars(part)
+            prices = higher
     sources = dict.fromkeys(quotes[session].source for session, _ in used)
     return CostReport(dict(tasks), tuple(sources) or (quotes[max(quotes)].source,))
 
 
 def attempt_dollars(store: Store, row: AttemptRow, quotes: Mapping[int, Quote]) -> float | None:
-    """What one try cost; None without a price."""
+    """The cost of one try, None without prices."""
     quote = quotes.get(row.session)
     if quote is None:
         return None
@@ -67,5 +67,5 @@ def attempt_dollars(store: Store, row: AttemptRow, quotes: Mapping[int, Quote]) 
         return quote.prices.dollars(tokens_of(row.usage))
     requests = [turn.usage for turn in store.turns(row)]
     all_of, turns = tokens_of(row.usage), tokens_of(sum(requests, Usage()))
-    # Of answers that were no use nobody knows any more how long their prompts were.
+    # Discarded answers are priced by their sums: how long each of their prompts was is not recorded.
     return quote.prices.dollars(all_of) - quote.prices.dollars(turns) + sum(map(quote.request, requests))

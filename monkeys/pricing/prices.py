@@ -1,14 +1,14 @@
-"""What a model's tokens cost: from a file of one's own, from the package `genai-prices`, or not known.
+"""Prices of a model's tokens, from a file or from the package `genai-prices`.
 
-A price is never guessed: a model that neither names has none, and then there is no money anywhere. What was found is
-kept with each session of a run (`Quote.record`), for prices age and a report must not change with them.
+A price is never guessed: where neither source names the model, nothing is reported in dollars. The prices that were
+found are kept with each session of a run (`Quote.record`), since prices change and a report must not change with them.
 
-A file is JSON or TOML, dollars per million tokens by the model's name:
+A file is JSON or TOML, and holds dollars per million tokens under the model's name:
 
     ["gpt-4o"]
     prompt = 2.5
-    cached = 1.25        # optional, else as prompt
-    completion = 10      # reasoning is a part of it
+    cached = 1.25        # optional, the price of prompt if absent
+    completion = 10      # includes reasoning
     longer = [{above = 200_000, prompt = 5, completion = 20}]   # optional: requests with a longer prompt
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.trajectory import Usage
+from envs.errors import MonkeysError
 from monkeys.science.cost import CostError, Prices, TokenCounts
 
 __all__ = ["PriceError", "Quote", "find_quote", "how_to_price", "served_at", "tokens_of"]
@@ -33,13 +34,13 @@ OPENAI = "https://api.openai.com/v1"
 KEYS = {"prompt", "completion", "cached", "longer"}
 
 
-class PriceError(Exception):
-    """A file of prices cannot be used, or prices are needed and not known; the message says what to do."""
+class PriceError(MonkeysError):
+    """A file of prices cannot be used, or prices are needed and not known. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Prices and where they come from."""
+    """Prices of one model, and their source."""
 
     prices: Prices
     source: str
@@ -51,28 +52,28 @@ class Quote:
         return f"${prices.prompt:g} in, {cached}${prices.completion:g} out a million tokens ({self.source}){longer}"
 
     def request(self, usage: Usage) -> float:
-        """Dollars for one request."""
+        """The cost of one request in dollars."""
         return self.prices.request(tokens_of(usage))
 
     def record(self) -> dict[str, Any]:
-        """As plain data: the form of a file's entry, with the source."""
+        """Plain data to keep with a session: an entry of a price file, and the source."""
         return {"source": self.source, **_entry(self.prices)}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Quote:
-        """What `record` made."""
+        """The quote that `record` gave as plain data."""
         entry = dict(record)
         source = str(entry.pop("source"))
         return cls(_prices(entry), source)
 
 
 def tokens_of(usage: Usage) -> TokenCounts:
-    """A server that calls more tokens cached than the prompt has is taken at the prompt's word."""
+    """The counts that are priced. Cached tokens are at most those of the prompt, whatever the server reports."""
     return TokenCounts(usage.prompt, min(usage.cached, usage.prompt), usage.completion)
 
 
 def find_quote(model: str, urls: Sequence[str], file: Path | None) -> Quote | None:
-    """The prices of `model` by `file`, else as the provider behind `urls` sells it; None if they are not known.
+    """The prices of `model` in `file`, or without one those of the provider at `urls`; None if they are not known.
 
     Raises `PriceError` for a file that cannot be read or does not name the model.
     """
@@ -83,12 +84,12 @@ def find_quote(model: str, urls: Sequence[str], file: Path | None) -> Quote | No
 
 
 def how_to_price(model: str) -> str:
-    """What to do about a model without prices."""
-    has = "" if _installed() else "`pip install 'coding-monkeys[prices]'` knows those of common providers, "
-    return f"no prices are known for {model!r}: {has}--prices FILE gives them"
+    """One line for a person: this model has no prices, and how to give them."""
+    package = "" if _installed() else "install those of common providers (`pip install 'coding-monkeys[prices]'`), or "
+    return f"no prices are known for {model!r}; {package}give them with --prices FILE"
 
 
-# A file of one's own
+# Price files
 
 
 def _from_file(model: str, file: Path) -> Quote:
@@ -99,10 +100,10 @@ def _from_file(model: str, file: Path) -> Quote:
         raise PriceError(f"--prices {file} cannot be read ({error.strerror})") from None
     except ValueError as error:
         form = "TOML" if file.suffix == ".toml" else "JSON"
-        raise PriceError(f"--prices {file} is no {form} ({error}); docs/budgets.md shows one") from None
+        raise PriceError(f"--prices {file} is not {form} ({error}); docs/budgets.md shows an example") from None
     if not isinstance(table, dict) or model not in table:
         named = ", ".join(map(repr, table)) if isinstance(table, dict) else ""
-        raise PriceError(f"--prices {file} has no entry {model!r} (but {named or 'none at all'}); add its prices there")
+        raise PriceError(f"--prices {file} has no entry {model!r} (it has {named or 'none'}); add the model's prices")
     try:
         return Quote(_prices(table[model]), file.name)
     except (CostError, TypeError, ValueError) as error:
@@ -110,13 +111,13 @@ def _from_file(model: str, file: Path) -> Quote:
 
 
 def _prices(entry: Any) -> Prices:
-    """Raises `CostError`, `TypeError` or `ValueError` for what are no prices."""
+    """The prices of one entry. Raises `CostError`, `TypeError` or `ValueError` for anything else."""
     if not isinstance(entry, Mapping) or not {"prompt", "completion"} <= set(entry) <= KEYS:
-        raise ValueError("give prompt and completion, and if need be cached and longer, in dollars per million tokens")
+        raise ValueError("give prompt and completion, and optionally cached and longer, in dollars per million tokens")
     longer = []
     for tier in entry.get("longer", ()):
         if not isinstance(tier, Mapping) or "above" not in tier:
-            raise ValueError("each entry of longer has above, a number of prompt tokens, and prices")
+            raise ValueError("each entry of longer needs above, a number of prompt tokens, and prices")
         longer.append((tier["above"], _prices({key: value for key, value in tier.items() if key != "above"})))
     return Prices(entry["prompt"], entry["completion"], entry.get("cached"), longer=tuple(longer))
 
@@ -126,11 +127,11 @@ def _entry(prices: Prices) -> dict[str, Any]:
     if prices.cached is not None:
         entry["cached"] = prices.cached
     if prices.longer:
-        entry["longer"] = [{"above": above, **_entry(dearer)} for above, dearer in prices.longer]
+        entry["longer"] = [{"above": above, **_entry(higher)} for above, higher in prices.longer]
     return entry
 
 
-# What providers publish
+# Published prices
 
 
 def _installed() -> bool:
@@ -140,7 +141,7 @@ def _installed() -> bool:
 
 
 def _published(model: str, url: str) -> Quote | None:
-    """By genai-prices: text at the provider's usual rate, the dearest of the day where it changes by the hour."""
+    """The provider's usual rate for text by genai-prices: the highest of the day, where it changes by the hour."""
     if not _installed():
         return None
     from genai_prices import Usage as Nothing
@@ -154,12 +155,12 @@ def _published(model: str, url: str) -> Quote | None:
     rates = [rate for one in found if (rate := _rates(one.model_price))]
     if len(rates) < len(hours):
         return None
-    dearest = max(rates, key=lambda prices: (prices.completion, prices.prompt))
-    return Quote(dearest, f"{found[0].provider.id}/{found[0].model.id} by genai-prices {version('genai-prices')}")
+    highest = max(rates, key=lambda prices: (prices.completion, prices.prompt))
+    return Quote(highest, f"{found[0].provider.id}/{found[0].model.id} by genai-prices {version('genai-prices')}")
 
 
 def _rates(price: Any) -> Prices | None:
-    """None where something else than tokens is paid for."""
+    """Prices in our form, None where the provider charges for more than tokens."""
     prompt, completion, cached = price.input_mtok, price.output_mtok, price.cache_read_mtok
     if prompt is None or completion is None or price.requests_kcount:
         return None
@@ -175,7 +176,7 @@ def _rates(price: Any) -> Prices | None:
 
 
 def _rate(price: Any, length: int) -> float:
-    """One price, which may depend on the length of the prompt."""
+    """The rate of a price at a length of the prompt, on which it may depend."""
     rate = getattr(price, "base", price)
     for tier in getattr(price, "tiers", ()):
         if length > tier.start:
@@ -184,7 +185,7 @@ def _rate(price: Any, length: int) -> float:
 
 
 def served_at(base_url: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Where a model is asked, if no address is told too."""
+    """The addresses at which a model is asked: those given, or else OpenAI's."""
     if base_url:
         return (base_url,) if isinstance(base_url, str) else tuple(base_url)
     return (os.environ.get("OPENAI_BASE_URL") or OPENAI,)

@@ -1,7 +1,7 @@
-"""Curves as a picture: `.svg`, `.png`, or `.html` that holds the svg and needs nothing else.
+"""Draws the curves of a result into a file: `.svg`, `.png`, or `.html` that holds the svg and needs nothing else.
 
-Drawn by matplotlib, without a display and without its global state. The same result gives the same svg, byte for byte.
-A file is there whole or not at all.
+Matplotlib draws, without a display and without its global state. Guarantees: the same result gives the same svg, byte
+for byte; a file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from envs.errors import MonkeysError
 from monkeys.report.result import Result
 
 __all__ = ["SUFFIXES", "PictureError", "draw"]
 
 SUFFIXES = (".svg", ".png", ".html")
-# Of Okabe and Ito, told apart by colour-blind readers too.
-STROKES = ("-", "--", "-.")  # for more curves than colours; dots are the laws'
+STROKES = ("-", "--", "-.")  # for more curves than colours; dotted lines are fitted laws
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MOST_INSIDE = 6  # names that a legend inside of the picture has room for
+MOST_INSIDE = 6  # a legend with more names stands beside the axes
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -35,26 +36,26 @@ svg {{ width: 100%; height: auto }}
 """
 
 
-class PictureError(Exception):
-    """The picture cannot be drawn; the message says what is missing."""
+class PictureError(MonkeysError):
+    """The picture cannot be drawn; the message says what is missing. No file was written."""
 
 
 def draw(result: Result, path: Path, title: str = "") -> None:
-    """Write the result's curves (and bars) to `path`, whose suffix says how.
+    """Write the result's curves (and bars) to `path`, whose suffix chooses the format.
 
     Raises:
-        PictureError: another suffix, nothing to draw, no matplotlib.
+        PictureError: an unknown suffix, a result without curves, or no matplotlib.
         OSError: the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise PictureError(f"{path}: pictures are {', '.join(SUFFIXES)}; choose one of these")
+        raise PictureError(f"{path}: a picture needs one of these suffixes: {', '.join(SUFFIXES)}")
     if not result.curves:
-        raise PictureError("there is no curve to draw; leave --plot out")
+        raise PictureError("this result has no curve to draw; leave out --plot")
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        raise PictureError("pictures need matplotlib; `pip install 'coding-monkeys[plot]'` brings it") from None
+        raise PictureError("a picture needs matplotlib; install it with `pip install 'coding-monkeys[plot]'`") from None
 
     with matplotlib.rc_context({"svg.hashsalt": "monkeys", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 8 if result.bars else 5), layout="constrained")

@@ -1,31 +1,34 @@
-"""What a run has shown so far: counts per issue, coverage over k with its interval, the fitted law.
+"""Summary of a run: counts per issue, coverage over k with its interval, the fitted power law, costs.
 
-`summarize` reads a store into a frozen `Summary`, plain data that a screen draws (`render`)
-and a machine reads (`to_json`). Guarantees: n of an issue counts its attempts that have a
-verdict; infra errors are counted apart and attempts without a verdict are said to be such.
-The curve ends at the smallest n; where attempts were allocated by outcomes it is made from
-those and by that estimate which remain unbiased. What the counts cannot carry is absent,
-and the reason stands in its place.
+`summarize` reads a store into a frozen `Summary`: plain data that a renderer draws and `to_json` gives to machines.
+Guarantees: n of an issue counts its attempts that have a verdict; infra errors are counted apart, and attempts without
+a verdict are named as such. The curve ends at the smallest n. Where outcomes decided which tasks were attempted, the
+curve is made of those attempts and by that estimator that remain unbiased. What the counts cannot carry is absent, and
+the reason takes its place.
 
-Numpy, scipy and rich are imported when they are needed, for they take longer than `--help` may.
+Numpy and scipy are imported when they are needed, because importing them takes longer than `--help` may.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.models.recorded import IN_NUMBERS, UNLIKE
 from agent.scan import scan
 from agent.trajectory import Exit, Usage
+from envs.registry import UnknownName
+from monkeys.formats.design import run_design
+from monkeys.formats.submissions import submission_kind
 from monkeys.pricing.cost_report import CostReport, cost_report
-from monkeys.report.terminal.curve import Point
-from monkeys.runner.scheduler import AllocationSpec
+from monkeys.report.configuration import is_replay, strategy_name
+from monkeys.report.point import Point
+from monkeys.report.record import Record, as_json, finite
 from monkeys.store import AttemptRow, Store, Tally
+from monkeys.strategies.strategy import SamplingDesign
 from monkeys.text import several
 from tasks.task import Outcome
 
@@ -36,16 +39,17 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "Issue", "Summary", "summarize"]
 
 CURVE_POINTS = 100
-SCANNED = 1000  # resolved attempts that are searched for signs
-NAMED = 3  # issues named in a note before the rest is only counted
+SCANNED = 1000  # how many resolved attempts are searched for signs
+NAMED = 3  # how many issues a note names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
-    """One issue's attempts. `n` have a verdict, `resolved` of them a good one; `patches` are distinct and not empty.
+class Issue(Record):
+    """The attempts at one issue.
 
-    `official` are those that the issue's own harness calls resolved, `disputed` those where
-    it disagrees with the verdict that counts, `flaky` those whose verdict did not repeat.
+    `n` have a verdict, and `resolved` of them resolve it. `patches` counts distinct submissions that are not empty.
+    `official` counts attempts that the issue's own harness calls resolved, `disputed` those where it disagrees with the
+    verdict that counts, `flaky` those whose verdict did not repeat.
     """
 
     id: str
@@ -65,17 +69,17 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """The curve at `points`, `shown` of which are the k of the table. `issues` is how many it is the mean over."""
+class Coverage(Record):
+    """The coverage curve: the mean over `issues` issues at each of `points`. A table shows the k in `shown`."""
 
     points: tuple[Point, ...]
     shown: tuple[int, ...]
     issues: int
     level: float
     interval: str
-    """What the interval is, in words."""
+    """How the interval is made, in words."""
     no_interval: str
-    """Why it is missing at some k; empty when it is there at all."""
+    """Why it is missing at some k; empty where it is never missing."""
 
     @property
     def rows(self) -> list[Point]:
@@ -84,18 +88,23 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A run as it stands. Of `coverage` and `no_coverage`, and of `law` and `no_law`, one is there."""
+class Summary(Record):
+    """A run as it stands. Either `coverage` or `no_coverage` is there, and either `law` or `no_law`."""
 
     run: str
     folder: str
     tasks: str
+    """The name of the task set."""
     model: str
+    kind: str
+    """The kind of its submissions: "patch", "answer", "program" or "proof"; "submission" where it is not known."""
     issues: tuple[Issue, ...]
     coverage: Coverage | None
     no_coverage: str
+    """Why there is no curve."""
     law: PowerLaw | None
     no_law: str
+    """Why no power law is fitted."""
     notes: tuple[str, ...]
     """What a reader must know to read the curve right."""
     exits: Mapping[str, int]
@@ -104,10 +113,12 @@ class Summary:
     usage: Usage
     seconds: float
     """Time of all tries together."""
-    bill: CostReport | None = None
+    cost: CostReport | None = None
     """What all tries cost; None where prices are not known."""
-    allocate: str = "uniform"
-    """The rule by which issues got their attempts. Under all others resolved / n of an issue is no estimate."""
+    strategy: str = "independent"
+    """How attempts were chosen."""
+    sampling: SamplingDesign = field(default_factory=SamplingDesign)
+    """What follows from that for the estimators. Unless it is independent, resolved / n of an issue is no pass@1."""
 
     @property
     def attempts(self) -> int:
@@ -115,14 +126,15 @@ class Summary:
 
     @property
     def solved(self) -> int:
+        """Issues that at least one attempt resolved."""
         return sum(issue.resolved > 0 for issue in self.issues)
 
     @property
     def dollars(self) -> dict[str, float | None] | None:
-        """In all, for an attempt that counts, and for a solved issue, tries that do not count included."""
-        if self.bill is None:
+        """Dollars in all, for an attempt that counts, and for a solved issue. Tries that do not count are paid too."""
+        if self.cost is None:
             return None
-        total = self.bill.total
+        total = self.cost.total
         return {
             "total": total,
             "an_attempt": total / self.attempts if self.attempts else None,
@@ -131,50 +143,58 @@ class Summary:
 
     @property
     def commands(self) -> tuple[str, str]:
-        """What to type to see more."""
+        """Commands that show more."""
         folder = shlex.quote(self.folder)
         return f"monkeys show {folder}", f"monkeys report {folder}"
 
-    def to_json(self) -> str:
-        """All of it as one JSON object; null where there is no number."""
+    def to_json(self) -> dict[str, Any]:
+        """All of it as one JSON object; null where there is no number.
+
+        Keys: run, folder, tasks, model, kind, strategy, sampling, issues (`Issue`), solved, attempts, pass_at_k
+        (`Point`, the k of the table), interval (what, level, missing), coverage_missing, law (`PowerLaw` and its form),
+        law_missing, notes, exits, turns, tokens (`Usage`), dollars (total, an_attempt, a_solved_issue, prices),
+        attempt_seconds.
+        """
         coverage = self.coverage
-        rows = coverage.rows if coverage else []
-        return json.dumps(
-            {
-                "run": self.run,
-                "folder": self.folder,
-                "tasks": self.tasks,
-                "model": self.model,
-                "allocate": self.allocate,
-                "issues": [asdict(issue) for issue in self.issues],
-                "solved": self.solved,
-                "attempts": self.attempts,
-                "pass_at_k": [asdict(row) for row in rows],
-                "interval": {"what": coverage.interval, "level": coverage.level, "missing": coverage.no_interval}
-                if coverage
-                else None,
-                "coverage_missing": self.no_coverage,
-                "law": {**asdict(self.law), "form": "c = exp(a k^b)"} if self.law else None,
-                "law_missing": self.no_law,
-                "notes": self.notes,
-                "exits": dict(self.exits),
-                "turns": self.turns,
-                "tokens": asdict(self.usage),
-                "dollars": {**self.dollars, "prices": self.bill.sources} if self.bill and self.dollars else None,
-                "attempt_seconds": round(self.seconds, 3),
-            },
-            indent=2,
-            allow_nan=False,
-        )
+        interval = None
+        if coverage:
+            interval = {"what": coverage.interval, "level": coverage.level, "missing": coverage.no_interval}
+        found = {
+            "run": self.run,
+            "folder": self.folder,
+            "tasks": self.tasks,
+            "model": self.model,
+            "kind": self.kind,
+            "strategy": self.strategy,
+            "sampling": self.sampling.to_json(),
+            "issues": self.issues,
+            "solved": self.solved,
+            "attempts": self.attempts,
+            "pass_at_k": coverage.rows if coverage else [],
+            "interval": interval,
+            "coverage_missing": self.no_coverage,
+            "law": {**as_json(self.law), "form": "c = exp(a k^b)"} if self.law else None,
+            "law_missing": self.no_law,
+            "notes": self.notes,
+            "exits": self.exits,
+            "turns": self.turns,
+            "tokens": self.usage,
+            "dollars": {**self.dollars, "prices": self.cost.sources} if self.cost and self.dollars else None,
+            "attempt_seconds": round(self.seconds, 3),
+        }
+        return {key: as_json(value) for key, value in found.items()}
 
 
 def summarize(store: Store) -> Summary:
-    """What the store holds now; it may still be written."""
-    config, choice = store.config, AllocationSpec.of(store.config)
+    """Summarize what the store holds now; it may still be written."""
+    config = store.config
+    strategy, sampling = strategy_name(config), run_design(store)
     tallies, exits = store.tallies(), store.exits()
     issues = tuple(_issue(tally) for tally in tallies)
     coverage, law, no_law = None, None, ""
-    no_coverage = "no attempt has a verdict yet; give the run's command again, without --no-verify, to go on"
+    waiting = any(issue.unverified for issue in issues)
+    nothing = "no attempt has a verdict yet; give the run's command again, without --no-verify, to verify them"
+    no_coverage = nothing if waiting else "no attempt has been made yet that counts; give the run's command again"
     if any(issue.n for issue in issues):
         from monkeys.formats.counts import CountsError, run_counts
 
@@ -187,21 +207,31 @@ def summarize(store: Store) -> Summary:
     return Summary(
         run=store.folder.name,
         folder=str(store.folder),
-        tasks=str(config.get("tasks", "")),
-        model=str(config.get("model", "")),
+        tasks=store.task_set,
+        model=store.model,
+        kind=_kind(store),
         issues=issues,
         coverage=coverage,
         no_coverage=no_coverage,
         law=law,
         no_law=no_law if coverage else no_coverage,
-        notes=(*_notes(issues, choice), *_cut(store, exits), *_suspicions(store, issues)),
+        notes=(*_notes(issues, strategy, sampling), *_cut(store, exits), *_to_check(store, issues)),
         exits={str(exit): number for exit, number in exits.items()},
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
-        bill=cost_report(store),
-        allocate=choice.rule,
+        cost=cost_report(store),
+        strategy=strategy,
+        sampling=sampling,
     )
+
+
+def _kind(store: Store) -> str:
+    """The kind that its attempts handed in; before there are any, that of its suite, if that is installed."""
+    try:
+        return store.submission_kind() or submission_kind(store)
+    except UnknownName:
+        return "submission"
 
 
 def _issue(tally: Tally) -> Issue:
@@ -212,7 +242,7 @@ def _issue(tally: Tally) -> Issue:
         tally.resolved,
         tally.infra,
         tally.unverified,
-        tally.patches,
+        tally.submissions,
         tally.official,
         tally.disputed,
         tally.flaky,
@@ -230,8 +260,8 @@ def _coverage(counts: Counts) -> tuple[Coverage | None, str]:
         curve = curve_of(counts, ks)
     except CoverageError as error:
         return None, str(error)
-    points = zip(curve.ks, curve.coverage, map(_known, curve.low), map(_known, curve.high), strict=True)
-    # The reason names every k of the fine curve; the table's reader knows only these.
+    points = zip(curve.ks, curve.coverage, map(finite, curve.low), map(finite, curve.high), strict=True)
+    # The curve's own reason names each of its many k; a reader sees only the k of the table.
     some = [str(point) for point, low in zip(curve.ks, curve.low, strict=True) if point in shown and not isfinite(low)]
     reason = curve.reason if curve.tasks == 1 or not some else f"none at k = {', '.join(some)}: all issues alike there"
     return (
@@ -258,14 +288,21 @@ def _law(counts: Counts) -> tuple[PowerLaw | None, str]:
         return None, str(error)
 
 
-def _notes(issues: Sequence[Issue], choice: AllocationSpec) -> list[str]:
+def _notes(issues: Sequence[Issue], strategy: str, sampling: SamplingDesign) -> list[str]:
+    """How the curve is made, and which attempts and issues are not in it."""
     notes = []
-    if choice.rule == "stop":
+    independent = sampling.kind == "independent"
+    if sampling.kind == "stopped":
         notes.append("attempts on an issue ended with its first success; the curve is estimated as such")
-    elif choice.looks:
+    elif sampling.kind == "adaptive":
         notes.append(
-            f"attempts were allocated by outcomes ({choice.rule}): the curve is of the first {choice.first} on each "
+            f"attempts were allocated by outcomes ({strategy}): the curve is of the first {sampling.first} on each "
             "issue; `monkeys fit` and `monkeys predict` use all"
+        )
+    elif sampling.kind == "dependent":
+        notes.append(
+            f"attempts know of earlier ones ({strategy}): the curve is of the procedure as it was run, the share of "
+            "issues that its first k attempts solved; it is not pass@k of independent attempts"
         )
     counted = [issue for issue in issues if issue.n]
     if counted and len(counted) < len(issues):
@@ -273,51 +310,48 @@ def _notes(issues: Sequence[Issue], choice: AllocationSpec) -> list[str]:
         notes.append(
             f"the curve is over {len(counted)} of {len(issues)} issues; no attempt with a verdict on {missing}"
         )
-    if (
-        not choice.looks
-        and counted
-        and (least := min(issue.n for issue in counted)) < (most := max(issue.n for issue in counted))
-    ):
+    numbers = [issue.n for issue in counted]
+    if independent and counted and (least := min(numbers)) < (most := max(numbers)):
         fewer = _named([f"{issue.id} ({issue.n})" for issue in counted if issue.n < most])
         notes.append(f"the curve ends at k = {least}; fewer than {most} attempts with a verdict on {fewer}")
     if unverified := sum(issue.unverified for issue in issues):
         notes.append(
-            f"left out: {several(unverified, 'attempt')} without a verdict yet; the run's command again verifies them"
+            f"left out: {several(unverified, 'attempt')} without a verdict; run the same command again to verify them"
         )
     return notes
 
 
 def _cut(store: Store, exits: Mapping[Exit, int]) -> Iterator[str]:
-    """Attempts that were broken off and not sampled again yet."""
+    """Attempts that were cancelled and have not been sampled again."""
     if Exit.CANCELLED not in exits:
         return
     last: dict[tuple[str, int], AttemptRow] = {(row.task, row.index): row for row in store.attempts()}
     if cut := sum(row.exit is Exit.CANCELLED for row in last.values()):
         yield (
-            f"{several(cut, 'attempt')} cut short by a limit or an interruption, long ones likelier than others; "
-            "the run's command again samples them anew"
+            f"{several(cut, 'attempt')} cut short by a limit or an interruption, long ones more often than short ones; "
+            "run the same command again to sample them anew"
         )
 
 
-def _strayed(rows: Sequence[AttemptRow]) -> Iterator[str]:
-    """Which attempts of a replay were not replayed to the letter."""
-    strayed = [row for row in rows if UNLIKE in row.detail]
-    if strayed:
-        further = [f"{row.task} {row.index}" for row in strayed if IN_NUMBERS not in row.detail]
-        how = f"; but for {_named(further)} {IN_NUMBERS}, such as times" if len(further) < len(strayed) else ""
-        how = how if further else f", {IN_NUMBERS}, such as times"
-        counted = f"{several(len(strayed), 'attempt')} of {len(rows):,}"
+def _replay_differences(rows: Sequence[AttemptRow]) -> Iterator[str]:
+    """Attempts of a replay whose requests were not those of the recording."""
+    differing = [row for row in rows if UNLIKE in row.detail]
+    if differing:
+        in_more = [f"{row.task} {row.index}" for row in differing if IN_NUMBERS not in row.detail]
+        how = f"; but for {_named(in_more)} {IN_NUMBERS}, such as times" if len(in_more) < len(differing) else ""
+        how = how if in_more else f", {IN_NUMBERS}, such as times"
+        counted = f"{several(len(differing), 'attempt')} of {len(rows):,}"
         yield f"replay: {counted} had requests unlike the recorded{how}; `monkeys show` says where"
-    if over := [row for row in rows if row.exit is Exit.OFF_RECORD]:
-        where = _named([f"{row.task} {row.index}" for row in over])
-        yield f"replay: {several(len(over), 'attempt')} left the recording, and the answers ended there: {where}"
+    if ended := [row for row in rows if row.exit is Exit.OFF_RECORD]:
+        where = _named([f"{row.task} {row.index}" for row in ended])
+        yield f"replay: {several(len(ended), 'attempt')} left the recording, and the answers ended there: {where}"
 
 
-def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
-    """Where the scores differ, and what of the good attempts a person should look at."""
+def _to_check(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
+    """Where scores differ, and resolved attempts that a person should look at."""
     rows = [row for row in store.attempts() if not row.exit.infra]
-    if "recording" in store.config:
-        yield from _strayed(rows)
+    if is_replay(store.config):
+        yield from _replay_differences(rows)
     if disputed := [issue for issue in issues if issue.disputed]:
         official, strict = sum(issue.official for issue in issues), sum(issue.resolved for issue in issues)
         where = _named([f"{issue.id} ({issue.disputed})" for issue in disputed])
@@ -326,18 +360,14 @@ def _suspicions(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
     if flaky := [issue for issue in issues if issue.flaky]:
         where = _named([f"{issue.id} ({issue.flaky})" for issue in flaky])
         yield f"flaky: verified twice with different verdicts, the third run counts, on {where}"
-    good = [row for row in rows if row.outcome is Outcome.RESOLVED][:SCANNED]
-    signs = [(row, sign) for row in good for sign in scan(store.conversation(row))]
+    resolved = [row for row in rows if row.outcome is Outcome.RESOLVED][:SCANNED]
+    signs = [(row, sign) for row in resolved for sign in scan(store.conversation(row))]
     if signs:
-        whats = _named(list(dict.fromkeys(sign.what for _, sign in signs)))
+        kinds = _named(list(dict.fromkeys(sign.what for _, sign in signs)))
         where = _named(list(dict.fromkeys(f"{row.task} {row.index}" for row, _ in signs)))
-        yield f"worth a look among the resolved: {where} ({whats}); `monkeys show` names the turns"
+        yield f"check these resolved attempts: {where} ({kinds}); `monkeys show` names the turns"
 
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _known(number: float) -> float | None:
-    return number if isfinite(number) else None

@@ -1,9 +1,9 @@
-"""What a run may spend in all, and the books that are kept of it: tokens, dollars, time.
+"""The budget of a run: how many tokens, dollars and seconds it may use, and what it has used.
 
-Guarantees: everything that was paid counts, in every session and for every try, infra errors and answers that were no
-use included, turn by turn as it comes. No attempt starts that is expected to go over a limit, an attempt being expected
-to cost what those so far did on average, or all that it may as long as there is none. Once a limit is reached nothing
-more is asked: of tokens and money at most the one request of each attempt under way goes beyond it. What ends so is
+Guarantees: everything that is paid counts, in every session and for every try, infra errors and useless answers
+included, turn by turn as it comes. No attempt starts that is expected to go over a limit. An attempt is expected to
+cost what those so far did on average, or all that it may as long as there is none. Once a limit is reached nothing more
+is asked of a model: of tokens and money at most one request of each attempt under way goes beyond it. What ends so is
 cancelled: kept as evidence, and sampled again when the run goes on.
 """
 
@@ -16,13 +16,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from agent.loop import AttemptLimits
-from agent.models.model import Meter
+from agent.limits import AttemptLimits
 from agent.trajectory import Trajectory, Usage
-from monkeys.pricing.prices import Quote, tokens_of
+from monkeys.events import BudgetSpent, Sink, ignore
+from monkeys.pricing.prices import Quote
 from monkeys.text import amount, duration, money, several
 
-__all__ = ["Account", "RunBudget", "RunLimits", "Spent"]
+__all__ = ["AttemptAccount", "RunBudget", "RunLimits", "Spent"]
+
+TOLD_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,38 @@ class Spent:
     seconds: float = 0.0  # of the attempts
 
 
-class RunBudget:
-    """The books of one session. `quote` prices its tokens; without one there is no money.
+class AttemptAccount:
+    """What one attempt under way has cost. It is charged by the executor and closed by the budget."""
 
-    `most` is what one attempt may use. A limit in dollars needs a quote.
+    def __init__(self, budget: RunBudget) -> None:
+        self.tokens, self.dollars = 0, 0.0
+        self._budget = budget
+        self._close: Callable[[bool], None] | None = None
+        self._closed: bool | None = None  # and whether at once
+
+    def paid(self, usage: Usage, dollars: float) -> None:
+        """Note a payment of the attempt."""
+        self.tokens += usage.total
+        self.dollars += dollars
+        self._budget.note(usage.total, dollars)
+
+    def on_close(self, close: Callable[[bool], None]) -> None:
+        """`close` is called once the run has reached a limit: True breaks the attempt off, False lets its turn end."""
+        self._close = close
+        if self._closed is not None:
+            close(self._closed)
+
+    def close(self, at_once: bool) -> None:
+        self._closed = at_once
+        if self._close:
+            self._close(at_once)
+
+
+class RunBudget:
+    """The budget of one session.
+
+    `most` is what one attempt may use. `quote` prices its tokens; a limit in dollars needs one. What is spent is told
+    as `BudgetSpent`, at most a few times a second.
     """
 
     def __init__(
@@ -57,6 +87,7 @@ class RunBudget:
         quote: Quote | None = None,
         before: Spent | None = None,
         clock: Callable[[], float] = time.monotonic,
+        events: Sink = ignore,
     ) -> None:
         if quote is None and limits.dollars < math.inf:
             raise ValueError("a limit in dollars needs prices")
@@ -71,39 +102,44 @@ class RunBudget:
                 (one.prompt, one.completion) for one in (quote.prices, *(dearer for _, dearer in quote.prices.longer))
             ]
             self._most_dollars = min(self._most_dollars, most.tokens * max(map(max, rates)) / 1e6)
-        self._open: set[Account] = set()
+        self._open: set[AttemptAccount] = set()
         self._changed = asyncio.Event()
         self._reached = ""
+        self._events, self._told = events, -math.inf
+        self.tell()
 
     @property
     def seconds(self) -> float:
         """Since this session began."""
         return self._clock() - self._began
 
-    # What is under way
+    # Attempts under way
 
-    def account(self) -> Account:
-        """The meter of an attempt that starts now; give it to `settle` when that is over."""
-        account = Account(self)
+    def account(self) -> AttemptAccount:
+        """The account of an attempt that starts now; give it to `settle` when that is over."""
+        account = AttemptAccount(self)
         self._open.add(account)
         if self._reached:
-            account.close()
+            account.close(False)
         return account
 
-    def settle(self, account: Account, trajectory: Trajectory | None = None) -> None:
+    def settle(self, account: AttemptAccount, trajectory: Trajectory | None = None) -> None:
         """The attempt is over; None if it came to nothing."""
         self._open.discard(account)
-        self._closed_tokens += account.used.total
+        self._closed_tokens += account.tokens
         self._closed_dollars += account.dollars
         if trajectory is not None:
             self._seconds += trajectory.seconds
             self.attempts += not trajectory.exit.infra
         self._changed.set()
+        self.tell()
 
-    def paid(self, tokens: int, dollars: float) -> None:
-        """Note what an account was charged with."""
+    def note(self, tokens: int, dollars: float) -> None:
+        """Note a payment of any attempt."""
         self.tokens += tokens
         self.dollars += dollars
+        if self._clock() - self._told >= TOLD_SECONDS:
+            self.tell()
         if self.tokens >= self.limits.tokens:
             self._stop("tokens")
         if self.dollars >= self.limits.dollars:
@@ -111,7 +147,7 @@ class RunBudget:
 
     @asynccontextmanager
     async def timed(self) -> AsyncIterator[None]:
-        """Once the time is up, what is under way is broken off."""
+        """Break off what is under way once the time is up."""
         if self.limits.seconds == math.inf:
             yield
             return
@@ -123,9 +159,11 @@ class RunBudget:
             timer.cancel()
 
     def _stop(self, limit: str, *, at_once: bool = False) -> None:
-        self._reached = self._reached or limit
+        if not self._reached:
+            self._reached = limit
+            self.tell()
         for account in self._open:
-            account.close(at_once=at_once)
+            account.close(at_once)
         self._changed.set()
 
     # What may start
@@ -147,7 +185,7 @@ class RunBudget:
         """The limit that one more attempt is expected to go beyond."""
         limits, number = self.limits, self.attempts
         if self.tokens >= limits.tokens or self._over(
-            self.tokens, self._closed_tokens, self._most.tokens, limits.tokens, lambda one: one.used.total
+            self.tokens, self._closed_tokens, self._most.tokens, limits.tokens, lambda one: one.tokens
         ):
             return "tokens"
         if self.dollars >= limits.dollars or self._over(
@@ -156,25 +194,24 @@ class RunBudget:
             return "cost"
         return "time" if self.seconds + (self._seconds / number if number else 0.0) >= limits.seconds else ""
 
-    def _over(self, spent: float, closed: float, most: float, limit: float, of: Callable[[Account], float]) -> bool:
+    def _over(
+        self, spent: float, closed: float, most: float, limit: float, of: Callable[[AttemptAccount], float]
+    ) -> bool:
         if limit == math.inf or not (self.attempts or self._open):  # somebody has to be the first
             return False
         each = closed / self.attempts if self.attempts else most
         to_come = sum(max(0.0, each - of(account)) for account in self._open)
         return spent + to_come + each > limit
 
-    # What is said
+    # What a person is told
 
-    def status(self) -> list[str]:
-        """What was spent, of what there is; what has neither price nor limit is left out. Safe from any thread."""
-        limits, said = self.limits, []
-        if self.quote:
-            said.append(money(self.dollars) + _of(limits.dollars, money))
-        if limits.tokens < math.inf:
-            said.append(f"{amount(self.tokens)}{_of(limits.tokens, amount)} tokens")
-        if limits.seconds < math.inf:
-            said.append(duration(self.seconds) + _of(limits.seconds, duration))
-        return said
+    def tell(self) -> None:
+        """Tell what was spent, of how much."""
+        self._told = self._clock()
+        limits, dollars = self.limits, self.dollars if self.quote else None
+        self._events(
+            BudgetSpent(self.tokens, dollars, _finite(limits.tokens), _finite(limits.dollars), _finite(limits.seconds))
+        )
 
     @property
     def stopped(self) -> str:
@@ -195,27 +232,5 @@ class RunBudget:
         return f"{said}: not even one fits, give a larger limit{aside} to go on"
 
 
-def _of(limit: float, write: Callable[[float], str]) -> str:
-    return f" of {write(limit)}" if limit < math.inf else ""
-
-
-class Account(Meter):
-    """One attempt's meter that tells the ledger. Wasted answers are priced as short requests."""
-
-    def __init__(self, ledger: RunBudget) -> None:
-        super().__init__()
-        self._ledger = ledger
-
-    def charge(self, usage: Usage) -> None:
-        super().charge(usage)
-        quote = self._ledger.quote
-        self._pay(usage, quote.request(usage) if quote else 0.0)
-
-    def bill(self, usage: Usage) -> None:
-        super().bill(usage)
-        quote = self._ledger.quote
-        self._pay(usage, quote.prices.dollars(tokens_of(usage)) if quote else 0.0)
-
-    def _pay(self, usage: Usage, dollars: float) -> None:
-        self.dollars += dollars
-        self._ledger.paid(usage.total, dollars)
+def _finite(limit: float) -> float | None:
+    return None if limit == math.inf else limit

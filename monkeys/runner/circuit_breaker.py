@@ -1,8 +1,7 @@
-"""What of our own failures belongs together, and when they are too many to go on.
+"""The circuit breaker: groups infrastructure failures into incidents, and stops the run after too many in a row.
 
-Whatever a run does again and again (sampling, verifying, calibrating) tells of its failures
-and of what works here. So a lost engine or a dead server stops it within moments, and a
-failure now and then does not.
+Sampling, verifying and calibrating tell it of their failures and of what works. So a lost engine or a dead server stops
+a run within moments, and a failure now and then does not.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from envs.errors import MonkeysError
 
 __all__ = ["INCIDENTS_IN_A_ROW", "INCIDENT_SECONDS", "CircuitBreaker", "RunStopped"]
 
@@ -19,7 +20,7 @@ INCIDENTS_IN_A_ROW = 8
 INCIDENT_SECONDS = 5.0
 
 
-class RunStopped(Exception):
+class RunStopped(MonkeysError):
     """The run ended before it was complete; the message says why and what to do. Nothing recorded is lost."""
 
 
@@ -35,12 +36,12 @@ class _Row:
 
 
 class CircuitBreaker:
-    """Counts our own failures, not one by one but by what may have been one cause: an incident.
+    """Counts our own failures by what may have been one cause: an incident.
 
-    The failures of one kind within `INCIDENT_SECONDS` of the first of them are one incident, though no more of
-    them than a crew, which is what is under way at once. So all that is lost in one moment is one incident, and
-    both those who fail at once again and again and those who fail slowly soon make many. What the failures say
-    does not matter, for it may hold names and numbers of their own. Whatever works ends every row of them.
+    The failures of one kind within `INCIDENT_SECONDS` of the first of them are one incident, but no more of them than
+    were under way at once. So all that is lost in one moment is one incident, while work that fails at once again and
+    again, or slowly one after the other, soon makes many. What a failure's message says does not matter, for it may
+    hold names and numbers of its own. Anything that works ends every row of incidents.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,15 +50,17 @@ class CircuitBreaker:
         self._count = 0
 
     def worked(self) -> None:
+        """Note that something worked."""
         self._rows.clear()
 
-    def failed(self, kind: str, cause: str, crew: int) -> tuple[int, int]:
-        """Note a failure. Returns the number of its incident in the run, and of the failure in its row, both from 1.
+    def failed(self, kind: str, cause: str, at_once: int) -> tuple[int, int]:
+        """Note a failure of work of which `at_once` may be under way.
 
-        Raises `RunStopped`, with this cause, when its row comes to `INCIDENTS_IN_A_ROW`.
+        Returns the number of its incident in the run, and of the failure in its row, both from 1. Raises `RunStopped`,
+        with this cause, when its row comes to `INCIDENTS_IN_A_ROW`.
         """
         now, row = self._clock(), self._rows.setdefault(kind, _Row())
-        if not row.incidents or row.size >= crew or now - row.began >= INCIDENT_SECONDS:
+        if not row.incidents or row.size >= at_once or now - row.began >= INCIDENT_SECONDS:
             self._count += 1
             row.number, row.began, row.size = self._count, now, 0
             row.incidents += 1

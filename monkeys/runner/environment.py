@@ -1,4 +1,4 @@
-"""What may differ between two sessions of one run, and is kept with each: versions, the machine, the command."""
+"""The environment of a session: versions, the machine, the command. It may differ between sessions of one run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from envs.pool import Pool
+from monkeys.executors import WorkerFacts
 
 __all__ = ["environment"]
 
 PACKAGES = ("coding-monkeys", "openai", "docker", "swebench", "numpy", "scipy")
 
 
-def environment(pool: Pool) -> dict[str, Any]:
-    """Of a session whose sandboxes come out of `pool`."""
+def environment(facts: WorkerFacts) -> dict[str, Any]:
+    """What is kept with a session whose workers have these facts."""
     found = {}
     for name in PACKAGES:
         try:
@@ -26,7 +26,7 @@ def environment(pool: Pool) -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **pool.describe(),
-        "memory_budget_mb": None if pool.budget.overcommit else pool.budget.total,
+        **facts.described,
+        "memory_budget_mb": facts.memory_budget_mb,
         **found,
     }

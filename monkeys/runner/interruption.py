@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM end a job alike: what is under way is recorded as cancelled, and the same command goes on."""
+"""Interruption: Ctrl-C and SIGTERM end a job in the same way.
+
+What is under way is recorded as cancelled, and the same command goes on from there.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ Result = TypeVar("Result")
 
 
 def run_to_the_end(job: Coroutine[Any, Any, Result]) -> Result:
-    """As `asyncio.run`. Raises `KeyboardInterrupt` for SIGTERM too, also where SIGINT is ignored, as it is in a
-    script's background."""
+    """Run a job as `asyncio.run` does. Raises `KeyboardInterrupt` for SIGTERM too.
+
+    That holds where SIGINT is ignored as well, as it is in the background of a script.
+    """
 
     async def main() -> Result:
         task = asyncio.current_task()

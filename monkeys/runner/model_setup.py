@@ -1,90 +1,150 @@
-"""Who answers in a run, and what stands behind: a server of the run's own, a recording, what tokens cost.
+"""The model of a run: its source and server, its agent and scaffold, its prices, all chosen by the run's specification.
 
-Guarantees: what cannot work together (a scaffold that the model cannot use, a limit in dollars
-without prices, a recording that lacks attempts) is refused before anything is sampled; a
-server of our own is up for as long as `served` lasts, and is gone after it.
+Guarantees: what cannot work together (a scaffold that the model cannot use, a limit in dollars without prices, a
+recording that lacks attempts) is refused before anything is sampled. A digest of the file that a model plays is saved
+with the run, so that a run goes on with the same file alone. A server that the run starts is up for as long as `served`
+lasts, and is gone after it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from agent.models import BUILT_IN, Model, make_model
+from agent.agent import Agent
+from agent.agents import AGENTS, AgentSetup, make_agent
+from agent.limits import AttemptLimits
+from agent.models import Model
 from agent.models.recorded import Recorded
-from agent.scaffolds import Scaffold, Unsuited, make_scaffold
-from agent.servers import make_server
+from agent.models.source import FileSource, ModelRequest, ModelSource
+from agent.models.sources import check_suited, find_source, make_server
+from agent.scaffolds import TURNS, Scaffold, Unsuited, make_scaffold
+from agent.servers import Serve
+from envs.events import Sink, ignore
 from monkeys.pricing.prices import PriceError, Quote, find_quote, how_to_price, served_at
-from monkeys.runner.progress import Progress
 from monkeys.runner.recording import Recording
-from monkeys.runner.settings import Settings
 from monkeys.runner.task_group import task_group
+from monkeys.spec import RunSpec
+from monkeys.spec.option import places
 from monkeys.store import Store
 from tasks import TaskSet
+from tasks.suite import Suite
 
-if TYPE_CHECKING:
-    from agent.servers.server import Server
-
-__all__ = ["ModelSetup"]
+__all__ = ["Asked", "ModelSetup"]
 
 SERVED_WORKERS = 64
 SERVER_LOG = "server.log"  # in the run's folder
+ONE_TURN = 1
+# Options that have an effect on some agents alone.
+OF_SCAFFOLD = frozenset({"agent.scaffold", "agent.actions"})
+OF_TURNS = frozenset({"limits.turns", "limits.context"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a model and how attempts are made, once all defaults are filled in. It can be pickled.
+
+    `base_url` is the address of the server, also of one that the run starts. `recording` is the folder of the run that
+    is replayed.
+    """
+
+    spec: RunSpec
+    agent: str
+    scaffold: tuple[str, str] | None  # its name, and the form of actions
+    limits: AttemptLimits
+    base_url: tuple[str, ...] = ()
+    own_server: bool = False
+    recording: Path | None = None
+
+    def make_scaffold(self) -> Scaffold | None:
+        return make_scaffold(*self.scaffold) if self.scaffold else None
+
+    def make_model(self, suite: Suite, tasks: TaskSet, events: Sink) -> Model:
+        """The model, not yet asked. Raises `ModelRefused` and `StoreError`."""
+        if self.recording is not None:
+            recording = Recording(self.recording)
+            return Recorded(recording.name, recording, strict=self.spec.model.replay_strict)
+        request = _request(self.spec, self.make_scaffold(), suite, tasks, events)
+        source = find_source(request)
+        return source.model(
+            replace(request, base_url=self.base_url, api_key=None if self.own_server else request.api_key)
+        )
+
+    def make_agent(self, suite: Suite, model: Model) -> Agent:
+        """The agent. Raises `UnknownName` and `Unsuited`."""
+        setup = AgentSetup(
+            model=model,
+            shown=suite.shown,
+            collect=suite.collect,
+            limits=self.limits,
+            scaffold=self.make_scaffold(),
+            command_seconds=self.spec.sandbox.command_seconds,
+            options=dict(self.spec.agent.options),
+        )
+        return make_agent(self.agent, setup, sandbox=suite.needs_sandbox)
 
 
 class ModelSetup:
-    """Chosen by `settings`, which a recording may complete: read them from here.
+    """Chosen by `spec`, which a recording may complete: read it from here.
 
-    Raises `StoreError`, `ModelRefused`, `Unsuited` and `PriceError`.
+    Raises `StoreError`, `ModelRefused`, `UnknownName`, `Unsuited` and `PriceError`.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.recording = None if settings.base_url else Recording.named(settings.model, settings.runs)
-        self.settings = _as_recorded(settings, self.recording) if self.recording else settings
-        self.scaffold = _scaffold(self.settings, recorded=self.recording is not None)
-        self.server: Server | None = None
-        self.quote: Quote | None = None
+    def __init__(self, spec: RunSpec, events: Sink = ignore) -> None:
+        self._events = events
+        self.recording = None if spec.model.base_url else Recording.named(spec.model_name, spec.session.runs)
+        self.spec = _as_recorded(spec, self.recording) if self.recording else spec
 
-    def model(self, tasks: TaskSet) -> Model:
-        """Who answers, not yet asked."""
-        settings, recording = self.settings, self.recording
+    def prepare(self, suite: Suite, tasks: TaskSet) -> Asked:
+        """Fill in what depends on the tasks, and refuse what cannot work."""
+        spec, recording = self.spec, self.recording
+        source = None if recording else find_source(_request(spec, None, suite, tasks, self._events))
+        name = spec.agent.name or ((source.agent if source else "loop") if suite.needs_sandbox else "oneshot")
+        _check_used(spec, name)
+        self.scaffold = _scaffold(spec, name, source)
+        if source:
+            check_suited(spec.model_name, source, self.scaffold)
+        limits = _limits(spec, self.scaffold)
+        self.server, self.quote, self._content = None, None, ""
         if recording is not None:
-            recording.require(tasks, settings.attempts)
-            return Recorded(recording.name, recording, strict=settings.replay_strict)
-        self.server = make_server(
-            settings.model,
-            settings.serve,
-            served=bool(settings.base_url),
-            tools=self.scaffold.form == "native",
-            seed=settings.seed,
-        )
-        self.quote = self._priced()
-        return make_model(
-            settings.model,
-            tasks,
-            base_url=self.server.url if self.server else settings.base_url,
-            api_key=None if self.server else os.environ.get(settings.api_key_env),
-            sampling={**self.scaffold.body, **self.sampling},
-            scheduled=settings.scheduled,
-            reasoning=settings.reasoning,
-            first_turns=settings.first_turns,
-            request_seconds=settings.request_seconds,
-            outage_seconds=settings.outage_seconds,
+            recording.require(tasks, spec.tasks.attempts)
+        elif source:
+            request = _request(spec, self.scaffold, suite, tasks, self._events)
+            self.server = make_server(source, request)
+            self._priced = source.priced and self.server is None
+            if isinstance(source, FileSource) and (file := source.file(request)):
+                self._content = _digest(file)
+            self.quote = self._find_quote()
+        return Asked(
+            spec=spec,
+            agent=name,
+            scaffold=(self.scaffold.name, spec.agent.actions or "native") if self.scaffold else None,
+            limits=limits,
+            base_url=(self.server.url,) if self.server else spec.model.base_url,
+            own_server=self.server is not None,
+            recording=recording.folder if recording else None,
         )
 
     async def close(self) -> None:
+        """Release the recording and the server. Idempotent."""
         if self.recording is not None:
             self.recording.close()
-        if self.server is not None:
+        if getattr(self, "server", None) is not None and self.server is not None:
             await self.server.stop()
 
     @property
-    def sampling(self) -> dict[str, Any]:
-        return {**self.scaffold.sampling, **self.settings.sampling}
+    def model_name(self) -> str:
+        """As it is saved with the run."""
+        if self.recording:
+            return self.recording.name
+        kind, _, rest = self.spec.model_name.partition(":")
+        return f"{kind}:{Path(rest).name}" if kind == "replay" and rest else self.spec.model_name
 
     @property
     def workers(self) -> int:
@@ -92,9 +152,9 @@ class ModelSetup:
         usual = (os.cpu_count() or 2) + 1
         if self.server is not None:
             usual = self.server.spec.at_once
-        elif self.settings.base_url:
+        elif self.spec.model.base_url:
             usual = SERVED_WORKERS
-        return self.settings.workers or usual
+        return self.spec.session.workers or usual
 
     @property
     def memory_mb(self) -> int:
@@ -106,20 +166,25 @@ class ModelSetup:
         """The attempts' seeds, where they are given."""
         return self.recording.seed if self.recording else None
 
-    def config(self) -> dict[str, Any]:
-        """What the attempts of a run have in common: who answers, what is asked, what may be done."""
-        settings = self.settings
-        return {
-            "sampling": self.sampling,
-            "scaffold": self.scaffold.name,
-            "actions": self.scaffold.form,
-            "prompts": dict(self.scaffold.texts),
-            "tools": list(self.scaffold.tools),
-            **({"served": dict(self.server.spec.config)} if self.server else {}),
-            **({"recording": {**self.recording.identity, "strict": settings.replay_strict}} if self.recording else {}),
-            **({"reasoning": settings.reasoning} if settings.reasoning != "keep" else {}),
-            **({"first_turns": settings.first_turns} if settings.first_turns > 1 else {}),
-        }
+    def saved(self, asked: Asked) -> dict[str, Any]:
+        """What of it is saved with a run, for its answers depend on it."""
+        spec, scaffold = self.spec, self.scaffold
+        agent: dict[str, Any] = {"name": asked.agent}
+        if scaffold:
+            agent |= {"scaffold": scaffold.name, "actions": scaffold.form}
+            agent |= {"prompts": dict(scaffold.texts), "tools": list(scaffold.tools)}
+        model: dict[str, Any] = {"name": self.model_name, "sampling": _sampling(spec, scaffold)}
+        if spec.model.reasoning != "keep":
+            model["reasoning"] = spec.model.reasoning
+        if spec.model.first_turns > 1:
+            model["first_turns"] = spec.model.first_turns
+        if self.server:
+            model["served"] = dict(self.server.spec.config)
+        if self._content:
+            model["content"] = self._content
+        if self.recording:
+            model["recording"] = {**self.recording.identity, "strict": spec.model.replay_strict}
+        return {"agent": agent, "model": model}
 
     def environment(self) -> dict[str, Any]:
         """What may change from one session to the next, for answers do not depend on it."""
@@ -133,77 +198,131 @@ class ModelSetup:
         lines = []
         if self.server:
             spec = self.server.spec
-            lines += [f"{spec.what} is started for {spec.model}; its log: {store.folder / SERVER_LOG}", *spec.notes]
+            lines += [f"starting {spec.what} for {spec.model}; its log: {store.folder / SERVER_LOG}", *spec.notes]
         if self.quote:
             lines.append(f"prices {self.quote}")
-        elif not self._own:
-            lines.append(f"{how_to_price(self.settings.model)}; there is no money in this run's report")
+        elif not self.recording and self._priced:
+            lines.append(f"{how_to_price(self.spec.model_name)}; this run's report shows no cost")
         if self.recording and (unlike := self.recording.differences(tasks, store.config)):
-            lines.append(f"replayed unlike it was recorded: {', '.join(unlike)}")
+            lines.append(f"the replay differs from its recording in: {', '.join(unlike)}")
         return lines
 
     @asynccontextmanager
-    async def served(self, model: Model, store: Store, progress: Progress) -> AsyncIterator[None]:
-        """The server of our own, if there is one, for as long as the block lasts. Raises `ServerLost`."""
+    async def served(self, folder: Path) -> AsyncIterator[None]:
+        """Start the run's own server, if there is one, and keep it up while the block lasts. Raises `ServerLost`."""
         if self.server is None:
             yield
             return
         from agent.servers.server import serving
 
-        self.server.tell = lambda text: setattr(progress, "note", text)
-        async with serving(self.server, store.folder / SERVER_LOG), task_group() as group:
-            await model.check()
-            progress.began = time.monotonic()  # the pace is that of sampling
+        async with serving(self.server, folder / SERVER_LOG), task_group() as group:
             keeping = group.create_task(self.server.keep())
             yield
             keeping.cancel()
 
-    @property
-    def _own(self) -> bool:
-        """Nobody sends a bill for it."""
-        kinds = {name.partition(":")[0] for name in BUILT_IN}
-        built_in = not self.settings.base_url and self.settings.model.partition(":")[0] in kinds
-        return built_in or self.server is not None
-
-    def _priced(self) -> Quote | None:
+    def _find_quote(self) -> Quote | None:
         """What the model's tokens cost. Raises `PriceError` where a limit needs to know and nobody says."""
-        settings = self.settings
-        urls = () if self._own else served_at(settings.base_url)
-        quote = find_quote(settings.model, urls, settings.prices)
-        limits = {"--max-cost": settings.spend.dollars, "--max-attempt-cost": settings.attempt.dollars}
+        spec = self.spec
+        urls = served_at(spec.model.base_url) if self._priced else ()
+        quote = find_quote(spec.model_name, urls, spec.model.prices)
+        limits = {"--max-cost": spec.budget.max_cost, "--max-attempt-cost": spec.limits.dollars}
         if quote is None and (named := [name for name, limit in limits.items() if limit not in (None, math.inf)]):
-            raise PriceError(f"{named[0]} cannot be kept: {how_to_price(settings.model)}")
+            raise PriceError(f"{named[0]} cannot be kept: {how_to_price(spec.model_name)}")
         return quote
 
 
-def _as_recorded(settings: Settings, recording: Recording) -> Settings:
-    """The settings of a replay: what they leave to the record is taken from it."""
-    left, config = settings.as_recorded, recording.config
-    found = {name: config[name] for name in ("tasks", "scaffold", "actions") if name in left and name in config}
-    if found.get("scaffold", settings.scaffold) != "tools":
-        found["actions"] = "native"  # others have a form of their own, under whose name it was recorded
-    ids = settings.ids
-    if "ids" in left and found.get("tasks", settings.tasks) == config.get("tasks"):
-        ids = tuple(config.get("ids", ()))
-    limits = {name: value for name, value in config.get("attempt_limits", {}).items() if name in left}
-    return replace(
-        settings,
-        **found,
-        ids=ids,
-        attempt=replace(settings.attempt, **limits),
-        attempts=(recording.attempts(ids) or settings.attempts) if "attempts" in left else settings.attempts,
+def _request(spec: RunSpec, scaffold: Scaffold | None, suite: Suite, tasks: TaskSet, events: Sink) -> ModelRequest:
+    model, server = spec.model, spec.server
+    return ModelRequest(
+        name=spec.model_name,
+        base_url=model.base_url,
+        api_key=os.environ.get(model.api_key_env),
+        serve=Serve(
+            server.serve,
+            server.tensor_parallel,
+            server.data_parallel,
+            server.tool_parser,
+            server.serve_args,
+            server.serve_seconds,
+        ),
+        sampling={**(scaffold.body if scaffold else {}), **_sampling(spec, scaffold)},
+        scheduled=model.scheduled,
+        reasoning=model.reasoning,
+        first_turns=model.first_turns,
+        request_seconds=model.request_seconds,
+        outage_seconds=model.outage_seconds,
+        tool_calls=scaffold is not None and scaffold.form == "native",
+        seed=spec.tasks.seed,
+        tasks=tasks.tasks,
+        attempts=spec.tasks.attempts,
+        kind=suite.kind,
+        known=suite.known,
+        events=events,
     )
 
 
-def _scaffold(settings: Settings, *, recorded: bool) -> Scaffold:
-    """Raises `Unsuited` for one that the model cannot use."""
-    try:
-        scaffold = make_scaffold(settings.scaffold, settings.actions)
-    except ValueError as error:
-        raise Unsuited(str(error)) from None
-    if not recorded and not settings.base_url and settings.model.startswith(("monkey", "replay:")):
-        if scaffold.name != "tools":
-            raise Unsuited(f"model {settings.model} works with the tools; leave out --scaffold {scaffold.name}")
-        if scaffold.form != "native":
-            raise Unsuited(f"model {settings.model} calls tools natively; leave out --actions {scaffold.form}")
-    return scaffold
+def _digest(path: Path) -> str:
+    """Identity by content of a file, or of the files in a folder."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _sampling(spec: RunSpec, scaffold: Scaffold | None) -> dict[str, Any]:
+    return {**(scaffold.sampling if scaffold else {}), **spec.model.sampling}
+
+
+def _uses_scaffold(agent: str) -> bool:
+    return bool(getattr(AGENTS.get(agent), "uses_scaffold", False))
+
+
+def _check_used(spec: RunSpec, agent: str) -> None:
+    """Check that each given option has an effect on the agent. Raises `Unsuited`."""
+    unused = frozenset[str]() if _uses_scaffold(agent) else OF_SCAFFOLD
+    if agent == "oneshot":
+        unused = OF_SCAFFOLD | OF_TURNS
+    if given := [place.label for place in places(RunSpec) if place.path in unused & spec.given]:
+        why = "makes one completion without tools" if agent == "oneshot" else "uses no scaffold"
+        raise Unsuited(f"agent {agent} {why}: {' and '.join(given)} would have no effect; leave out these options")
+
+
+def _scaffold(spec: RunSpec, agent: str, source: ModelSource | None) -> Scaffold | None:
+    """The scaffold of an agent that uses one. Raises `Unsuited`."""
+    if not _uses_scaffold(agent):
+        return None
+    name = spec.agent.scaffold
+    if name is None:
+        name = "tools" if spec.agent.actions or source is None else source.scaffold
+    return make_scaffold(name, spec.agent.actions or "native")
+
+
+def _limits(spec: RunSpec, scaffold: Scaffold | None) -> AttemptLimits:
+    limits = spec.limits
+    turns = limits.turns or (TURNS[scaffold.name] if scaffold else AttemptLimits().turns)
+    return AttemptLimits(turns, limits.tokens, limits.seconds, limits.window, limits.context, limits.dollars)
+
+
+def _as_recorded(spec: RunSpec, recording: Recording) -> RunSpec:
+    """The specification of a replay: what it does not give is taken from the record."""
+    config, given = recording.config, spec.given
+    agent, limits, tasks = config.get("agent", {}), config.get("limits", {}), config.get("tasks", {})
+
+    def left(section: str, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if f"{section}.{key}" not in given}
+
+    found = left("agent", {key: agent[key] for key in ("name", "scaffold", "actions") if key in agent})
+    if found.get("scaffold", spec.agent.scaffold) not in (None, "tools"):
+        found.pop("actions", None)  # such a scaffold has a form of its own, under whose name it was recorded
+    set_ = left("tasks", {"set": tasks.get("set", spec.tasks.set)})
+    ids = spec.tasks.ids
+    if "tasks.ids" not in given and {"set": spec.tasks.set, **set_}["set"] == tasks.get("set"):
+        ids = tuple(tasks.get("ids", ()))
+    attempts = recording.attempts(ids) if "tasks.attempts" not in given else 0
+    return replace(
+        spec,
+        agent=replace(spec.agent, **found),
+        tasks=replace(spec.tasks, ids=ids, attempts=attempts or spec.tasks.attempts, **set_),
+        limits=replace(spec.limits, **left("limits", limits)),
+    )

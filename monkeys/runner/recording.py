@@ -1,7 +1,7 @@
-"""A run as a recording: its attempts by task and index, to be played again (`agent.models.recorded`).
+"""A recording: the attempts of a run by task and index, which `agent.models.recorded` plays again.
 
-Guarantees: an attempt is the try of it that counted; what a replay needs and the record lacks is refused before
-anything is sampled; where a replay's settings shape the conversation otherwise than the record's, it says so.
+Guarantees: an attempt is the try of it that counted. A replay that needs attempts which the run does not have is
+refused before anything is sampled. Settings of the replay that lead to other requests than the recorded ones are told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.models import ModelRefused
+from agent.models.replay import replayed
 from agent.trajectory import Exit, Trajectory
 from monkeys.store import AttemptRow, Store
 from monkeys.text import several
@@ -19,11 +20,10 @@ from tasks.task import TaskSet
 
 __all__ = ["Recording"]
 
-PREFIX, OTHERS = "replay:", ("gold", "empty")
 AT_HAND = 128  # attempts kept in memory, of which each turn asks
 SHOWN = 16  # characters of a setting
-# What decides which requests are made, and what they are answered in the sandbox.
-SHAPING = ("actions", "prompts", "tools", "scaffold", "attempt_limits", "sandbox")
+# The settings that decide which requests are made, and what the sandbox answers.
+SHAPING = ("agent", "limits", "sandbox.name")
 
 
 class Recording:
@@ -41,8 +41,7 @@ class Recording:
     @classmethod
     def named(cls, model: str, runs: Path) -> Recording | None:
         """The run that `model` names, as replay:FOLDER or replay:NAME of a run in `runs`; None if it names none."""
-        name = model.removeprefix(PREFIX)
-        if name == model or not name or name in OTHERS:
+        if not (name := replayed(model)):
             return None
         path = Path(name)
         if path.is_dir():
@@ -51,11 +50,11 @@ class Recording:
 
     @property
     def name(self) -> str:
-        return f"{PREFIX}{self.folder.resolve().name}"
+        return f"replay:{self.folder.resolve().name}"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it apart from other runs, however many attempts are added to it."""
+        """What tells this run apart from others; attempts that are added to it change nothing."""
         return {"run": self.folder.resolve().name, "created": self._store.created}
 
     def trajectory(self, task: str, index: int) -> Trajectory | None:
@@ -63,7 +62,7 @@ class Recording:
         return self._take(row) if row else None
 
     def seed(self, task: str, index: int) -> int:
-        """With which an attempt was made: what a scaffold draws by it, it draws again."""
+        """The seed of an attempt: what a scaffold draws by it, it draws again."""
         row = self._rows[task].get(index)
         return row.seed if row else 0
 
@@ -99,7 +98,7 @@ class Recording:
         return next(index for index in range(len(rows) + 1) if index not in rows)
 
     def differences(self, tasks: TaskSet, config: Mapping[str, Any]) -> list[str]:
-        """In what a run of this configuration is not as the recorded was, where that shapes conversations."""
+        """The settings of a run with this configuration that differ from the recorded run's and shape conversations."""
         found = []
         if not self._store.holds_answers:
             found.append("how answers ended, which this run's version did not record")
@@ -107,7 +106,7 @@ class Recording:
         if changed := [task.id for task in tasks.tasks if digests[task.id] != task.digest]:
             found.append(f"the contents of {several(len(changed), 'task')}")
         for key in SHAPING:
-            found += _changes(key, self.config.get(key), config.get(key))
+            found += _changes(key, _at(self.config, key), _at(config, key))
         return found
 
     def close(self) -> None:
@@ -115,11 +114,16 @@ class Recording:
         self._store.close()
 
 
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    group, _, name = key.partition(".")
+    return config.get(group, {}).get(name) if name else config.get(group, {})
+
+
 def _changes(key: str, was: Any, now: Any) -> list[str]:
     if was == now:
         return []
     if isinstance(was, dict) and isinstance(now, dict):
         names = sorted({*was, *now})
-        return [change for name in names for change in _changes(f"{key} {name}", was.get(name), now.get(name))]
+        return [change for name in names for change in _changes(f"{key}.{name}", was.get(name), now.get(name))]
     shown = str(was)
     return [f"{key} (was {shown})" if len(shown) <= SHOWN else key]

@@ -1,52 +1,46 @@
-"""Where attempts are made and patches are tried: the tasks at hand, sandboxes, a grader, the limits.
+"""The resources of a worker: the back end of its sandboxes behind one pool, within the memory of the machine.
 
-Guarantees: all of it is closed at the end, in the reverse order; all sandboxes of this process,
-of attempts and verifications alike, come out of one pool and one budget of the machine that
-they run on.
+Guarantees: everything is closed at the end, in the reverse order; all sandboxes of one process, of attempts and of
+verifications alike, come out of one pool, and all processes of a machine share one memory budget.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any
 
 from envs import Limits, backend
-from envs.memory_budget import MemoryBudget, Placed, this_machine
+from envs.events import Sink, ignore
+from envs.memory_budget import MemoryBudget, RemoteBackend, this_machine
 from envs.pool import WARM_SECONDS, Pool
 from envs.start_limiter import StartLimiter
+from monkeys.executors import WorkerFacts
 from monkeys.runner.task_group import task_group
+from monkeys.spec import ImageOptions, SandboxOptions
 from tasks import TaskSet
-from tasks.quick.repositories import with_repositories
-from tasks.swe.grading import Grader, UnittestGrader
-from tasks.swe.harness import SwebenchGrader
+from tasks.suite import Suite
 
-__all__ = ["WARM_AT_MOST", "Reports", "ResourceSpec", "RunResources", "lifetime", "open_resources"]
+__all__ = ["WARM_AT_MOST", "ResourceSpec", "RunResources", "lifetime", "open_resources"]
 
 MEMORY_MB = {"local": 512}  # of a process
-CONTAINER_MB = 2048  # of a whole sandbox, in Docker and whatever else there is
+CONTAINER_MB = 2048  # of a whole sandbox, in Docker and in any other back end
 WARM_AT_MOST = 4
-# What a sandbox lives on top of an attempt or a verification: its wait in the pool, and patches applied and taken.
+# A sandbox lives longer than its attempt or verification: it waits in the pool, and patches are applied and taken.
 MARGIN_SECONDS = WARM_SECONDS + 900.0
-
-
-@runtime_checkable
-class Reports(Protocol):
-    """A back end or a model that tells in one line what it is at, such as an image being pulled or an
-    outage; nothing once that is over."""
-
-    progress: Callable[[str], None]
+LIMITS = ("memory_mb", "processes", "disk_mb", "cpus", "command_seconds", "network")
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceSpec:
     """Which sandboxes, and how many.
 
-    `sandbox` is None for what the tasks need; `limits` are those of `Limits` that are to be other than usual;
-    `options` are given to Docker's back end; `warm` is None for as many as suit `workers`; `taken_mb` of the
-    machine's memory are for something else, if there is room for both.
+    `sandbox` is None for the one that the tasks need; `limits` are those of `Limits` that are given; `warm` is None for
+    as many as suit `workers`. `seconds` is the longest use of one sandbox. `taken_mb` of the machine's memory are for
+    something else, if there is room for both.
     """
 
     sandbox: str | None = None
@@ -55,19 +49,38 @@ class ResourceSpec:
     starts: int = 8
     warm: int | None = None
     overcommit: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    images: ImageOptions = field(default_factory=ImageOptions)
+    seconds: float = 3600.0
     taken_mb: int = 0
+
+    @staticmethod
+    def limits_of(options: SandboxOptions) -> dict[str, Any]:
+        """The limits that the options give."""
+        return {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class RunResources:
-    """What an attempt, and trying a patch, takes. `tasks` have their repositories on this machine."""
+    """`tasks` have what their sandboxes need on this machine. Without sandboxes `pool` and `limits` are None."""
 
     tasks: TaskSet
-    pool: Pool
-    grader: Grader
-    limits: Limits
-    at_once: int  # of the workers, those that memory has room for: the others would stand before each verification
+    pool: Pool | None = None
+    limits: Limits | None = None
+    room: int | None = None  # how many sandboxes the memory has room for
+
+    def facts(self) -> WorkerFacts:
+        """What the driver records and tells of them."""
+        if self.pool is None:
+            return WorkerFacts()
+        budget = self.pool.budget
+        return WorkerFacts(
+            sandbox=self.pool.name,
+            limits=self.limits,
+            described=self.pool.describe(),
+            warning=self.pool.warning,
+            room=self.room,
+            memory_budget_mb=None if budget.overcommit else budget.total,
+        )
 
 
 def lifetime(seconds: float) -> float:
@@ -77,47 +90,51 @@ def lifetime(seconds: float) -> float:
 
 @asynccontextmanager
 async def open_resources(
-    tasks: TaskSet,
-    venue: ResourceSpec,
-    *,
-    seconds: float,
-    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    tasks: TaskSet, suite: Suite, spec: ResourceSpec, events: Sink = ignore
 ) -> AsyncIterator[RunResources]:
-    """All of it for `tasks`. `seconds` is the longest use of one sandbox; `beside` is awaited meanwhile.
+    """Open what attempts at `tasks`, and verifying their submissions, take.
 
-    Raises `TaskError` and `SandboxUnavailable`, and what `beside` does.
+    Raises `TaskError`, `UnknownName` and `SandboxUnavailable`.
     """
-    name = venue.sandbox or ("docker" if any(task.origin.image for task in tasks.tasks) else "local")
+    if not suite.needs_sandbox:
+        yield RunResources(await asyncio.to_thread(suite.prepare, tasks))
+        return
+    origins = [task.origin for task in tasks.tasks if task.origin is not None]
+    name = spec.sandbox or ("docker" if any(origin.image for origin in origins) else "local")
     async with AsyncExitStack() as stack:
-        rooms = backend(name, **(venue.options if name == "docker" else {}))
-        stack.push_async_callback(rooms.close)
-        grader: Grader = SwebenchGrader() if "log_parser" in tasks.tasks[0].instance else UnittestGrader()
-        stack.push_async_callback(grader.close)
-        # Each of these takes a moment and needs none of the others.
-        async with task_group() as group:
-            ready = group.create_task(asyncio.to_thread(with_repositories, tasks))
-            group.create_task(rooms.start())
-            if beside is not None:
-                group.create_task(beside())
-        for task in ready.result().tasks:
-            rooms.check(task.origin)
-        usual = {"memory_mb": MEMORY_MB.get(name, CONTAINER_MB), "lifetime_seconds": lifetime(seconds)}
-        limits = Limits(**{**usual, **venue.limits})
-        machine = rooms.machine if isinstance(rooms, Placed) else this_machine()
-        budget = MemoryBudget(machine.usable_mb, key=machine.key, overcommit=venue.overcommit)
+        inner = backend(name, events=events, **(_docker_options(spec) if name == "docker" else {}))
+        stack.push_async_callback(inner.close)
+        async with task_group() as group:  # each takes a moment and does not need the other
+            ready = group.create_task(asyncio.to_thread(suite.prepare, tasks))
+            group.create_task(inner.start())
+        prepared = ready.result()
+        for task in prepared.tasks:
+            if task.origin is not None:
+                inner.check(task.origin)
+        usual = {"memory_mb": MEMORY_MB.get(name, CONTAINER_MB), "lifetime_seconds": lifetime(spec.seconds)}
+        limits = Limits(**{**usual, **spec.limits})
+        machine = inner.machine if isinstance(inner, RemoteBackend) else this_machine()
+        budget = MemoryBudget(machine.usable_mb, key=machine.key, overcommit=spec.overcommit)
         stack.callback(budget.close)
         budget.check(limits.memory_mb)
         free = budget.total
-        if venue.taken_mb and not isinstance(rooms, Placed) and budget.try_reserve(venue.taken_mb):
-            stack.callback(budget.release, venue.taken_mb)
-            free -= venue.taken_mb
-        pool = Pool(rooms, budget=budget, gate=StartLimiter(venue.starts), warm=_warm(venue, name))
+        if spec.taken_mb and not isinstance(inner, RemoteBackend) and budget.try_reserve(spec.taken_mb):
+            stack.callback(budget.release, spec.taken_mb)
+            free -= spec.taken_mb
+        pool = Pool(inner, budget=budget, limiter=StartLimiter(spec.starts), warm=_warm(spec, name), events=events)
         stack.push_async_callback(pool.close)
-        room = venue.workers if venue.overcommit else max(1, free // limits.memory_mb)
-        yield RunResources(ready.result(), pool, grader, limits, min(venue.workers, room))
+        room = None if spec.overcommit else max(1, free // limits.memory_mb)
+        yield RunResources(prepared, pool, limits, room)
 
 
-def _warm(venue: ResourceSpec, sandbox: str) -> int:
-    if venue.warm is not None:
-        return venue.warm
-    return min(venue.workers, WARM_AT_MOST) if sandbox == "docker" else 0
+def _docker_options(spec: ResourceSpec) -> dict[str, Any]:
+    from envs.docker.images import Images
+
+    images = spec.images
+    return {"images": partial(Images, mirror=images.mirror, platform=images.platform, quota_gb=images.quota)}
+
+
+def _warm(spec: ResourceSpec, sandbox: str) -> int:
+    if spec.warm is not None:
+        return spec.warm
+    return min(spec.workers, WARM_AT_MOST) if sandbox == "docker" else 0

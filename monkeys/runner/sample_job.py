@@ -1,287 +1,279 @@
-"""The main job: from settings to a run on disk and its curve on the screen.
-
-Puts the rooms together (tasks, who answers, sandboxes, verifier, store, sampling, report)
-and turns what can go wrong into one line for a person. Nothing here knows how any of them
-works.
-"""
+"""The main job: from the specification of a run to its attempts, each with a verdict, in a store on disk."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from functools import partial
+import math
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from agent.models import Model, ModelRefused
-from agent.scaffolds import Unsuited
-from agent.servers import ServerLost
+from agent.limits import AttemptLimits
 from agent.trajectory import Usage
-from envs import SandboxUnavailable
+from envs.events import Sink, ignore
+from monkeys.events import LimitReached
+from monkeys.executors import ExecutorSetup, WorkerFacts, make_executor
+from monkeys.executors.worker import Worker
 from monkeys.pricing.cost_report import cost_report
-from monkeys.pricing.prices import PriceError
-from monkeys.report.terminal.final_screen import show
-from monkeys.runner.budget import RunBudget, Spent
-from monkeys.runner.calibration import Calibration, CalibrationError
-from monkeys.runner.circuit_breaker import RunStopped
-from monkeys.runner.environment import environment
-from monkeys.runner.interruption import run_to_the_end
-from monkeys.runner.model_setup import ModelSetup
-from monkeys.runner.progress import Progress
-from monkeys.runner.resources import Reports, ResourceSpec, RunResources, open_resources
-from monkeys.runner.sampler import Arm, Sampler
-from monkeys.runner.settings import Settings
-from monkeys.store import Store, StoreError
-from tasks import Task, TaskError, TaskSet, load_tasks
-from tasks.swe.cached_verifier import CachedVerifier, make_verifier
+from monkeys.runner.budget import RunBudget, RunLimits, Spent
+from monkeys.runner.model_setup import Asked, ModelSetup
+from monkeys.runner.resources import ResourceSpec
+from monkeys.runner.sampler import Sampler, SamplerOptions
+from monkeys.runner.session import Session, load_chosen, open_session
+from monkeys.runner.verify_rules import VerifyRules
+from monkeys.runner.worker_setup import RunWorkerSetup
+from monkeys.spec import ConfigError, RunSpec, identity, merged
+from monkeys.spec.option import places
+from monkeys.store import Store
+from monkeys.strategies import STRATEGIES, Strategy, make_strategy, strategy_config
+from monkeys.text import several
+from tasks import TaskSet
+from tasks.suites import suite_of
 
-__all__ = ["sample_run"]
-
-
-@runtime_checkable
-class Warns(Protocol):
-    """A model that says what a person should know once, such as a field that the server does not take."""
-
-    warn: Callable[[str], None]
+__all__ = ["RunEnd", "open_worker", "sample_run", "strategy_of"]
 
 
-def sample_run(settings: Settings) -> int:
-    """Do the job. Returns the exit code.
+PARAMETERS = {"strategy.first": "first", "strategy.narrow": "k"}  # options that are parameters of strategies
 
-    0 done, 1 stopped on the way, 2 a mistake in the settings, 3 stopped at a limit of the run, 130 interrupted.
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Where the run lies, and what it lacks.
+
+    `stopped` is the limit at which it was stopped, in a line with what to do; empty if none. `given_up` attempts failed
+    on our side again and again, up to the retries.
     """
+
+    folder: Path
+    stopped: str = ""
+    given_up: int = 0
+
+
+def strategy_of(spec: RunSpec) -> Strategy:
+    """The strategy of a run. Raises `UnknownName`, `StrategyError` and `ConfigError`."""
+    options = spec.strategy
+    _check_taken(spec)
+    strategy = make_strategy(options.name, **{"first": options.first, "k": options.narrow, **options.options})
+    if strategy.goes_by_verdicts and not spec.verify.enabled:
+        raise ConfigError(
+            f"--strategy {options.name} goes by verdicts: leave out --no-verify, or use --strategy independent"
+        )
+    return strategy
+
+
+def _check_taken(spec: RunSpec) -> None:
+    """Check that the strategy takes all that is given for it. Raises `UnknownName` and `ConfigError`."""
+    name, options = spec.strategy.name, spec.strategy.options
+    known = STRATEGIES.parameters(name)
+    if known is None:
+        return
+    takes = f"strategy {name} takes {', '.join(known) if known else 'no options'}"
+    if unknown := [key for key in options if key not in known]:
+        raise ConfigError(f"--strategy-options: {takes}, and not {', '.join(unknown)}")
+    for place in places(RunSpec):
+        if place.path in spec.given and place.path in PARAMETERS and PARAMETERS[place.path] not in known:
+            raise ConfigError(f"{place.label} would have no effect: {takes}; leave out {place.label}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Everything that is known before a worker is opened."""
+
+    setup: ModelSetup
+    rules: VerifyRules
+    tasks: TaskSet
+    asked: Asked
+    worker: RunWorkerSetup
+
+
+def _prepare(setup: ModelSetup) -> _Prepared:
+    """Raises a `MonkeysError` for what cannot work."""
+    spec = setup.spec
+    rules = VerifyRules.of(spec.verify)
+    tasks = rules.select(load_chosen(spec.tasks))
+    asked = setup.prepare(suite_of(tasks.suite), tasks)
+    worker = RunWorkerSetup(
+        tasks=tasks,
+        resources=_resources(spec, setup, asked.limits, max(map(rules.seconds_for, tasks.tasks))),
+        rules=rules,
+        verify=spec.verify if spec.verify.enabled else None,
+        asked=asked,
+        quote=setup.quote,
+        seed=spec.tasks.seed,
+    )
+    return _Prepared(setup, rules, tasks, asked, worker)
+
+
+@asynccontextmanager
+async def open_worker(spec: RunSpec, events: Sink = ignore) -> AsyncIterator[tuple[Worker, str]]:
+    """A worker as a run has it, for attempts without a store, and the name of its model.
+
+    Raises a `MonkeysError` for everything that a person can mend.
+    """
+    setup = ModelSetup(spec, events)
     try:
-        return run_to_the_end(_Job(settings).main())
-    except (TaskError, CalibrationError, PriceError, ModelRefused, Unsuited, SandboxUnavailable, StoreError) as error:
-        return _complain(error, 2)
-    except (RunStopped, ServerLost) as error:
-        return _complain(error, 1)
-    except KeyboardInterrupt:
-        print("interrupted: all that was recorded is kept; give the same command again to go on", file=sys.stderr)
-        return 130
+        prepared = _prepare(setup)
+        async with prepared.worker.open(events) as (worker, _):
+            with TemporaryDirectory(prefix="monkeys-") as folder:
+                async with setup.served(Path(folder)):
+                    await worker.check()
+                    yield worker, setup.model_name
+    finally:
+        await setup.close()
 
 
-def _complain(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code
+async def sample_run(spec: RunSpec, events: Sink = ignore) -> RunEnd:
+    """Do the job, or go on with it.
+
+    Raises a `MonkeysError` for everything that a person can mend; what was recorded until then is kept.
+    """
+    strategy = strategy_of(spec)
+    setup = ModelSetup(spec, events)
+    try:
+        prepared = _prepare(setup)
+        processes = spec.executor.worker_processes or os.cpu_count() or 2
+        executor = make_executor(spec.executor.name, ExecutorSetup(prepared.worker, setup.workers, processes, events))
+        async with open_session(executor, events) as session:
+            if setup.server is None:
+                await executor.check()
+            config = _config(prepared, strategy, session.facts)
+            stem = f"{Path(config['tasks']['set']).name}-{config['model']['name']}"
+            session.open_store(setup.spec.session, stem, config, prepared.tasks, setup.environment())
+            return await _sample(session, prepared, strategy)
+    finally:
+        await setup.close()
 
 
-class _Job:
-    """One session of a run."""
+async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> RunEnd:
+    setup, tasks = prepared.setup, prepared.tasks
+    spec, store, room = setup.spec, session.store, session.facts.room
+    at_once = setup.workers if room is None else min(setup.workers, room)
+    budget = RunBudget(_run_limits(spec), prepared.asked.limits, setup.quote, _spent(store), events=session.events)
+    queue = None
+    if spec.verify.enabled:
+        queue = session.verify_queue(at_once=spec.verify.workers, retries=spec.session.retries, workers=at_once)
+    sampler = Sampler(
+        store,
+        tasks,
+        session.executor,
+        strategy,
+        queue,
+        SamplerOptions(
+            attempts=spec.tasks.attempts,
+            workers=at_once,
+            retries=spec.session.retries,
+            arm=setup.model_name,
+            seed=spec.tasks.seed,
+            seeds=setup.seeds,
+        ),
+        budget=budget,
+        breaker=session.breaker,
+        changed=session.changed,
+        events=session.events,
+    )
+    lines = [*_lines(session, setup, strategy, tasks, at_once), *setup.lines(store, tasks)]
+    title = f"{tasks.name} · {spec.model_name}"
+    session.tell_began(title, tasks, spec.tasks.attempts, lines, [session.facts.warning, *relaxations(spec)])
+    async with setup.served(store.folder):
+        if setup.server is not None:
+            await session.executor.check()
+        await sampler.run()
+    missing = sampler.missing
+    stopped = budget.stopped if missing else ""
+    if stopped:
+        session.events(LimitReached(stopped))
+    given_up = 0 if stopped else missing
+    session.note = stopped.partition(";")[0] or (f"{several(given_up, 'attempt')} given up" if given_up else "done")
+    return RunEnd(store.folder, stopped, given_up)
 
-    def __init__(self, settings: Settings) -> None:
-        self.answering = ModelSetup(settings)
-        self.settings = self.answering.settings
-        self.calibration: Calibration | None = None
 
-    def allowed(self, task: Task) -> float:
-        """Seconds for one run of the task's hidden tests."""
-        seconds = self.settings.verify_seconds
-        return self.calibration.seconds(task.id, seconds) if self.calibration else seconds
+def _resources(spec: RunSpec, setup: ModelSetup, limits: AttemptLimits, verify_seconds: float) -> ResourceSpec:
+    return ResourceSpec(
+        sandbox=spec.sandbox.name,
+        limits=ResourceSpec.limits_of(spec.sandbox),
+        workers=setup.workers,
+        starts=spec.session.starts,
+        warm=spec.session.warm,
+        overcommit=spec.session.overcommit,
+        images=spec.images,
+        seconds=max(limits.seconds, verify_seconds),
+        taken_mb=setup.memory_mb,
+    )
 
-    def repeats(self, task: Task) -> int:
-        """How many runs of them decide on a patch."""
-        return self.calibration.repeats(task.id) if self.calibration and self.settings.unstable == "majority" else 1
 
-    async def main(self) -> int:
-        try:
-            tasks = self.tasks()
-            model = self.answering.model(tasks)
-            try:
-                return await self.sample(tasks, model)
-            finally:
-                await model.close()
-        finally:
-            await self.answering.close()
+def _config(prepared: _Prepared, strategy: Strategy, facts: WorkerFacts) -> dict[str, Any]:
+    """What must be the same for attempts to belong to one run: what the options say, and what was found for them."""
+    spec, tasks = prepared.setup.spec, prepared.tasks
+    sandbox: dict[str, Any] = {"name": facts.sandbox}
+    if facts.limits:
+        sandbox |= {"platform": spec.images.platform, "limits": asdict(facts.limits)}
+    found = {
+        "suite": tasks.suite,
+        "tasks": {"set": tasks.name},
+        "limits": asdict(prepared.asked.limits),
+        "sandbox": sandbox,
+        "verify": prepared.rules.saved(),
+        "strategy": strategy_config(strategy),
+        **prepared.setup.saved(prepared.asked),
+    }
+    return {**merged(identity(spec), found), "sandbox": sandbox}
 
-    def tasks(self) -> TaskSet:
-        settings = self.settings
-        tasks = load_tasks(settings.tasks)
-        if settings.ids:
-            tasks = tasks.select(list(settings.ids))
-        if settings.calibration:
-            self.calibration = Calibration.load(settings.calibration)
-            tasks = self.calibration.select(tasks, settings.unstable)
-        return tasks
 
-    async def sample(self, tasks: TaskSet, model: Model) -> int:
-        longest = max(self.settings.attempt.seconds, *map(self.allowed, tasks.tasks))
-        # A server of our own is not up yet, and is checked once it is.
-        beside = None if self.answering.server else model.check
-        async with open_resources(tasks, self.venue(), seconds=longest, beside=beside) as court:
-            return await self.carry_out(court, model)
+def _run_limits(spec: RunSpec) -> RunLimits:
+    budget = spec.budget
+    return RunLimits(
+        math.inf if budget.max_cost is None else budget.max_cost,
+        math.inf if budget.max_tokens is None else budget.max_tokens,
+        math.inf if budget.max_time is None else budget.max_time,
+    )
 
-    def venue(self) -> ResourceSpec:
-        told = self.settings
-        from envs.docker.images import Images
 
-        images = partial(Images, mirror=told.image_mirror, platform=told.platform, quota_gb=told.image_quota_gb)
-        return ResourceSpec(
-            sandbox=told.sandbox,
-            limits=told.limits,
-            workers=self.answering.workers,
-            starts=told.starts,
-            warm=told.warm,
-            overcommit=told.overcommit,
-            options={"images": images},
-            taken_mb=self.answering.memory_mb,
+def _spent(store: Store) -> Spent:
+    """What the run has cost before."""
+    tallies, report = store.tallies(), cost_report(store)
+    return Spent(
+        sum((tally.usage for tally in tallies), Usage()).total,
+        report.total if report else 0.0,
+        sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
+        sum(tally.seconds for tally in tallies),
+    )
+
+
+def _lines(session: Session, setup: ModelSetup, strategy: Strategy, tasks: TaskSet, at_once: int) -> list[str]:
+    """What was chosen, and how to choose otherwise."""
+    spec, facts, store = setup.spec, session.facts, session.store
+    done = sum(len(indices) for indices in store.sampled().values())
+    by = f", allocated by outcomes ({strategy.name})" if strategy.goes_by_verdicts else ""
+    lines = [
+        f"{several(len(tasks), 'issue')} ({tasks.name}) x {several(spec.tasks.attempts, 'attempt')}{by}, "
+        f"model {spec.model_name}, {at_once} at once"
+    ]
+    if facts.sandbox:
+        why = "as told" if spec.sandbox.name else "what these tasks need"
+        lines.append(
+            f"sandbox {facts.sandbox} ({facts.described.get('isolation', '')}), {why}; --sandbox local or docker to "
+            "choose"
         )
-
-    async def carry_out(self, court: RunResources, model: Model) -> int:
-        settings, answering = self.settings, self.answering
-        config = self.config(court, model)
-        folder = settings.runs / (settings.run or default_name(config))
-        store = Store.write(folder, config, court.tasks, {**environment(court.pool), **answering.environment()})
-        note, judge = "stopped", None
-        try:
-            progress = Progress.start(store.task_ids(), settings.attempts, settings.allocate.rule)
-            ledger = RunBudget(settings.spend, settings.attempt, answering.quote, spent(store))
-            progress.spending = ledger.status
-            for one in (court.pool, court.pool.backend, model):
-                if isinstance(one, Reports):
-                    one.progress = lambda text: setattr(progress, "note", text)
-            if isinstance(model, Warns):
-                model.warn = self.warn
-            arm = Arm(
-                name=model.name,
-                model=model,
-                scaffold=answering.scaffold,
-                attempt_limits=settings.attempt,
-                sandbox_limits=court.limits,
-                seed=settings.seed,
-                seeds=answering.seeds,
-            )
-            judge = self.judge(court) if settings.verify else None
-            sampler = Sampler(
-                store,
-                court.tasks,
-                arm,
-                court.pool,
-                judge,
-                progress,
-                workers=court.at_once,
-                verify_workers=settings.verify_workers,
-                retries=settings.retries,
-                choice=settings.allocate,
-                ledger=ledger,
-            )
-            with nullcontext() if settings.quiet else self.screen(progress, court, store):
-                async with answering.served(model, store, progress):
-                    await sampler.run()
-                progress.note = ""  # nothing is under way any more
-            stopped = ledger.stopped if progress.done < progress.total else ""
-            note = stopped.partition(";")[0] or "done"
-            if not settings.quiet:
-                show(store)
-        finally:
-            if judge:
-                judge.close()
-            try:
-                store.end_session(note)
-            finally:
-                store.close()
-        if stopped:
-            print(stopped, file=sys.stderr)
-        return 3 if stopped else 0
-
-    def judge(self, court: RunResources) -> CachedVerifier:
-        settings = self.settings
-        return make_verifier(
-            court.pool,
-            court.grader,
-            court.limits,
-            seconds=self.allowed,
-            workers=settings.verify_workers,
-            remember=settings.remember,
-            recheck=settings.recheck,
-            seed=settings.seed,
-            repeats=self.repeats,
-            warn=self.warn,
+    lines.append(f"run {store.folder}" + (f", going on after {done} attempts" if done else ""))
+    if facts.limits and at_once < setup.workers:
+        lines.append(
+            f"memory for {several(at_once, 'sandbox', 'es')} of {facts.limits.memory_mb} MB, so not {setup.workers} "
+            "at once; --memory-mb or --overcommit for more"
         )
-
-    def warn(self, line: str) -> None:
-        if not self.settings.quiet:
-            print(line, file=sys.stderr)
-
-    def config(self, court: RunResources, model: Model) -> dict[str, Any]:
-        """What must be the same for attempts to belong to one run."""
-        settings = self.settings
-        return {
-            "tasks": court.tasks.name,
-            "ids": list(settings.ids),
-            "model": model.name,
-            "seed": settings.seed,
-            "attempt_limits": asdict(settings.attempt),
-            "sandbox": court.pool.name,
-            "platform": settings.platform,
-            "sandbox_limits": asdict(court.limits),
-            "verify_seconds": settings.verify_seconds,
-            **self.answering.config(),
-            **({"allocate": settings.allocate.config()} if settings.allocate.looks else {}),
-            **({"calibration": self.calibration.digest, "unstable": settings.unstable} if self.calibration else {}),
-        }
-
-    def screen(self, progress: Progress, court: RunResources, store: Store) -> AbstractContextManager[object]:
-        """The first lines, which say what was chosen and how to choose otherwise; then the live display."""
-        from rich.console import Console
-
-        from monkeys.report.terminal.live import make_screen
-
-        settings, tasks, pool, console = self.settings, court.tasks, court.pool, Console(stderr=True)
-        done = sum(len(indices) for indices in store.sampled().values())
-        choice, wanted = settings.allocate, self.answering.workers
-        allotted = f", allocated by outcomes ({choice.rule})" if choice.looks else ""
-        why = "as told" if settings.sandbox else "what these tasks need"
-        lines = [
-            f"{len(tasks)} issues ({tasks.name}) x {settings.attempts} attempts{allotted}, "
-            f"model {settings.model}, {court.at_once} at once",
-            f"sandbox {pool.name} ({pool.describe()['isolation']}), {why}; --sandbox local or docker to choose",
-            f"run {store.folder}" + (f", going on after {done} attempts" if done else ""),
-            *self.answering.lines(store, tasks),
-        ]
-        if court.at_once < wanted:
-            lines.append(
-                f"memory for {court.at_once} sandboxes of {court.limits.memory_mb} MB, so not "
-                f"{wanted} at once; --memory-mb or --overcommit for more"
-            )
-        for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        for warning in (pool.warning, *relaxations(settings)):
-            if warning:
-                console.print(warning, style="bold red", markup=False, soft_wrap=True)
-        return make_screen(progress, title=f"{tasks.name} · {settings.model}", quiet=False, console=console)
+    return lines
 
 
-def relaxations(settings: Settings) -> list[str]:
+def relaxations(spec: RunSpec) -> list[str]:
     """What was given up of the usual protection, a line for each."""
-    lines, network = [], settings.limits.get("network", "none")
+    lines, network = [], spec.sandbox.network
     if network != "none":
         lines.append(
             f"NETWORK: commands in the sandboxes reach {network!r}, where a fix may be found too; "
             "it is recorded with the run. --network none shuts them in."
         )
-    if settings.overcommit:
+    if spec.session.overcommit:
         lines.append("OVERCOMMIT: memory limits may add up to more than the machine has, so sandboxes may be lost.")
     return lines
-
-
-def default_name(config: dict[str, Any]) -> str:
-    """The same settings give the same name, so that the same command goes on with its run."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
-    parts = "".join(c if c.isalnum() or c in "._" else "-" for c in f"{Path(config['tasks']).name}-{config['model']}")
-    return f"{parts[:80].strip('-.')}-{digest}"
-
-
-def spent(store: Store) -> Spent:
-    """What the run has cost before."""
-    tallies, bill = store.tallies(), cost_report(store)
-    return Spent(
-        sum((tally.usage for tally in tallies), Usage()).total,
-        bill.total if bill else 0.0,
-        sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
-        sum(tally.seconds for tally in tallies),
-    )

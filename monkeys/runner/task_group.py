@@ -1,4 +1,4 @@
-"""Structured concurrency whose failures read like anybody else's."""
+"""A task group whose failures can be caught by their class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["task_group"]
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that raises the first failure itself, not a group of one: callers catch it by its class.
+    """An `asyncio.TaskGroup` that raises its first failure itself, not a group of one.
 
-    As in every task group, the failure of one task cancels the others, and all have ended when this ends.
+    As in every task group, the failure of one task cancels the others, and all have ended when the block ends.
     """
     try:
         async with asyncio.TaskGroup() as group:

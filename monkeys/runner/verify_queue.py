@@ -1,92 +1,111 @@
-"""Verdicts for a run: each attempt gets one, equal patches share theirs, and all are recorded as they come.
+"""The verify queue: each attempt of a run gets its verdict once, and equal submissions share theirs.
 
-Guarantees: a patch that has its verdict in the run is not verified again; at most
-`at_once` are verified at a time, in the order in which they came. A verification that our
-side failed is recorded as evidence and tried again, up to a cap; when such incidents
-follow one another with nothing that works between them, the run stops and says so.
+Guarantees: a submission that has its verdict in the run is not verified again; at most `at_once` are verified at a
+time, in the order in which they came; every verdict is recorded as it comes. A verification that our side failed is
+recorded as evidence and tried again, up to a cap. When such incidents follow one another with nothing that works
+between them, the run stops and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from typing import TypeAlias
 
+from monkeys.events import Sink, VerdictReached, VerifyBegan, VerifyEnded, ignore
+from monkeys.executors import Executor, VerifySpec
 from monkeys.runner.circuit_breaker import CircuitBreaker, RunStopped
-from monkeys.runner.progress import Progress
-from monkeys.store import Store, patch_digest
-from tasks.swe.cached_verifier import Verifies
-from tasks.task import Outcome, Task, TaskSet
+from monkeys.runner.signal import Signal
+from monkeys.store import Store, submission_digest
+from tasks.task import Outcome, Submission
 
 __all__ = ["VerifyQueue"]
 
-UNVERIFIABLE = "verification failed"
+FAILED = "verification failed"
+_Key: TypeAlias = tuple[str, bytes]  # a task and the digest of a submission
 
 
 class VerifyQueue:
-    """Sees to it that the attempts of `store` get their verdicts from `verifier`; from None they get none.
+    """Sees to it that the attempts of `store` get their verdicts from `executor`.
 
-    `crew` is how many workers besides these may fail in one incident; see `CircuitBreaker`.
+    `workers` is how many attempts may fail in one incident besides the verifications (see `CircuitBreaker`);
+    `changed` fires with each verdict.
     """
 
     def __init__(
         self,
         store: Store,
-        tasks: TaskSet,
-        verifier: Verifies | None,
-        progress: Progress,
-        incidents: CircuitBreaker,
+        executor: Executor,
+        breaker: CircuitBreaker,
         *,
         at_once: int,
         retries: int,
-        crew: int = 1,
+        workers: int = 1,
+        changed: Signal | None = None,
+        events: Sink = ignore,
     ) -> None:
-        self._store, self._verifier, self._progress, self._incidents = store, verifier, progress, incidents
-        self._tasks = {task.id: task for task in tasks.tasks}
-        self._retries, self._crew = retries, crew
+        self._store, self._executor, self._breaker = store, executor, breaker
+        self._retries, self._workers, self._events = retries, workers, events
+        self._changed = changed or Signal()
         self._slots = asyncio.Semaphore(at_once)
-        self._outcomes: dict[tuple[str, bytes], Outcome] = {}
-        self._waiting: dict[tuple[str, bytes], int] = {}  # how many attempts wait for this verdict
+        self._outcomes: dict[_Key, Outcome] = {}
+        self._waiting: dict[_Key, int] = {}  # how many attempts wait for this verdict
+        self.resolved = Counter[str]()
+        """How many attempts at each task are known to have resolved it."""
 
     def recall(self) -> None:
-        """Count the verdicts that the store holds."""
+        """Learn the verdicts that the store holds."""
         for row in self._store.attempts():
             if row.outcome in (Outcome.RESOLVED, Outcome.UNRESOLVED):
-                self._outcomes[row.task, row.patch] = row.outcome
-                self._progress.verified(row.task, row.outcome)
+                self._outcomes[row.task, row.digest] = row.outcome
+                self.resolved[row.task] += row.outcome is Outcome.RESOLVED
 
     def resume(self, group: asyncio.TaskGroup) -> None:
-        """See to it that what was sampled and has no verdict gets it."""
-        if self._verifier:
-            for task, patch, count in self._store.unverified():
-                self.judge(group, self._tasks[task], patch, count)
+        """Queue what was sampled and has no verdict."""
+        for task, submission, count in self._store.unverified():
+            self.add(group, task, submission, count)
 
-    def judge(self, group: asyncio.TaskGroup, task: Task, patch: bytes, count: int = 1) -> None:
-        """See to it that `count` more attempts with this patch get their verdict; the group raises `RunStopped`."""
-        key = task.id, patch_digest(patch)
-        if self._verifier is None:
-            return
+    def add(self, group: asyncio.TaskGroup, task: str, submission: Submission, count: int = 1) -> None:
+        """Queue `count` more attempts that handed this in. The group raises `RunStopped`."""
+        key = task, submission_digest(submission)
         if key in self._outcomes:
-            self._progress.verified(task.id, self._outcomes[key], count)
+            self._reached(task, self._outcomes[key], count)
         elif key in self._waiting:
             self._waiting[key] += count
         else:
             self._waiting[key] = count
-            group.create_task(self._verify(self._verifier, task, patch))
+            group.create_task(self._verify(key, submission))
 
-    async def _verify(self, verifier: Verifies, task: Task, patch: bytes) -> None:
-        key = task.id, patch_digest(patch)
-        failures: set[int] = set()  # the incidents that hit it; several tries in one of them count once
-        while len(failures) <= self._retries:
+    def has_verdict(self, task: str, submission: Submission) -> bool:
+        return (task, submission_digest(submission)) in self._outcomes
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was queued has its verdict."""
+        return not self._waiting
+
+    async def _verify(self, key: _Key, submission: Submission) -> None:
+        task = key[0]
+        incidents: set[int] = set()  # several failures in one incident count once
+        while len(incidents) <= self._retries:
             async with self._slots:
-                verdict = await verifier.verify(task, patch)
-            self._store.record_verdict(task.id, patch, verdict)
+                self._events(VerifyBegan(task))
+                verdict = await self._executor.verify(VerifySpec(task, submission))
+            self._events(VerifyEnded(task, verdict.outcome))
+            self._store.record_verdict(task, submission, verdict)
             if verdict.outcome is not Outcome.INFRA_ERROR:
-                self._incidents.worked()
+                self._breaker.worked()
                 self._outcomes[key] = verdict.outcome
-                self._progress.verified(task.id, verdict.outcome, self._waiting.pop(key))
+                self._reached(task, verdict.outcome, self._waiting.pop(key))
                 return
-            crew = max(self._crew, len(self._waiting))
-            failures.add(self._incidents.failed(UNVERIFIABLE, verdict.reason, crew)[0])
+            size = max(self._workers, len(self._waiting))
+            incidents.add(self._breaker.failed(FAILED, verdict.reason, size)[0])
         raise RunStopped(
-            f"a patch of {task.id} could not be verified, time and again: {verdict.reason}. "
+            f"a submission for {task} could not be verified after {self._retries} retries: {verdict.reason}. "
             "Nothing recorded is lost; mend the cause and give the same command again"
         )
+
+    def _reached(self, task: str, outcome: Outcome, count: int) -> None:
+        self.resolved[task] += count if outcome is Outcome.RESOLVED else 0
+        self._events(VerdictReached(task, outcome, count))
+        self._changed.fire()

@@ -1,8 +1,8 @@
-"""Which task is attempted next, when attempts are many and tasks differ.
+"""Allocation: which task is attempted next, by how often each was attempted and resolved.
 
-An `Allocation` looks at how often each task was attempted and resolved and names the next task. Four are here:
+Four allocations:
 
-- `Uniform`: the task with the fewest attempts. Everything stays unbiased: `pass_at_k` from n and c.
+- `Uniform`: the task with the fewest attempts. Every estimator stays unbiased, such as `pass_at_k` from n and c.
 - `StopOnSuccess`: the same, of the tasks without `successes` yet. Coverage up to `cap` stays unbiased, by
   `stopped_curve` and `pass_at_k_stopped`.
 - `FewestSuccesses`: fewest successes first, then fewest attempts. The likelihood of the counts does not depend on the
@@ -11,13 +11,12 @@ An `Allocation` looks at how often each task was attempted and resolved and name
 - `VarianceOptimal`: where one more attempt narrows coverage at k the most. As `FewestSuccesses`, with `pilot` for
   `floor`.
 
-What would be wrong is to sum attempts to n and c and take pass@k from them where n depended on the outcomes: of a task
-with p = .1 that was stopped on its first success, c / n averages .26. `coverage_curve(sampling="adaptive")` and
-`sampling="stopped"` refuse that.
+Where n depends on the outcomes, pass@k from n and c is wrong: of a task with p = .1 that was stopped on its first
+success, c / n averages .26. `coverage_curve` refuses such counts with `sampling="adaptive"` or `sampling="stopped"`.
 
-The contract of `next`: it is a function of its arguments alone. `attempts` counts the attempts made or under way and
-`resolved` those known to be resolved, so that it serves many workers at once; attempts under way count as failures
-until they are known. Ties are broken at random by `rng`. It takes plain arrays; of the project it imports nothing.
+The contract of `next`: it is a function of its arguments alone. `attempts` counts the attempts made or under way, and
+`resolved` those known to be resolved, so that one allocation serves many workers at once. An attempt under way counts
+as a failure until its outcome is known. Ties are broken at random by `rng`. The module takes plain arrays.
 """
 
 from __future__ import annotations
@@ -27,6 +26,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "Allocation",
@@ -43,12 +44,12 @@ IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
 
 
-class AllocationError(ValueError):
-    """An allocation that cannot be carried out; the message says what would be right instead."""
+class AllocationError(MonkeysError, ValueError):
+    """An allocation cannot be carried out; the message says what would be right instead."""
 
 
 class Allocation(Protocol):
-    """Who is attempted next."""
+    """Names the task that is attempted next."""
 
     def next(self, attempts: IntArray, resolved: IntArray, rng: np.random.Generator) -> int | None:
         """The index of the task to attempt next, or None when no task is to have more.
@@ -66,7 +67,7 @@ class Allocation(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every task alike, in rounds, up to `cap` attempts each."""
+    """The task with the fewest attempts, up to `cap` attempts each."""
 
     cap: int
 
@@ -80,11 +81,11 @@ class Uniform:
 
 @dataclass(frozen=True)
 class StopOnSuccess:
-    """In rounds, up to `cap` attempts each, but no more on a task that has `successes`.
+    """The task with the fewest attempts, up to `cap` attempts each, and no more on a task that has `successes`.
 
     The cheapest way to know which tasks are solved within `cap`. `stopped_curve(n, c, cap=cap, successes=successes)`
-    gives coverage at every k up to `cap` from it, unbiased. With many workers a task may get a few attempts more than
-    were needed; take the counts through `until_success`, which ignores what came after the stop.
+    gives an unbiased estimate of coverage at every k up to `cap`. With many workers a task may get a few attempts more
+    than were needed: take the counts through `until_success`, which ignores attempts after the stop.
     """
 
     cap: int
@@ -102,9 +103,9 @@ class StopOnSuccess:
 class FewestSuccesses:
     """The task with the fewest successes, among those the one with the fewest attempts (arXiv 2510.05197).
 
-    Attempts go where little is known: to the left tail of pass@1, which decides how coverage grows. For `fit_mixture`
-    and `predict_coverage`, whose likelihood does not depend on the rule. Every task first gets `floor` attempts;
-    coverage at k <= floor from exactly the first `floor` attempts of each task is unbiased.
+    Attempts go where little is known, to the left tail of pass@1, which decides how coverage grows. It is made for
+    `fit_mixture` and `predict_coverage`, whose likelihood does not depend on the rule. Every task first gets `floor`
+    attempts; coverage at k <= floor from exactly these attempts is unbiased.
     """
 
     cap: int
@@ -124,12 +125,12 @@ class FewestSuccesses:
 
 @dataclass(frozen=True)
 class VarianceOptimal:
-    """Where attempts narrow the estimate of coverage at k the most, after `pilot` attempts on every task.
+    """The task where one more attempt narrows the estimate of coverage at k the most, after `pilot` attempts on each.
 
     The share of task i is proportional to sqrt(p (1-p)^(2k-1)): the standard deviation that one attempt gives to 1 -
     (1-p)^k by the delta method (Neyman's allocation). p is estimated by (c + 1/2) / (n + 1), so that no task is left
-    out for good. Worth its while for small k; at large k nearly all tasks that matter are unsolved, and it is near
-    `FewestSuccesses`. Unbiased: coverage at k <= pilot from the first `pilot` attempts of each task.
+    out for good. It helps at small k; at large k nearly all tasks that matter are unsolved, and it comes close to
+    `FewestSuccesses`. Coverage at k <= pilot from the first `pilot` attempts of each task is unbiased.
     """
 
     k: int
@@ -168,7 +169,9 @@ def variance_optimal_shares(p: ArrayLike, k: int) -> FloatArray:
 
 
 def simulate(allocation: Allocation, p: ArrayLike, budget: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Attempts and resolved attempts after `budget` attempts, or as many as the allocation wants, one after another.
+    """Simulate an allocation, one attempt after another: attempts and resolved attempts on each task at its end.
+
+    It ends after `budget` attempts, or once the allocation wants no more.
 
     Args:
         p: each task's chance that an attempt resolves it.

@@ -1,19 +1,18 @@
-"""What attempts cost: FLOPs from a model's shape, tokens, money; and which model is the cheapest for a wanted coverage.
+"""The cost of attempts in FLOPs, tokens and money, and the cheapest model for a wanted coverage.
 
-What it guarantees:
+Guarantees:
 
 - FLOPs are exact whole numbers, by the closed form of the Monkeys paper's count (arXiv 2407.21787): a token at context
   length t takes `2 (P + 2 L d t)`, P parameters, L layers, d hidden size; a prompt that n completions share is counted
   once. They are forward passes alone; a mixture of experts counts the parameters that one token uses.
-- Money is prices per million tokens times tokens, with prompt, cached and completion tokens each at its own price, and
-  requests with a long prompt at theirs. No price is built in, for prices age: `compare` and `cheapest` take what an
-  attempt costs.
-- A model whose shape is not known, a price below 0, a count that is none: refused with a `CostError`.
+- Money is tokens times prices per million tokens. Prompt, cached and completion tokens each have a price, and so have
+  requests with a long prompt. No price is built in, for prices change: `compare` and `cheapest` take the cost of an
+  attempt.
+- A model of unknown shape, a price below 0 and a count that is no whole number are refused with a `CostError`.
 
-What it does not say: how long it takes, what the hardware reaches of its peak, or what verifying costs. The attention
-term takes d for heads times head size, as the paper does; the two differ in some models (Gemma-7B: 3,072 and 4,096).
-
-It takes plain numbers and imports nothing else of the project.
+It does not say how long the work takes, which share of its peak the hardware reaches, or what verification costs. The
+attention term takes d for heads times head size, as the paper does; the two differ in some models (Gemma-7B: 3,072 and
+4,096). The module takes plain numbers.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "SHAPES",
@@ -48,8 +49,8 @@ __all__ = [
 ]
 
 
-class CostError(ValueError):
-    """The cost cannot be told from what was given; the message says what is missing."""
+class CostError(MonkeysError, ValueError):
+    """The cost cannot be computed from what was given; the message says what is missing."""
 
 
 def _natural(what: str, value: Any, *, least: int = 0) -> int:
@@ -74,7 +75,7 @@ def _amount(what: str, value: float) -> float:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the FLOPs of a decoder depend on."""
+    """The sizes of a decoder on which its FLOPs depend."""
 
     parameters: int
     """Parameters that one token uses: all of a dense model, the active ones of a mixture of experts."""
@@ -94,7 +95,7 @@ def token_flops(shape: ModelShape, context: int) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What a model had to compute, whatever its shape: tokens, and the sum of the context lengths they stood at."""
+    """Work that a model had to do, whatever its shape: tokens, and the sum of their context lengths."""
 
     tokens: int = 0
     contexts: int = 0
@@ -181,9 +182,9 @@ _DROPPED = re.compile(r"-(instruct|chat|it|base|coder|meta|hf|deduped|v0\.\d)(?=
 
 
 def find_shape(name: str) -> ModelShape:
-    """The shape of a model of a common family by its name, as people write it: `meta-llama/Llama-3-8B-Instruct`.
+    """The shape of a model of a common family by its name, such as `meta-llama/Llama-3-8B-Instruct`.
 
-    What comes before the last slash, and words that leave the shape alone (Instruct, Coder, deduped), do not count.
+    Ignored are what comes before the last slash, and words that do not change the shape (Instruct, Coder, deduped).
 
     Raises:
         CostError: the table has no such model; the message names the nearest and the way without the table.
@@ -248,12 +249,12 @@ def shape_from_config(config: Mapping[str, Any]) -> ModelShape:
 _GATED = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma"})
 
 
-# TokenCounts and money
+# Tokens and money
 
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """TokenCounts of one or many requests; `cached` are a part of `prompt`."""
+    """Tokens of one or many requests; `cached` are a part of `prompt`."""
 
     prompt: int = 0
     cached: int = 0
@@ -284,7 +285,7 @@ class Prices:
     completion: float
     cached: float | None = None
     longer: tuple[tuple[int, Prices], ...] = field(default=(), kw_only=True)
-    """Above how many prompt tokens a whole request has other prices, and which: ascending, empty for most models."""
+    """Other prices for a whole request, each with the number of prompt tokens above which they hold, ascending."""
 
     def __post_init__(self) -> None:
         for what in ("prompt", "completion", "cached"):
@@ -295,12 +296,12 @@ class Prices:
             raise CostError("prices for long prompts must ascend by length, each without further ones")
 
     def dollars(self, tokens: TokenCounts) -> float:
-        """What these tokens cost in requests that are not long."""
+        """The cost of these tokens in requests whose prompts are not long."""
         cached = self.prompt if self.cached is None else self.cached
         return (self.prompt * tokens.fresh + cached * tokens.cached + self.completion * tokens.completion) / 1e6
 
     def request(self, tokens: TokenCounts) -> float:
-        """What one request of these tokens costs, by the length of its prompt."""
+        """The cost of one request of these tokens, by the length of its prompt."""
         prices = self
         for bound, dearer in self.longer:
             if tokens.prompt > bound:
@@ -313,7 +314,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class PricedArm:
-    """A model as it was used: so much an attempt, so many attempts on each task, such a share of the tasks solved."""
+    """A model as it was used: the price of an attempt, attempts on each task, and the share of tasks solved."""
 
     name: str
     price: float
@@ -336,7 +337,7 @@ class ArmCost:
 
 
 def compare(arms: Sequence[PricedArm], tasks: int) -> tuple[ArmCost, ...]:
-    """What each arm costs on `tasks` tasks, beside the cheapest: the Monkeys paper's Table 1.
+    """The cost of each arm on `tasks` tasks, beside the cheapest one: the Monkeys paper's Table 1.
 
     Raises:
         CostError: no arms, no tasks, a price that is not above 0, a share outside of [0, 1].
@@ -347,7 +348,7 @@ def compare(arms: Sequence[PricedArm], tasks: int) -> tuple[ArmCost, ...]:
     for arm in arms:
         _natural(f"attempts of {arm.name}", arm.attempts, least=1)
         if not _amount(f"the price of {arm.name}", arm.price):
-            raise CostError(f"the price of {arm.name} is 0: nothing can be compared with what costs nothing")
+            raise CostError(f"the price of {arm.name} is 0: no other price can be given as a multiple of it")
         if not 0 <= arm.solved <= 1:
             raise CostError(f"{arm.name} solves {arm.solved:g}: a share in [0, 1]; divide per cents by 100")
     totals = [arm.price * arm.attempts * tasks for arm in arms]
@@ -359,13 +360,13 @@ def compare(arms: Sequence[PricedArm], tasks: int) -> tuple[ArmCost, ...]:
 
 
 def exchange(weak: float, strong: float) -> int:
-    """How many attempts of the weak model one attempt of the strong one pays for, in whole attempts.
+    """How many whole attempts of the weak model cost no more than one attempt of the strong one.
 
     Raises:
         CostError: a price that is not above 0.
     """
     if not _amount("the price of the weak model", weak) or not _amount("the price of the strong model", strong):
-        raise CostError("a price of 0 has no exchange: what costs nothing can be had without end")
+        raise CostError("a price of 0 has no exchange: any number of attempts costs nothing")
     return math.floor(strong / weak * (1 + 1e-12))  # .3 / .1 is 3, not 2.9999999999999996
 
 
@@ -373,7 +374,7 @@ def exchange(weak: float, strong: float) -> int:
 class Offer:
     """A model that may be sampled up to `largest` times on each task.
 
-    `coverage` and `cost` are functions of k, neither of which falls; cost in dollars or FLOPs a task.
+    `coverage` and `cost` are functions of k that never fall; cost is in dollars or FLOPs per task.
     """
 
     name: str
@@ -384,17 +385,17 @@ class Offer:
 
 @dataclass(frozen=True)
 class Deal:
-    """The least k at which an offer reaches the wanted coverage; None where it does not within its `largest`."""
+    """The least k at which an offer reaches the wanted coverage; None where its `largest` is not enough."""
 
     name: str
     k: int | None
     coverage: float
-    """At `k`, or for want of it at the offer's largest k."""
+    """At `k`, or where that is None at the offer's largest k."""
     cost: float
 
 
 def cheapest(offers: Sequence[Offer], wanted: float) -> tuple[Deal, ...]:
-    """The deals that reach the `wanted` coverage, the cheapest first, then those that do not, the nearest first.
+    """The deals that reach the `wanted` coverage, the cheapest first; then the others, the nearest first.
 
     Raises:
         CostError: no offers; a wanted coverage outside of (0, 1].

@@ -1,40 +1,92 @@
-"""From what a person typed to a run, a task in it, an attempt at that. A miss says what there is."""
+"""Finding a run by its name, a run by its configuration, a task of a run, and an attempt at a task.
+
+What is not found raises `NotFound`, whose message says what there is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-from monkeys.store import AttemptRow, Store
+from monkeys.spec.identity import differences
+from monkeys.store.connections import FILE, open_to_read
+from monkeys.store.errors import NotFound, StoreError
+from monkeys.store.migrations import check_version, config_of
+from monkeys.store.rows import AttemptRow
+from monkeys.store.store import Store
+from tasks.task import TaskSet
 
-__all__ = ["NotFound", "find_attempt", "find_run", "find_task", "run_folders"]
+__all__ = ["NotFound", "find_attempt", "find_run", "find_same", "find_task", "run_folders"]
 
 NAMED = 3
 
 
-class NotFound(Exception):
-    """There is no such thing; the message says what is there instead."""
-
-
 def run_folders(runs: Path) -> list[Path]:
-    """The folders below `runs` that hold a run, by name."""
+    """The folders in `runs` that hold a run, by name."""
     if not runs.is_dir():
-        raise NotFound(f"no folder {runs}; name the one that the runs are in with --runs")
-    return sorted(folder for folder in runs.iterdir() if (folder / "run.sqlite").is_file())
+        raise NotFound(f"there is no folder {runs}; give the folder that the runs are in with --runs")
+    return sorted(folder for folder in runs.iterdir() if (folder / FILE).is_file())
 
 
 def find_run(runs: Path, name: str) -> Path:
     """The folder of the run called `name` in `runs`, or at the path `name`."""
     for folder in (runs / name, Path(name)):
-        if (folder / "run.sqlite").is_file():
+        if (folder / FILE).is_file():
             return folder
     there = [folder.name for folder in run_folders(runs)] if runs.is_dir() else []
     raise NotFound(f"no run {name!r} in {runs}, nor a run at that path; {_instead(name, there, 'the runs there')}")
 
 
+def find_same(
+    runs: Path,
+    stem: str,
+    config: Mapping[str, Any],
+    tasks: TaskSet,
+    also: Callable[[Store], bool] | None = None,
+) -> Path | None:
+    """The run in `runs` with this configuration and these tasks whose name is `stem`, a dash and eight hex digits.
+
+    That is the form of a name which was not chosen by a person. It finds the run of a version of the program that
+    computed the digits in another way. `also` is a further condition. Only a few rows are read of each run with such a
+    name, unless it has the same configuration and there is a further condition.
+    """
+    if not runs.is_dir():
+        return None
+    names = re.compile(re.escape(stem) + "-[0-9a-f]{8}")
+    digests = {task.id: task.digest for task in tasks.tasks}
+    for folder in run_folders(runs):
+        if names.fullmatch(folder.name) and _is(folder, config, digests) and (also is None or _holds(folder, also)):
+            return folder
+    return None
+
+
+def _holds(folder: Path, condition: Callable[[Store], bool]) -> bool:
+    store = Store.read(folder)
+    try:
+        return condition(store)
+    finally:
+        store.close()
+
+
+def _is(folder: Path, config: Mapping[str, Any], digests: Mapping[str, str]) -> bool:
+    try:
+        db = open_to_read(folder / FILE)
+        try:
+            check_version(db, folder)
+            same = not differences(config_of(db), config)
+            return same and dict(db.execute("SELECT id, digest FROM tasks")) == digests
+        finally:
+            db.close()
+    except (sqlite3.Error, StoreError):
+        return False  # not a run that this program can go on with
+
+
 def find_task(store: Store, name: str) -> str:
-    """The task with this id, or the only one whose id holds `name`."""
+    """The task with this id, or the only one whose id contains `name`."""
     there = store.task_ids()
     if name in there:
         return name
@@ -42,12 +94,12 @@ def find_task(store: Store, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise NotFound(f"{name!r} may be any of {_listed(found)}; give more of the id")
+        raise NotFound(f"{name!r} matches {_listed(found)}; give more of the id")
     raise NotFound(f"no task {name!r} in run {store.folder.name}; {_instead(name, there, 'its tasks')}")
 
 
 def find_attempt(store: Store, task: str, index: int, number: int | None) -> AttemptRow:
-    """The try of an attempt that counts, or for want of one the last; or the one with this number."""
+    """The try of an attempt that counts, or the last one if none counts. With `number`, the try of that number."""
     tries = [row for row in store.attempts(task) if row.index == index]
     if not tries:
         have = sorted({row.index for row in store.attempts(task)})

@@ -1,19 +1,19 @@
-"""The embedded task set: small repositories of our own, in SWE-bench's instance format.
+"""The embedded task set "quick": small repositories with one bug each, in SWE-bench's instance format.
 
-Each task is a folder of plain files: `task.toml` (identity, level, test lists), `issue.md` (the problem
-statement), `gold.patch`, `tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with
-the bug in it. Whatever would mean something to the git around it is stored under another name (`_STORED_AS`).
+Each task is a folder of plain files: `task.toml` (identity, level, test lists), `issue.md` (the problem statement),
+`gold.patch` (the known solution), `tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with
+the bug in it. A file that would affect the surrounding git repository is stored under another name (`_STORED_AS`).
 
-Guaranteed, and held by tests/tasks/test_quick_tasks.py:
-- A repository is built without network, and its one commit has the same sha on every machine, whatever the git
+Guarantees, held by tests/tasks/test_quick_tasks.py:
+- A repository is built without network. Its one commit has the same sha on every machine, whatever the git
   configuration, the environment, the umask or the clock there. That sha is the `base_commit`.
-- At the base with `tests.patch`, every FAIL_TO_PASS test fails and every PASS_TO_PASS test passes; with
-  `gold.patch` on top everything passes. `gold.patch` touches no test, `tests.patch` nothing else.
-- The repositories need nothing but Python 3.11 or newer, and their suites run in milliseconds.
+- At the base with `tests.patch`, every FAIL_TO_PASS test fails and every PASS_TO_PASS test passes. With `gold.patch` as
+  well, all pass. `gold.patch` touches no test, and `tests.patch` only tests.
+- The repositories need only Python 3.11 or newer, and their test suites run in milliseconds.
 
-Levels: 1 one wrong token; 2 a small slip, such as swapped arguments or lines; 3 a missing statement or
-condition; 4 two edits in different files that help only together. In five of the tasks one visible test fails
-at the base already, as in a project whose last push broke the build; in the others only hidden tests do.
+Levels: 1 one wrong token; 2 a small mistake, such as swapped arguments or lines; 3 a missing statement or condition;
+4 two edits in different files that help only together. In five of the tasks one visible test fails at the base already,
+as in a project whose last push broke the build; in the others only hidden tests fail.
 
 Any change under a `repo/` changes its base commit: `python -m tasks.quick` brings the task files up to date.
 """
@@ -28,8 +28,8 @@ from typing import Any
 __all__ = ["TEST_COMMAND", "build_repository", "instances"]
 
 TEST_COMMAND = "python -S -m unittest discover -v -s tests -t ."
-"""Runs the whole suite of any of these repositories; visible tests and verification alike. They need
-nothing that `site` would bring, and without it a run takes a fifth less."""
+"""Runs all tests of any of these repositories, the visible ones and in verification. The tests do not need the module
+`site`, and without it a run takes a fifth less time."""
 
 _HERE = Path(__file__).parent
 _STORED_AS = {".gitignore": "gitignore"}
@@ -45,7 +45,7 @@ _IDENTITY = {
 
 
 def instances() -> list[dict[str, Any]]:
-    """Every task as a SWE-bench instance, with `level` and `test_command` besides; by level, then by name."""
+    """Every task as a SWE-bench instance, with the fields `level` and `test_command` added; by level, then by name."""
     found = [_instance(path.parent) for path in _HERE.glob("*/task.toml")]
     return sorted(found, key=lambda instance: (instance["level"], instance["instance_id"]))
 
@@ -53,8 +53,8 @@ def instances() -> list[dict[str, Any]]:
 def build_repository(name: str, target: Path) -> str:
     """Create the repository of a task, given its slug or instance id, in an absent or empty folder.
 
-    Returns the sha of its only commit, on the branch `main`. Raises KeyError for an unknown task, and
-    FileExistsError, with nothing written, when there is something in the folder already.
+    Returns the sha of its only commit, on the branch `main`. Raises `KeyError` for an unknown task, and
+    `FileExistsError`, with nothing written, for a folder that is not empty.
     """
     from git import Git
 
@@ -68,7 +68,7 @@ def build_repository(name: str, target: Path) -> str:
     shell.update_environment(**_environment(target))
     shell.init("--quiet", "--template=", "--initial-branch=main")
     shell.add("--all", "--force")
-    # Without the option, git would start a process of its own to look after the new repository.
+    # Without the option, git would start a background process that maintains the new repository.
     shell(c="maintenance.auto=false").commit("--quiet", "--no-verify", "--message", "Import")
     return str(shell.rev_parse("HEAD"))
 
@@ -105,7 +105,7 @@ def _copy(source: Path, target: Path) -> None:
     names = {stored: name for name, stored in _STORED_AS.items()}
     for path in sorted(source.rglob("*")):
         if not path.is_file() or "__pycache__" in path.parts:
-            continue  # a suite that somebody ran right here leaves caches behind
+            continue  # left by a test suite that was run in this folder
         relative = path.relative_to(source)
         copy = target / relative.with_name(names.get(relative.name, relative.name))
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +114,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _environment(target: Path) -> dict[str, str]:
-    """What git needs to be told so that nothing around it can change a single byte of the commit.
+    """The environment for git in which nothing outside can change a byte of the commit.
 
-    GitPython can set variables, but not unset them; so all that might be inherited, for example by a run
-    inside of a git hook, is overwritten.
+    GitPython can set variables but not unset them. So every variable that might be inherited, for example by a run
+    inside a git hook, is overwritten.
     """
     metadata = target / ".git"
     return _IDENTITY | {

@@ -1,7 +1,7 @@
 """`python -m tasks.quick`: brings every `task.toml` up to date after a repository or a patch was edited.
 
-It builds the repository, runs the suite as the verifier would, without and with the gold patch, and writes what
-came out: `base_commit`, FAIL_TO_PASS and PASS_TO_PASS. Identity and level are read from the file and kept.
+It builds the repository, runs its tests as the verifier does, without and with the known solution, and writes
+`base_commit`, FAIL_TO_PASS and PASS_TO_PASS. Identity and level are read from the file and kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RESULT = re.compile(r"^\w+ \((?P<test>[\w.]+)\) \.\.\. (?P<outcome>ok|FAIL|ERRO
 
 
 def outcomes(repository: Path) -> dict[str, bool]:
-    """Whether each test of the suite passes, by its dotted name."""
+    """Whether each test of the repository passes, by its dotted name."""
     done = subprocess.run(
         [sys.executable, *TEST_COMMAND.split()[1:]],
         cwd=repository,
@@ -30,7 +30,7 @@ def outcomes(repository: Path) -> dict[str, bool]:
         capture_output=True,
         text=True,
         timeout=60,
-        check=False,  # a suite that fails is an answer
+        check=False,  # tests that fail are a result
     )
     return {match["test"]: match["outcome"] == "ok" for match in _RESULT.finditer(done.stderr)}
 
@@ -41,8 +41,8 @@ def apply(patch: str, repository: Path) -> None:
 
 
 def main() -> int:
-    """Rewrite all task files; say what each task looks like, and fail when one has no test that tells."""
-    barren = 0
+    """Rewrite all task files and print a line for each. Returns 1 if the solution of a task makes no test pass."""
+    faulty = 0
     for instance in instances():
         with tempfile.TemporaryDirectory() as folder:
             repository = Path(folder)
@@ -54,14 +54,14 @@ def main() -> int:
         instance["FAIL_TO_PASS"] = sorted(test for test in after if after[test] and not before.get(test))
         instance["PASS_TO_PASS"] = sorted(test for test in after if after[test] and before.get(test))
         broken = sorted(test for test in after if not after[test])
-        barren += not instance["FAIL_TO_PASS"] or bool(broken)
+        faulty += not instance["FAIL_TO_PASS"] or bool(broken)
         _write(instance)
         print(
             f"{instance['instance_id']:<22} level {instance['level']}  {instance['base_commit'][:12]}"
             f"  {len(instance['FAIL_TO_PASS'])} + {len(instance['PASS_TO_PASS'])} tests"
-            + "".join(f"\n    fails with gold: {test}" for test in broken)
+            + "".join(f"\n    fails with the known solution: {test}" for test in broken)
         )
-    return 1 if barren else 0
+    return 1 if faulty else 0
 
 
 def _write(instance: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ def _write(instance: dict[str, Any]) -> None:
 
 
 def _line(key: str, value: str | int | Iterable[str]) -> str:
-    """One setting; what JSON writes for such values is TOML as well."""
+    """One setting, written as JSON, which for these values is TOML as well."""
     if isinstance(value, (str, int)):
         return f"{key} = {json.dumps(value)}"
     return f"{key} = [\n" + "".join(f"    {json.dumps(item)},\n" for item in value) + "]"

@@ -1,180 +1,47 @@
-"""Verdicts by content: one patch is verified once per machine, whoever brings it and how often.
+"""Verifies a patch once per machine, whoever submits it and however often.
 
-`CachedVerifier` stands before a `PatchVerifier` and does four things more. It finds verdicts that this
-machine has reached before (`VerdictCache`), under a key of all that decides them. It sees
-to it that of equal patches that come at once, in this process or in another, one is
-verified and the others wait for it. It verifies the first patch that resolves a task a
-second time, and a share of what it finds again; where two runs disagree a third decides,
-and the verdict says that it is flaky. Where tests are known to be flaky, the majority of
-more runs decides. And it never keeps an infra error.
+`CachedVerifier` wraps a `PatchVerifier` and adds four things. It finds verdicts that this machine has reached before
+(`VerdictCache`), by their keys. Of equal patches that come at once, in this process or in another, it verifies one, and
+the others wait for that verdict. It verifies the first patch that resolves a task a second time, and a share of what it
+finds again; where two runs disagree a third decides, and the verdict is marked as flaky. Where tests are known to be
+flaky, the majority of several runs decides.
 
-The cache is one SQLite file that any number of runs may use at once. A claim on a key is a
-lock that the kernel takes back when its process dies, by SIGKILL too.
+Guarantees: an infra error is never kept. A cache that cannot be written costs time and no verdict.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import hashlib
-import json
-import os
 import random
-import re
 import sqlite3
-import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
 
-from envs import Backend, Limits, Origin, SandboxError
+from envs import Backend, SandboxError
+from envs.events import Warned
 from tasks.quick.repositories import cache_folder
-from tasks.swe.grading import Grader
-from tasks.swe.patches import is_canonical
-from tasks.swe.verify import VERSION, PatchVerifier
-from tasks.task import Outcome, Task, Verdict
+from tasks.suite import Verifier, VerifierSetup
+from tasks.swe.graders import GraderByTask
+from tasks.swe.patch_verifier import KIND, PatchVerifier
+from tasks.swe.verdict_cache import VerdictCache
+from tasks.swe.verdict_key import can_identify, contents_of, verdict_key
+from tasks.task import Outcome, Submission, Task, Verdict
 
-__all__ = [
-    "CacheStats",
-    "CachedVerifier",
-    "Identifies",
-    "VerdictCache",
-    "Verifies",
-    "make_verifier",
-    "normalised",
-    "place_of",
-    "verdict_key",
-]
+__all__ = ["CacheStats", "CachedVerifier", "Key", "make_verifier"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS verdicts (
-    key TEXT PRIMARY KEY, task TEXT NOT NULL, outcome TEXT NOT NULL, body BLOB NOT NULL, log BLOB NOT NULL,
-    found REAL NOT NULL DEFAULT (julianday('now'))) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS confirmed (task TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-LOG_KEPT = 256 << 10  # of a log, its end: a cache is no archive
 POLL_SECONDS = 0.2
-# Of the row, what decides beside the patch. The known solution is in it, for the examination is proved on it.
-SPEC = ("eval_script", "log_parser", "eval_type", "test_command", "test_patch", "patch", "FAIL_TO_PASS", "PASS_TO_PASS")
-# Of the limits, what does not bear on a run of the tests, which brings its own time and its own cap of output.
-APART = ("command_seconds", "lifetime_seconds", "output_bytes")
+Key = Callable[[Task, Submission], Awaitable[str]]
+"""Gives the key of a submission; may raise `SandboxError`."""
 
 
-class Verifies(Protocol):
-    """Says what it thinks of a patch; a `PatchVerifier` or what stands before one."""
-
-    async def verify(self, task: Task, patch: bytes) -> Verdict: ...
-
-
-def normalised(patch: bytes) -> bytes:
-    """The patch without what does not change what it does: the abbreviated hashes of its blobs."""
-    return re.sub(rb"^index [0-9a-f]+\.\.[0-9a-f]+", b"index", patch, flags=re.M) if is_canonical(patch) else patch
-
-
-@runtime_checkable
-class Identifies(Protocol):
-    """A back end that can say by content what its sandboxes of an origin hold."""
-
-    async def identity(self, origin: Origin) -> str:
-        """The same for the same content alone, such as an image's id. Raises `SandboxError`."""
-        ...
-
-
-async def place_of(backend: Backend, task: Task) -> str:
-    """What sandboxes of `backend` hold for a task; by name alone where the back end cannot say by content.
-
-    Raises `SandboxError`.
-    """
-    rooms = _rooms(backend)
-    if isinstance(rooms, Identifies):
-        return f"{backend.name} {await rooms.identity(task.origin)}"
-    return f"{backend.name} {task.origin.image or task.origin.repository}"
-
-
-def _rooms(backend: Backend) -> Backend:
-    """Behind a pool stands the one that knows what it holds."""
-    return getattr(backend, "backend", backend)
-
-
-def verdict_key(task: Task, patch: bytes, *, place: str, limits: Limits, seconds: float, repeats: int = 1) -> str:
-    """All that a verdict depends on, in 32 hexadecimal digits. `place` names what the sandbox holds, by content."""
-    spec = {name: task.instance.get(name) for name in SPEC}
-    grader = _swebench() if "log_parser" in task.instance else ""
-    within = {name: value for name, value in asdict(limits).items() if name not in APART}
-    parts = [VERSION, grader, place, task.origin.commit, task.id, spec, within, seconds, repeats]
-    text = json.dumps(parts, sort_keys=True, default=str).encode() + b"\0" + normalised(patch)
-    return hashlib.sha256(text).hexdigest()[:32]
-
-
-@cache
-def _swebench() -> str:
-    """The version of the log parsers."""
-    try:
-        return version("swebench")
-    except PackageNotFoundError:
-        return ""
-
-
-class VerdictCache:
-    """Verdicts of this machine, in `folder`. Raises `OSError` or `sqlite3.Error` if it cannot be used."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(folder / "verdicts.sqlite", isolation_level=None, timeout=10.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
-        self._claims = os.open(folder / "claims", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    def get(self, key: str) -> Verdict | None:
-        row = self._db.execute("SELECT body, log FROM verdicts WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        body = json.loads(row[0])
-        body |= {"outcome": Outcome(body["outcome"]), "flags": tuple(body["flags"])}
-        return Verdict(**body, log=zlib.decompress(row[1]), cached=True)
-
-    def put(self, key: str, task: Task, verdict: Verdict) -> None:
-        body = {name: getattr(verdict, name) for name in ("outcome", "reason", "seconds", "official", "flags", "flaky")}
-        text = json.dumps(body | {"tests": dict(verdict.tests)})
-        log = zlib.compress(verdict.log[-LOG_KEPT:])
-        row = (key, task.id, verdict.outcome, text, log)
-        self._db.execute("INSERT OR REPLACE INTO verdicts (key, task, outcome, body, log) VALUES (?, ?, ?, ?, ?)", row)
-
-    def confirm(self, task: str) -> None:
-        """A patch that resolves the task of this digest was verified twice."""
-        self._db.execute("INSERT OR IGNORE INTO confirmed VALUES (?)", (task,))
-
-    def confirmed(self, task: str) -> bool:
-        return self._db.execute("SELECT 1 FROM confirmed WHERE task = ?", (task,)).fetchone() is not None
-
-    def claim(self, key: str) -> bool:
-        """Take the key for this process, unless another one has it."""
-        try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(key))
-        except OSError:
-            return False
-        return True
-
-    def release(self, key: str) -> None:
-        fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _place(key))
-
-    def close(self) -> None:
-        self._db.close()
-        os.close(self._claims)
-
-
-def _place(key: str) -> int:
-    return int(key[:12], 16)
+def _once(task: Task) -> int:
+    return 1
 
 
 @dataclass(slots=True)
 class CacheStats:
-    """What a judge has done: asked, found in the cache, verified, and verified again."""
+    """What a verifier has done: submissions asked for, verdicts found, submissions verified, runs made again."""
 
     asked: int = 0
     found: int = 0
@@ -184,55 +51,56 @@ class CacheStats:
 
 
 class CachedVerifier:
-    """Verifies through `verifier`, with what `cache` remembers (None: nothing but what is under way here).
+    """Verifies through `verifier`, which it closes in the end, and keeps verdicts in `cache`.
 
-    `key` gives the key of a patch; it may raise `SandboxError`. `recheck` is the share of
-    found verdicts that are verified again, drawn by `seed` and key. `repeats` says how many
-    runs decide on a patch for a task; of a tie the verdict is unresolved.
+    Without a cache, only equal patches that come at once share a verdict. `recheck` is the share of found verdicts that
+    are verified again, drawn by `seed` and key. `repeats` is how many runs decide on a patch for a task; a tie is
+    unresolved.
     """
 
     def __init__(
         self,
-        verifier: Verifies,
+        verifier: Verifier,
         cache: VerdictCache | None,
-        key: Callable[[Task, bytes], Awaitable[str]],
+        key: Key,
         *,
         recheck: float = 0.0,
         seed: int = 0,
-        repeats: Callable[[Task], int] = lambda task: 1,
+        repeats: Callable[[Task], int] = _once,
     ) -> None:
         self._verifier, self._cache, self._key, self._recheck, self._seed = verifier, cache, key, recheck, seed
         self._repeats = repeats
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
         self._confirmed: set[str] = set()
-        self.judged = CacheStats()
+        self.stats = CacheStats()
 
-    def close(self) -> None:
-        """Close the cache; what it remembers stays."""
+    async def close(self) -> None:
+        """Close the verifier and the cache, whose entries stay."""
         if self._cache:
             self._cache.close()
+        await self._verifier.close()
 
-    async def verify(self, task: Task, patch: bytes) -> Verdict:
-        """The verdict on `patch`, made or found. Never raises for what a patch or a sandbox does."""
-        self.judged.asked += 1
-        if not patch.strip():
-            return await self._verifier.verify(task, patch)
+    async def verify(self, task: Task, submission: Submission) -> Verdict:
+        """The verdict on a patch, made or found. Never raises for what a patch or a sandbox does."""
+        self.stats.asked += 1
+        if not submission.body.strip() or submission.kind != KIND:
+            return await self._verifier.verify(task, submission)
         try:
-            key = await self._key(task, patch)
+            key = await self._key(task, submission)
         except SandboxError as error:
             return Verdict(Outcome.INFRA_ERROR, str(error), {}, 0.0)
-        while key in self._under_way:  # the one who verifies may be cancelled: then the next one does
+        while key in self._under_way:  # whoever verifies may be cancelled; then the next one does
             try:
                 verdict = await asyncio.shield(self._under_way[key])
             except asyncio.CancelledError:
                 if (current := asyncio.current_task()) and current.cancelling():
                     raise
                 continue
-            self.judged.found += 1
+            self.stats.found += 1
             return replace(verdict, cached=verdict.outcome is not Outcome.INFRA_ERROR)
         self._under_way[key] = mine = asyncio.get_running_loop().create_future()
         try:
-            verdict = await self._find_or_make(task, patch, key)
+            verdict = await self._find_or_make(task, submission, key)
             mine.set_result(verdict)
             return verdict
         finally:
@@ -240,22 +108,22 @@ class CachedVerifier:
             if not mine.done():
                 mine.cancel()
 
-    async def _find_or_make(self, task: Task, patch: bytes, key: str) -> Verdict:
+    async def _find_or_make(self, task: Task, submission: Submission, key: str) -> Verdict:
         if self._cache is None:
-            return await self._make(task, patch)
+            return await self._make(task, submission)
         while not self._cache.claim(key):
             await asyncio.sleep(POLL_SECONDS)
         try:
             found = self._cache.get(key)
             if found is not None:
-                self.judged.found += 1
+                self.stats.found += 1
                 if self._repeats(task) > 1 or not self._drawn(key):
                     return found
-                verdict = await self._second(task, patch, found)
+                verdict = await self._second(task, submission, found)
             else:
-                verdict = await self._make(task, patch)
+                verdict = await self._make(task, submission)
             if verdict.outcome is not Outcome.INFRA_ERROR:
-                with suppress(sqlite3.Error):  # a full disk: the verdict is good, and will be made again
+                with suppress(sqlite3.Error):  # such as a full disk: the verdict holds, and will be made again
                     self._cache.put(key, task, verdict)
             return verdict
         finally:
@@ -264,15 +132,15 @@ class CachedVerifier:
     def _drawn(self, key: str) -> bool:
         return self._recheck > 0 and random.Random(f"{self._seed}/{key}").random() < self._recheck
 
-    async def _make(self, task: Task, patch: bytes) -> Verdict:
-        self.judged.verified += 1
+    async def _make(self, task: Task, submission: Submission) -> Verdict:
+        self.stats.verified += 1
         if (repeats := self._repeats(task)) > 1:
-            return await self._majority(task, patch, repeats)
-        verdict = await self._verifier.verify(task, patch)
+            return await self._majority(task, submission, repeats)
+        verdict = await self._verifier.verify(task, submission)
         if not verdict.resolved or self._is_confirmed(task):
             return verdict
         self._confirmed.add(task.digest)
-        verdict = await self._second(task, patch, verdict)
+        verdict = await self._second(task, submission, verdict)
         if self._cache and verdict.resolved and not verdict.flaky:
             with suppress(sqlite3.Error):
                 self._cache.confirm(task.digest)
@@ -281,12 +149,12 @@ class CachedVerifier:
     def _is_confirmed(self, task: Task) -> bool:
         return task.digest in self._confirmed or (self._cache is not None and self._cache.confirmed(task.digest))
 
-    async def _second(self, task: Task, patch: bytes, first: Verdict) -> Verdict:
-        """Verify again; where the two disagree a third run decides, and it is called flaky."""
+    async def _second(self, task: Task, submission: Submission, first: Verdict) -> Verdict:
+        """Verify again; where the two disagree a third run decides, and the verdict is flaky."""
         verdicts = [first]
         for _ in range(2):
-            self.judged.again += 1
-            again = await self._verifier.verify(task, patch)
+            self.stats.again += 1
+            again = await self._verifier.verify(task, submission)
             if again.outcome is Outcome.INFRA_ERROR:
                 return first if len(verdicts) == 1 else again
             verdicts.append(again)
@@ -294,16 +162,16 @@ class CachedVerifier:
                 return first
         return self._decided(verdicts)
 
-    async def _majority(self, task: Task, patch: bytes, repeats: int) -> Verdict:
-        """What most of `repeats` runs say. Infra errors do not count; as many of them are one themselves.
+    async def _majority(self, task: Task, submission: Submission, repeats: int) -> Verdict:
+        """The result of most of `repeats` runs. Infra errors do not count, unless there are as many of them.
 
-        It ends when the rest could change nothing, and at once where no test had a say.
+        It ends as soon as the remaining runs could change nothing, and at once for a verdict without any test.
         """
         verdicts: list[Verdict] = []
         failures = 0
         while True:
-            verdict = await self._verifier.verify(task, patch)
-            self.judged.again += bool(verdicts)
+            verdict = await self._verifier.verify(task, submission)
+            self.stats.again += bool(verdicts)
             if verdict.outcome is Outcome.INFRA_ERROR:
                 failures += 1
                 if failures == repeats:
@@ -316,58 +184,60 @@ class CachedVerifier:
                 return self._decided(verdicts)
 
     def _decided(self, verdicts: list[Verdict]) -> Verdict:
-        """What most of them say, and that it is flaky if not all do."""
+        """The verdict of the majority, marked as flaky unless all agree."""
         good = sum(verdict.resolved for verdict in verdicts)
         chosen = next(verdict for verdict in verdicts if verdict.resolved == (2 * good > len(verdicts)))
         if good in (0, len(verdicts)):
             return chosen
-        self.judged.flaky += 1
+        self.stats.flaky += 1
         reason = chosen.reason or f"resolved in {good} of {len(verdicts)} runs"
         return replace(chosen, flaky=True, cached=False, reason=reason)
 
 
-def make_verifier(
-    backend: Backend,
-    grader: Grader,
-    limits: Limits,
-    *,
-    seconds: float | Callable[[Task], float],
-    workers: int,
-    remember: bool = True,
-    recheck: float = 0.0,
-    seed: int = 0,
-    repeats: Callable[[Task], int] = lambda task: 1,
-    warn: Callable[[str], None] = lambda line: None,
-) -> CachedVerifier:
-    """A judge over a verifier of `backend`, with the verdicts that this machine remembers unless told not to.
+def make_verifier(setup: VerifierSetup) -> CachedVerifier:
+    """A verifier of patches in sandboxes of `setup.backend`, with the verdict cache of this machine if `setup.cache`.
 
-    Where they cannot be used, it says so to `warn` in one line, and judges without them. Close
-    the judge at the end.
+    If the cache cannot be used, it warns and verifies without one.
     """
-    places: dict[str, asyncio.Task[str]] = {}
+    backend, limits = setup.backend, setup.limits
+    if backend is None or limits is None:
+        raise ValueError("patches are verified in sandboxes: give a back end and its limits")
+    contents: dict[str, asyncio.Task[str]] = {}
 
-    async def place(task: Task) -> str:
+    async def contents_for(task: Task) -> str:
         name = repr(task.origin)
-        if name not in places:
-            places[name] = asyncio.create_task(place_of(backend, task))
+        if name not in contents:
+            contents[name] = asyncio.create_task(contents_of(backend, task))
         try:
-            return await asyncio.shield(places[name])
+            return await asyncio.shield(contents[name])
         except SandboxError:
-            places.pop(name, None)  # the next one asks again
+            contents.pop(name, None)  # the next call asks again
             raise
 
-    async def key(task: Task, patch: bytes) -> str:
-        allowed = seconds(task) if callable(seconds) else seconds
-        return verdict_key(task, patch, place=await place(task), limits=limits, seconds=allowed, repeats=repeats(task))
+    async def key(task: Task, submission: Submission) -> str:
+        return verdict_key(
+            task,
+            submission.body,
+            contents=await contents_for(task),
+            limits=limits,
+            seconds=setup.seconds(task),
+            repeats=setup.repeats(task),
+        )
 
-    remembered = None
-    if remember and not isinstance(_rooms(backend), Identifies):
-        warn(f"verdicts are not kept: sandbox {backend.name} cannot say what its rooms hold")
-    elif remember:
-        folder = cache_folder() / "verdicts"
-        try:
-            remembered = VerdictCache(folder)
-        except (OSError, sqlite3.Error) as error:
-            warn(f"verdicts are not kept: {folder} cannot be used ({error}); see to its permissions and space")
-    verifier = PatchVerifier(backend, grader, limits, seconds=seconds, workers=workers)
-    return CachedVerifier(verifier, remembered, key, recheck=recheck, seed=seed, repeats=repeats)
+    verifier = PatchVerifier(backend, GraderByTask(), limits, seconds=setup.seconds, workers=setup.workers)
+    cache = _open_cache(backend, setup) if setup.cache else None
+    return CachedVerifier(verifier, cache, key, recheck=setup.recheck, seed=setup.seed, repeats=setup.repeats)
+
+
+def _open_cache(backend: Backend, setup: VerifierSetup) -> VerdictCache | None:
+    if not can_identify(backend):
+        setup.events(Warned(f"verdicts are not kept: sandbox {backend.name} cannot identify what its sandboxes hold"))
+        return None
+    folder = cache_folder() / "verdicts"
+    try:
+        return VerdictCache(folder)
+    except (OSError, sqlite3.Error) as error:
+        setup.events(
+            Warned(f"verdicts are not kept: {folder} cannot be used ({error}); check its permissions and free space")
+        )
+        return None

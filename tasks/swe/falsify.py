@@ -1,14 +1,14 @@
-"""Falsified tests: the expected tests again, by the same names and in the same files, made to fail.
+"""Falsified tests: the expected tests, with the same names and in the same files, changed so that they must fail.
 
-Whoever makes tests pass by other means than the code that they test (a hook that rewrites
-reports, a printed log, an assertion that asserts nothing, an object that equals everything)
-makes these pass too; an honest solution cannot. So a patch whose tests all pass is run
-once more on falsified ones, and each that passes there convicts it.
+A patch may make tests pass by other means than the code that they test: a hook that rewrites reports, a printed log, an
+assertion that asserts nothing, an object that equals everything. Such a patch makes falsified tests pass too, and an
+honest solution does not. So a patch whose tests all pass is run once more with falsified ones, and is unresolved if any
+of these passes.
 
-A test is falsified *sharply* where that makes the known solution fail: what each of its
-assertions expects, and each of the functions that it calls in the same file, is replaced by
-something of the same kind that no honest value equals, is, holds or raises. Else *bluntly*:
-whatever it does, it fails at its end. Only Python; nothing here runs anything.
+A test is falsified *sharply* if the known solution then fails it: the value that an assertion expects, in the test or
+in another function of its file, is replaced by one of the same type that no honest value equals, is, holds or raises.
+Otherwise it is falsified *bluntly*: whatever it does, it fails at its end. Only Python is falsified, and nothing in
+this module runs code.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 __all__ = ["Falsified", "falsify", "function_of"]
 
-# In the words of an old Python, for tests are run by the one that their repository needs.
-# What equals every text may know to differ from other objects, so what is expected is replaced by its own kind.
+# This source must run on old versions of Python, since tests run with the version that their repository needs.
+# An object that equals every text may differ from objects of other types, so a value is replaced by one of its type.
 HELPERS = """
 class {never}(Exception):
     pass
@@ -77,29 +77,29 @@ def {kinds}(value, kind):
 
 @dataclass(frozen=True, slots=True)
 class Falsified:
-    """A test file made to fail. `tests` are the names by which its tests may be known: functions, first doc lines."""
+    """A falsified test file. `tests` are the names of its tests: functions, and first lines of their docstrings."""
 
     source: str
     tests: frozenset[str]
 
 
 def function_of(test: str) -> str:
-    """The function's name in a test id as pytest, unittest, Django or SymPy write it."""
+    """The function's name in a test id of pytest, unittest, Django or SymPy."""
     head = re.split(r"\[| \(", test, maxsplit=1)[0]
     return re.split(r"::|\.", head)[-1].strip()
 
 
 def falsify(source: str, nonce: str, *, bluntly: Collection[str] = (), spared: Collection[str] = ()) -> Falsified:
-    """Make every test in `source` fail, those named in `bluntly` whatever they assert, and none named in `spared`.
+    """Make every test in `source` fail: those named in `bluntly` at their end, and none of those in `spared`.
 
-    `nonce` makes the names that are added unlike any that a patch could know. Raises
-    `SyntaxError` or `ValueError` for what is no Python of this interpreter's.
+    `nonce` makes the added names different from any that a patch could know. Raises `SyntaxError` or `ValueError` for
+    a source that is not Python of this interpreter's version.
     """
     tree = ast.parse(source)
     visitor = _Falsifier(nonce, frozenset(bluntly), frozenset(spared))
     visitor.visit(tree)
     ast.fix_missing_locations(tree)
-    # Behind the docstring and the imports from the future, which must come first.
+    # After the docstring and the imports from __future__, which must come first.
     place = next((i for i, node in enumerate(tree.body) if not _opening(node)), len(tree.body))
     tree.body[place:place] = ast.parse(HELPERS.format(nonce=nonce, **visitor.names)).body
     return Falsified(ast.unparse(tree) + "\n", frozenset(visitor.tests))
@@ -111,7 +111,7 @@ def _opening(node: ast.stmt) -> bool:
 
 
 class _Falsifier(ast.NodeTransformer):
-    """Rewrites functions only: what a module asserts while it is imported would hide its tests."""
+    """Rewrites functions only: an assertion that fails while the module is imported would hide its tests."""
 
     def __init__(self, nonce: str, bluntly: frozenset[str], spared: frozenset[str]) -> None:
         helpers = ("never", "others", "same", "sides", "equal", "held", "inside", "kinds")
@@ -159,13 +159,13 @@ class _Falsifier(ast.NodeTransformer):
         return node
 
     def _denied(self, test: ast.expr) -> ast.expr:
-        """What cannot be true where `test` is."""
+        """An expression that is false where `test` is true."""
         if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
             test.values[0] = self._denied(test.values[0])
             return test
         if isinstance(test, ast.Compare) and len(test.ops) == 1:
             left, right = test.left, test.comparators[0]
-            if isinstance(test.ops[0], ast.Eq):  # either side may be what the code under test made
+            if isinstance(test.ops[0], ast.Eq):  # either side may be the value from the code under test
                 return self._call("equal", left, right)
             if isinstance(test.ops[0], ast.Is):
                 return ast.Compare(left, [ast.Is()], [self._call("never")])
@@ -203,7 +203,7 @@ class _Falsifier(ast.NodeTransformer):
         return node
 
     def _replace_two(self, node: ast.Call, helper: str) -> None:
-        """The first two arguments, by what `helper` makes of them."""
+        """Replace the first two arguments of a call by the two that `helper` makes of them."""
         node.args[:2] = [ast.Starred(self._call(helper, *node.args[:2]), ast.Load())]
 
     def _call(self, helper: str, *args: ast.expr) -> ast.expr:

@@ -1,7 +1,7 @@
-"""From a test log to a status for each expected test, and from these to a verdict's outcome.
+"""Graders: the script that runs a task's hidden tests, and the status of each expected test in its log.
 
-`UnittestGrader` reads what `python -m unittest -v` prints (the embedded tasks); SWE-bench's
-own grader is in `tasks.swe.harness`.
+`UnittestGrader` reads what `python -m unittest -v` prints, for the embedded tasks. `tasks.swe.harness` has SWE-bench's
+own grader, `tasks.swe.graders` the one that chooses between the two for each task.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
+from envs.errors import MonkeysError
 from tasks.swe.patches import touched_files
-from tasks.task import Task
+from tasks.swe.task import SweTask
 
 __all__ = ["Grade", "Grader", "GraderFailed", "UnittestGrader"]
 
 
-class GraderFailed(Exception):
-    """The grader itself broke, whatever the patch was: an infra error."""
+class GraderFailed(MonkeysError):
+    """The grader itself failed, whatever the patch is: an infra error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What one log says.
+    """The result that one log shows.
 
-    `tests` maps every expected test id to its status: passed, failed, error, skipped,
-    xfail or missing. `resolved` is the harness's own conclusion; a `reason` says what
-    speaks against the log as a whole.
+    `tests` maps every expected test id to its status: passed, failed, error, skipped, xfail or missing. `resolved` is
+    the harness's own conclusion. `reason` says what is wrong with the log as a whole, "" if nothing is.
     """
 
     resolved: bool
@@ -36,25 +36,29 @@ class Grade:
 
 
 class Grader(Protocol):
-    async def script(self, task: Task, before: str = "") -> str:
-        """What to run in a fresh sandbox once the patch is applied: restore, add and run the tests.
+    """Runs and reads the hidden tests of tasks."""
 
-        `before` is a command to run when the tests are in place, just before they are run.
+    async def script(self, task: SweTask, before: str = "") -> str:
+        """The script for a fresh sandbox in which the patch is applied: it restores, adds and runs the tests.
+
+        `before` is a command for the moment when the tests are in place and not yet run. Raises `GraderFailed`.
         """
         ...
 
-    async def grade(self, task: Task, log: bytes) -> Grade:
-        """Raises `GraderFailed`."""
+    async def grade(self, task: SweTask, log: bytes) -> Grade:
+        """The result that the script's log shows. Raises `GraderFailed`."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End what it has started. Idempotent."""
+        ...
 
 
 class UnittestGrader:
-    """Every expected test must be reported as ok, and as nothing else, by unittest's verbose runner.
+    """Requires that unittest's verbose runner reports every expected test as ok, and as nothing else.
 
-    What the code under test prints stands in the same log. So a test counts as failed if
-    anything says so, and a log with more results than tests were run resolves nothing.
+    What the code under test prints is in the same log. So a test counts as failed if any line says so, and a log with
+    more results than tests that were run resolves nothing.
     """
 
     START = re.compile(r"(?!setUp|tearDown)[\w.]+ \(([\w.]+)\)(?: \.\.\. (.*))?")
@@ -63,7 +67,7 @@ class UnittestGrader:
     LISTED = re.compile(r"^(?:FAIL|ERROR|UNEXPECTED SUCCESS): [\w.]+ \(([\w.]+)\)", re.M)
     RAN = re.compile(r"^Ran (\d+) tests? in ", re.M)
 
-    async def script(self, task: Task, before: str = "") -> str:
+    async def script(self, task: SweTask, before: str = "") -> str:
         files = [shlex.quote(file) for file in touched_files(task.test_patch)]
         restore = "\n".join(
             f"git checkout -q {task.origin.commit} -- {file} 2>/dev/null || rm -rf {file}" for file in files
@@ -71,7 +75,7 @@ class UnittestGrader:
         add = f"printf %s {shlex.quote(task.test_patch)} | git apply || exit 98"
         return f"{restore}\n{add}\n{before}\n{task.test_command}\n"
 
-    async def grade(self, task: Task, log: bytes) -> Grade:
+    async def grade(self, task: SweTask, log: bytes) -> Grade:
         text = log.decode("utf-8", "replace")
         said = [(name, words) for name, words in self._said(text) if words]
         good = {name for name, _ in said}
@@ -83,11 +87,11 @@ class UnittestGrader:
             return Grade(False, tests, "the test run did not come to its end")
         resolved = all(status == "passed" for status in tests.values())
         if resolved and len(said) > int(ran[-1]):
-            return Grade(False, tests, f"the log tells of {len(said)} results where {ran[-1]} tests were run")
+            return Grade(False, tests, f"the log has {len(said)} results, but {ran[-1]} tests were run")
         return Grade(resolved, tests)
 
     def _said(self, text: str) -> list[tuple[str, list[str]]]:
-        """The results that stand between each test's own line and the next one's."""
+        """Each test with the results between its own line and that of the next test."""
         said: list[tuple[str, list[str]]] = []
         for line in text.split("\n"):
             if start := self.START.fullmatch(line):

@@ -1,8 +1,8 @@
 """SWE-bench's own grading: its test spec, log parsers and FAIL_TO_PASS / PASS_TO_PASS rules.
 
-`swebench.harness` lives in a process of its own, started at the first patch: importing it
-takes 1.5 s, 170 MB and changes the environment. The process answers length-prefixed JSON
-on its standard streams and ends when its input does, so it never outlives the runner.
+`swebench.harness` runs in a separate process, which starts at the first patch: importing it takes 1.5 s and 170 MB, and
+changes the environment. The process answers length-prefixed JSON on its standard streams. It ends when its input does,
+so it never outlives the runner.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from pathlib import Path
 from typing import Any
 
 from tasks.swe.grading import Grade, GraderFailed
-from tasks.task import Task, TaskError
+from tasks.swe.task import SweTask
+from tasks.task import TaskError
 
-__all__ = ["SwebenchGrader", "known"]
+__all__ = ["SwebenchGrader", "check_installed", "values_known"]
 
 LENGTH = struct.Struct(">I")
 GRADE_SECONDS = 300.0  # starting, on a busy machine, included; a log parser takes milliseconds
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START = ">>>>> Start Test Output"
-# Each stands once in an honest log.
+# Each of these is in an honest log once.
 ONCE = (START, ">>>>> End Test Output", "\n>>>>> Test Exit Code:")
 BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.swe.harness import answer_all; answer_all()"
 
 
 @cache
-def known(field: str) -> frozenset[str]:
-    """What the installed harness can read in a row's `field`, "log_parser" or "eval_type"; empty where that is unknown.
+def values_known(field: str) -> frozenset[str]:
+    """The values of a row's `field`, "log_parser" or "eval_type", that the installed harness knows; empty if unknown.
 
-    Read from its source, for it takes too long to import only to look at a row.
+    They are read from its source, since it takes too long to import only to look at a row.
     """
     module, table = {"log_parser": ("log_parsers", "PARSER_REGISTRY"), "eval_type": ("constants", "EvalType")}[field]
     found = find_spec("swebench")
@@ -59,20 +60,25 @@ def known(field: str) -> frozenset[str]:
     )
 
 
+def check_installed() -> None:
+    """Raises `TaskError`, with the command that installs it, if SWE-bench's harness is not installed."""
+    if find_spec("swebench") is None:
+        raise TaskError("these tasks are graded by SWE-bench's own harness: pip install 'coding-monkeys[swebench]'")
+
+
 class SwebenchGrader:
-    """What `swebench.harness` says of the log of its own eval script. Raises `TaskError` if it is not installed."""
+    """Grades the log of a task's own eval script with `swebench.harness`. Raises `TaskError` if it is not installed."""
 
     def __init__(self) -> None:
-        if find_spec("swebench") is None:
-            raise TaskError("these tasks are graded by SWE-bench's own harness: pip install 'coding-monkeys[swebench]'")
+        check_installed()
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
-    async def script(self, task: Task, before: str = "") -> str:
+    async def script(self, task: SweTask, before: str = "") -> str:
         script = str(await self._ask({"ask": "script", "instance": dict(task.instance)}))
         return script.replace(f": '{START}'", f"{before}\n: '{START}'", 1) if before else script
 
-    async def grade(self, task: Task, log: bytes) -> Grade:
+    async def grade(self, task: SweTask, log: bytes) -> Grade:
         question = {"ask": "grade", "instance": dict(task.instance), "log": log.decode("utf-8", "replace")}
         return Grade(**await self._ask(question))
 
@@ -103,7 +109,7 @@ class SwebenchGrader:
             except (OSError, EOFError) as error:
                 raise GraderFailed(f"SWE-bench's grader died ({type(error).__name__}: {error})") from None
             finally:
-                if answer is None:  # cut short: what it may still say would answer the next question
+                if answer is None:  # interrupted: a late answer would be taken for that of the next question
                     await self._end(kill=True)
         if "error" in answer:
             raise GraderFailed(f"SWE-bench's grader failed on {question['instance']['instance_id']}: {answer['error']}")
@@ -121,17 +127,17 @@ class SwebenchGrader:
             await process.wait()
 
 
-# From here on: inside the grading process.
+# What follows runs inside the grading process.
 
 
 def answer_all() -> None:
-    """Answer questions until the input ends. Nothing but answers may reach the real standard output."""
+    """Answer questions until the input ends. Only answers may reach the real standard output."""
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     while head := sys.stdin.buffer.read(LENGTH.size):
         question = json.loads(sys.stdin.buffer.read(LENGTH.unpack(head)[0]))
         try:
             answer = {"is": _answer(question)}
-        except Exception as error:  # whatever a log or an instance does to the harness is told, not died of
+        except Exception as error:  # whatever a log or a row does to the harness is reported, and the process goes on
             answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
         text = json.dumps(answer).encode()
         answers.write(LENGTH.pack(len(text)) + text)
@@ -143,7 +149,7 @@ def _answer(question: dict[str, Any]) -> Any:
 
     spec = make_test_spec(question["instance"])
     if question["ask"] == "script":
-        return spec.eval_script  # the row's own script, with the exit code recorded besides
+        return spec.eval_script  # the row's own script, which also records the exit code
     return _grade(spec, question["log"])
 
 
@@ -160,9 +166,9 @@ def _grade(spec: Any, log: str) -> dict[str, Any]:
         statuses, found = get_logs_eval(spec, file.name)
     told = {name: _resolve_case(name, statuses) for name in (*spec.FAIL_TO_PASS, *spec.PASS_TO_PASS)}
     tests = {name: statuses[key].lower() if key else "missing" for name, key in told.items()}
-    if spec.eval_type != "pass_and_fail":  # such a harness tells of failures only
+    if spec.eval_type != "pass_and_fail":  # such a harness reports failures only
         tests = {name: "passed" if status == "missing" and found else status for name, status in tests.items()}
     reason = report.get("infra_failure_reason") or ("" if found else "the log holds no test results")
     if not reason and any(log.count(mark) > 1 for mark in ONCE):
-        reason = "the log has more than one beginning or end: something under test writes the harness's own words"
+        reason = "the log has more than one beginning or end: the code under test prints the harness's own markers"
     return {"resolved": bool(report["resolved"]), "tests": tests, "reason": str(reason)}

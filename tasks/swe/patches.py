@@ -1,4 +1,4 @@
-"""A git patch, read from its headers alone: which files it touches, and the piece that is each one's."""
+"""Git patches, read by their headers alone: the piece of each file, and the paths that a patch touches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 __all__ = ["added_files", "is_canonical", "pieces", "touched_files"]
 
-# A name is quoted where it holds anything unusual.
+# Git quotes a name that holds anything unusual.
 HEADER = re.compile(r'^diff --git (?:a/(?P<plain>.+) b/(?P=plain)|"a/(?P<quoted>.+)" "b/(?P=quoted)")$', re.M)
 MOVED = re.compile(r"^(rename from|rename to|copy from|copy to) (.+)$", re.M)
 SIDES = re.compile(r"^(?:---|\+\+\+) (.+?)(?:\t.*)?$", re.M)
@@ -21,8 +21,8 @@ CANONICAL = re.compile(
 
 
 def pieces(patch: bytes) -> list[bytes]:
-    """The patch cut at its file headers; what stands before the first one is left out."""
-    # Inside of a hunk every line starts with a sign or a blank, so these words are headers.
+    """The patch cut at its file headers, without any text before the first one."""
+    # Every line of a hunk starts with a sign or a blank, so these words are headers.
     git = re.search(rb"^diff --git ", patch, re.M)
     header = rb"^(?=diff --git )" if git else rb"^(?=--- [^\n]*\n\+\+\+ )"
     first = rb"diff --git " if git else rb"--- "
@@ -30,7 +30,7 @@ def pieces(patch: bytes) -> list[bytes]:
 
 
 def is_canonical(patch: bytes) -> bool:
-    """Whether it is all as git writes it, so that each header names the file which every applier changes."""
+    """Whether all of it is as git writes it: then each header names the file that every applier changes."""
     parts = pieces(patch)
     return b"".join(parts) == patch and all(_agrees(CANONICAL.match(part)) for part in parts)
 
@@ -54,7 +54,7 @@ def touched_files(patch: str) -> list[str]:
 
 
 def added_files(patch: str) -> set[str]:
-    """The paths that only the patch brings."""
+    """The paths that the patch creates."""
     return {path for path, added in _files(patch) if added}
 
 

@@ -1,33 +1,27 @@
-"""Task sets by name or file: `quick`, a JSONL file in SWE-bench's format, or a data set on the hub.
+"""From a row in SWE-bench's format to a `SweTask`.
 
-Guarantees: a broken row is refused with its file and line before anything is sampled,
-and ids are unique within a set.
+Guarantees: a broken row is refused with its place and the remedy before anything is sampled.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from envs import Origin
-from tasks.swe.harness import known
+from tasks.row_files import has_lone_surrogate
+from tasks.swe.harness import values_known
 from tasks.swe.patches import added_files
-from tasks.task import Task, TaskError, TaskSet
+from tasks.swe.task import SweTask
+from tasks.task import TaskError
 
-__all__ = ["HUB_SETS", "load_tasks"]
+__all__ = ["task_of_row"]
 
-HUB_SETS = {
-    "lite": "SWE-bench/SWE-bench_Lite",
-    "verified": "SWE-bench/SWE-bench_Verified",
-    "full": "SWE-bench/SWE-bench",
-    "multilingual": "SWE-bench/SWE-bench_Multilingual",
-}
 TEXTS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch")
 GRADED_BY = ("image", "eval_script", "log_parser", "eval_type")  # since swebench 5
-# What activating the environment in SWE-bench's images comes down to, for commands of the agent.
+# The effect of activating the environment in SWE-bench's images, for commands of the agent.
 TESTBED = {
     "CONDA_DEFAULT_ENV": "testbed",
     "CONDA_PREFIX": "/opt/miniconda3/envs/testbed",
@@ -39,92 +33,8 @@ QUOTA = "ulimit -t 2; ulimit -v 524288"
 START, END = ">>>>> Start Test Output", ">>>>> End Test Output"
 
 
-def load_tasks(spec: str) -> TaskSet:
-    """The task set called `spec`: "quick", a path to a .jsonl file, or a hub name (see `HUB_SETS`).
-
-    Raises `TaskError`.
-    """
-    if spec == "quick":
-        from tasks import quick
-
-        return _task_set("quick", (("quick", row) for row in quick.instances()))
-    path = Path(spec)
-    if path.is_dir():
-        raise TaskError(f"{path} is a folder; give a .jsonl file")
-    if path.suffix in (".jsonl", ".json") or path.is_file():
-        return _task_set(path.stem, _rows_of_file(path))
-    if spec in HUB_SETS or spec.count("/") == 1:
-        return _task_set(spec, _rows_of_hub(HUB_SETS.get(spec, spec)))
-    raise TaskError(
-        f"no task set {spec!r}: give quick, {', '.join(HUB_SETS)}, a hub name like owner/name, or a .jsonl file"
-    )
-
-
-def _rows_of_file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    data = b""
-    try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise TaskError(
-            f"no file {path}: give the path of a .jsonl file with one SWE-bench instance per line"
-        ) from None
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise TaskError(f"{path}:{number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-    except OSError as error:
-        raise TaskError(f"{path} cannot be read ({error.strerror}); mend that or give another file") from None
-    if path.suffix == ".json":
-        try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise TaskError(f"{path}: not JSON ({error}); for one instance per line name it .jsonl") from None
-        if not isinstance(rows, list):
-            raise TaskError(f"{path}: not a list of instances")
-        yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, 1))
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise TaskError(f"{where}: not JSON ({error}); mend or remove this line") from None
-            yield where, row
-
-
-def _rows_of_hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        import datasets  # comes with swebench; a second to import
-    except ModuleNotFoundError:
-        raise TaskError(f"reading {name} from the hub needs: pip install 'coding-monkeys[swebench]'") from None
-
-    try:
-        rows: Iterable[Any] = datasets.load_dataset(name, split="test")
-    except Exception as error:  # the hub's client raises whatever its transport does
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TaskError(
-            f"data set {name} cannot be had from the hub ({line}); download it as .jsonl and give the file"
-        ) from None
-    yield from ((f"{name}: row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _task_set(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> TaskSet:
-    tasks: dict[str, Task] = {}
-    places: dict[str, str] = {}
-    for where, row in rows:
-        task = _task(where, row)
-        if task.id in tasks:
-            raise TaskError(
-                f"{where}: instance_id {task.id} is there twice, first at {places[task.id]}; remove one of them"
-            )
-        tasks[task.id], places[task.id] = task, where
-    if not tasks:
-        raise TaskError(f"{name} holds no instance; each line must be one SWE-bench instance")
-    return TaskSet(name, tuple(tasks.values()))
-
-
-def _task(where: str, row: Mapping[str, Any]) -> Task:
+def task_of_row(where: str, row: Any) -> SweTask:
+    """The task of one row. `where` is its place, for messages. Raises `TaskError`."""
     if not isinstance(row, Mapping):
         raise TaskError(f"{where}: not an object; each line must be one SWE-bench instance")
     embedded = "test_command" in row
@@ -134,8 +44,8 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
                 f"{where}: field {key!r} is {'missing' if key not in row else 'not a text'}; "
                 f"an instance needs the texts {', '.join(TEXTS)}"
             )
-        if not row[key].isascii() and row[key] != row[key].encode("utf-8", "replace").decode():
-            raise TaskError(f"{where}: field {key!r} holds half a character (a lone surrogate); mend it")
+        if has_lone_surrogate(row[key]):
+            raise TaskError(f"{where}: field {key!r} holds half a character (a lone surrogate); correct the text")
     if embedded:
         command = f"{QUOTA}; {row['test_command']}"
         origin = Origin(row["base_commit"])
@@ -147,9 +57,9 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
                     f"of swebench 5 ({', '.join(GRADED_BY)}); use a current copy of the data set"
                 )
         for key in ("log_parser", "eval_type"):
-            if known(key) and row[key] not in known(key):
+            if values_known(key) and row[key] not in values_known(key):
                 raise TaskError(
-                    f"{where}: the swebench that is installed knows no {key} {row[key]!r}; "
+                    f"{where}: the installed swebench knows no {key} {row[key]!r}; "
                     "install the version that this data set is for, or remove the row"
                 )
         command = _visible_tests(where, row)
@@ -161,11 +71,11 @@ def _task(where: str, row: Mapping[str, Any]) -> Task:
     fail_to_pass, pass_to_pass = _names(where, row, "FAIL_TO_PASS"), _names(where, row, "PASS_TO_PASS")
     if not fail_to_pass and not pass_to_pass:
         raise TaskError(f"{where}: FAIL_TO_PASS and PASS_TO_PASS are empty, so any patch would resolve it; remove it")
-    return Task(
+    return SweTask(
         id=row["instance_id"],
-        repo=row["repo"],
+        statement=row["problem_statement"],
+        group=row["repo"],
         version=str(row.get("version", "")),
-        problem_statement=row["problem_statement"],
         patch=row["patch"],
         test_patch=row["test_patch"],
         fail_to_pass=fail_to_pass,
@@ -193,7 +103,7 @@ def _visible_tests(where: str, row: Mapping[str, Any]) -> str:
     before, found, rest = row["eval_script"].partition(f": '{START}'")
     if not found:
         raise TaskError(
-            f"{where}: the eval_script has no marker {START!r}, so its test command cannot be told; "
+            f"{where}: the eval_script has no marker {START!r}, so its test command is unknown; "
             "use a current copy of the data set"
         )
     setting = [line for line in before.splitlines() if line.startswith(("source ", "conda activate", "export ", "cd "))]

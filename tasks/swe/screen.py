@@ -1,8 +1,9 @@
-"""What a patch may not bring to its own examination: test files, hooks and settings of the runner, shadows.
+"""The screen: removes from a patch what would decide its own verdict, and flags what looks odd.
 
-Guarantees: nothing of the product's code is taken out, and never a file that the known
-solution changes too. What is taken out is named, and the patch is scored with and without
-it; what merely looks odd is flagged and left in.
+Removed are test files, hooks and settings of the test runner, and modules that stand in for Python's or the runner's.
+
+Guarantees: no product code is removed, and no file that the known solution changes too. Each removed file is named in a
+flag, and the patch is scored with it (official) and without it (strict). What only looks odd stays in the patch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.swe.patches import pieces, touched_files
-from tasks.task import Task
+from tasks.swe.task import SweTask
 
 __all__ = ["Screened", "screen"]
 
@@ -26,9 +27,9 @@ RUNNERS = re.compile(
     rb"pytest|testpaths|addopts|unittest|doctest|testenv|filterwarnings|python_(files|classes|functions)|pythonpath"
     rb"|norecursedirs|usefixtures|required_plugins|\"test\"|jest|mocha"
 )
-# A module of this name where Python looks first takes the place of the real one.
+# A module of this name at the top of the repository takes the place of the real one.
 SHADOWED = {*sys.stdlib_module_names, "_pytest", "attr", "hypothesis", "nose", "pip", "pluggy", "py", "pytest", "tox"}
-# What the name of a file at the top makes importable: a package, or a module, compiled or not.
+# The module or package, compiled or not, that a file at the top of the repository makes importable.
 MODULE = re.compile(r"(\w+)(?:/|(?:\.[\w.-]+)?\.(?:pyc?|so|pyd)$)")
 ODD = {
     "names what tells a test run from others": rb"PYTEST_CURRENT_TEST|_pytest\.|sys\.modules\[.{0,3}(unittest|pytest)"
@@ -43,15 +44,15 @@ ODD = {
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """`patch` without the files in `dropped`; each of these, and each oddity, is a line in `flags`."""
+    """`patch` without the files in `dropped`; `flags` has a line for each removed piece and for each oddity."""
 
     patch: bytes
     dropped: tuple[str, ...]
     flags: tuple[str, ...]
 
 
-def screen(task: Task, patch: bytes) -> Screened:
-    """Take out of `patch` what would examine itself."""
+def screen(task: SweTask, patch: bytes) -> Screened:
+    """Remove from `patch` what would decide its own verdict."""
     solution = set(touched_files(task.patch))
     hidden = set(touched_files(task.test_patch))
     shadowed = SHADOWED - {name.split("/")[0] for name in solution}  # the project's own package may have such a name
@@ -93,7 +94,7 @@ def _why(name: str, part: bytes, hidden: set[str], called: set[str], shadowed: s
 
 
 def _test_folders(hidden: set[str]) -> set[str]:
-    """Top folders that hold nothing but tests, as the hidden ones' names tell."""
+    """Top folders of the hidden tests whose name says that they hold only tests."""
     return {name.split("/")[0] for name in hidden if name.split("/")[0] in ("test", "testing", "spec", "__tests__")}
 
 

@@ -120,7 +120,7 @@ def test_arguments_as_an_object_and_no_arguments_at_all_are_taken() -> None:
     [
         ("bash", '{"command": "ls', "bash: the arguments are not JSON (it ends inside a text, at character 15)"),
         ("bash", "{'command': 'echo don't'}", "bash: the arguments are not JSON (a comma or '}' is missing"),
-        ("bash", "run ls", "bash: the arguments are not JSON ('run' is no value"),
+        ("bash", "run ls", "bash: the arguments are not JSON ('run' is not a value"),
         ("bash", '["ls"]', "bash: the arguments are not a JSON object"),
         ("bash", "[" * 100_000, "bash: the arguments are not JSON"),
         ("bash", "{}", "bash: argument 'command' is missing"),

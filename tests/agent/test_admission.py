@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from agent.agent import AttemptScope
 from agent.models.admission import Admission, Handling
 from agent.models.chat import ChatModel
 from agent.models.faults import Kind, RequestFailure
 from agent.models.http import HttpTransport
-from agent.models.model import Call
 from agent.models.replicas import Replica, Replicas
 from agent.models.vllm_metrics import VllmMetrics
-from tests.helpers import Answer, ChatServer
+from tests.helpers import Answer, ChatServer, Heard, attempt_scope
 
 CLIENTS = 128
 PHASES = [(32, 400.0), (8, 400.0), (64, 400.0)]  # the hidden limit, and for how many seconds
@@ -270,32 +270,32 @@ async def until(so: Callable[[], bool]) -> None:
 
 
 def replicas(count: int) -> tuple[Replicas, list[str]]:
-    lines: list[str] = []
+    heard = Heard()
     return Replicas(
-        [HttpTransport(f"http://127.0.0.1:{port}/v1", None) for port in range(1, count + 1)], lines.append
-    ), lines
+        [HttpTransport(f"http://127.0.0.1:{port}/v1", None) for port in range(1, count + 1)], heard
+    ), heard.texts
 
 
-def sent(servers: Replicas, call: Call, turn: int) -> Replica | None:
+def sent(servers: Replicas, scope: AttemptScope, turn: int) -> Replica | None:
     """Where this attempt's request goes."""
-    if replica := servers.choose(call, turn):
-        servers.settle(call, [call], replica)
+    if replica := servers.choose(scope, turn):
+        servers.settle(scope, [scope], replica)
     return replica
 
 
 def test_an_issue_stays_at_one_server_until_that_has_clearly_more_to_do() -> None:
     async def main() -> None:
         servers, _ = replicas(2)
-        home = servers.all[0]
+        home, scopes = servers.all[0], [attempt_scope("one", attempt) for attempt in range(11)]
         for attempt in range(8):
-            assert sent(servers, Call("one", attempt, 0), 0) is home
+            assert sent(servers, scopes[attempt], 0) is home
             home.admission.in_flight += 1
-        assert sent(servers, Call("two", 0, 0), 0) is servers.all[1]  # another issue, the calmest
-        assert sent(servers, Call("one", 8, 0), 0) is home
+        assert sent(servers, attempt_scope("two"), 0) is servers.all[1]  # another issue, the calmest
+        assert sent(servers, scopes[8], 0) is home
         home.admission.in_flight += 1
-        assert sent(servers, Call("one", 9, 0), 0) is servers.all[1]
-        assert sent(servers, Call("one", 10, 0), 0) is servers.all[1]
-        assert sent(servers, Call("one", 3, 0), 1) is home  # under way
+        assert sent(servers, scopes[9], 0) is servers.all[1]
+        assert sent(servers, scopes[10], 0) is servers.all[1]
+        assert sent(servers, scopes[3], 1) is home  # under way
 
     simulate(main)
 
@@ -305,14 +305,15 @@ def test_all_attempts_of_one_issue_use_all_servers_in_the_end_and_each_attempt_o
         servers, _ = replicas(2)
         chosen = {}
         for attempt in range(100):
-            replica = sent(servers, Call("one", attempt, 0), 0)
+            scope = attempt_scope("one", attempt)
+            replica = sent(servers, scope, 0)
             assert replica is not None
-            chosen[attempt] = replica
+            chosen[scope] = replica
             replica.admission.in_flight += 1
         shares = [sum(replica is one for replica in chosen.values()) for one in servers.all]
         assert min(shares) > 25
-        for attempt, replica in chosen.items():
-            assert sent(servers, Call("one", attempt, 0), 3) is replica
+        for scope, replica in chosen.items():
+            assert sent(servers, scope, 3) is replica
 
     simulate(main)
 
@@ -321,13 +322,14 @@ def test_attempts_leave_a_server_that_is_down() -> None:
     async def main() -> None:
         servers, lines = replicas(2)
         first, second = servers.all
-        assert sent(servers, Call("one", 0, 0), 0) is first
+        scope = attempt_scope("one")
+        assert sent(servers, scope, 0) is first
         first.failed(await first.admission.enter(0), RequestFailure(Kind.UNREACHABLE, "refused"))
-        assert sent(servers, Call("one", 0, 0), 1) is second
-        assert sent(servers, Call("one", 1, 0), 0) is second
+        assert sent(servers, scope, 1) is second
+        assert sent(servers, attempt_scope("one", 1), 0) is second
         assert lines == ["server http://127.0.0.1:1/v1 is down (refused): its attempts go elsewhere"]
         second.failed(await second.admission.enter(0), RequestFailure(Kind.UNREACHABLE, "refused"))
-        assert sent(servers, Call("one", 0, 0), 1) is None
+        assert sent(servers, scope, 1) is None
         assert lines[-1].endswith("the run waits and goes on once it is back")
         await servers.close()
 

@@ -12,12 +12,14 @@ from functools import partial
 
 import pytest
 
+from agent.agent import AttemptScope
 from agent.models.admission import BUSY, Admission, Handling
 from agent.models.cache import Cache
-from agent.models.model import Call, Reply
+from agent.models.model import Reply
 from agent.models.vllm_metrics import VllmMetrics
 from agent.trajectory import Usage
 from tests.agent.test_admission import PAGE, simulate
+from tests.helpers import attempt_scope
 
 # The server computes so many tokens of prompts in a second, one prompt after the other, and samples 150 a turn.
 PREFILL, SAMPLED = 10_000.0, 150
@@ -36,22 +38,22 @@ class CachingServer:
         self.answers = 0
         self.hits = self.asked = 0.0
 
-    async def ask(self, call: Call, own: float) -> None:
+    async def ask(self, scope: AttemptScope, own: float) -> None:
         """A turn of a conversation that has `own` tokens beyond its opening."""
-        opening, needed = OPENINGS[call.task], own + SAMPLED
+        opening, needed = OPENINGS[scope.spec.task], own + SAMPLED
         async with self._room:
             await self._room.wait_for(lambda: not self._running or self._needed + opening + needed <= self._capacity)
-            known = min(opening, self._kept.get(call.task, 0.0))
-            known += min(own, self._kept.get(call, 0.0)) if known == opening else 0.0
-            self._hold(call.task, opening)
-            self._hold(call, needed)
+            known = min(opening, self._kept.get(scope.spec.task, 0.0))
+            known += min(own, self._kept.get(scope, 0.0)) if known == opening else 0.0
+            self._hold(scope.spec.task, opening)
+            self._hold(scope, needed)
         self.hits, self.asked = self.hits + known, self.asked + opening + own
         async with self._prefill:
             await asyncio.sleep((opening + own - known) / PREFILL)
         await asyncio.sleep(SAMPLED * (0.01 + 0.0003 * len(self._running)))
         async with self._room:
-            self._release(call)
-            self._release(call.task)
+            self._release(scope)
+            self._release(scope.spec.task)
             self._room.notify_all()
         self.answers += 1
 
@@ -85,23 +87,23 @@ async def played(capacity: float, told: bool, tools: tuple[float, float] = (0.5,
     server, door, dice = CachingServer(capacity), Admission(), random.Random(3)
     if told:
         door.cache.capacity = capacity
-    attempts = iter([Call(task, attempt, 0) for task in OPENINGS for attempt in range(40)])
+    attempts = iter([attempt_scope(task, attempt) for task in OPENINGS for attempt in range(40)])
 
     async def work() -> None:
-        for call in attempts:
-            plan, own = random.Random(f"{call.task} {call.attempt}"), 0.0
+        for scope in attempts:
+            plan, own = random.Random(f"{scope.spec.task} {scope.spec.index}"), 0.0
             for turn in range(plan.randint(5, 35)):
-                place = await door.enter(turn, call)
-                await server.ask(call, own)
-                context = OPENINGS[call.task] + own
-                door.cache.answered(call, Reply({}, Usage(round(context), SAMPLED)), turn)
+                place = await door.enter(turn, scope)
+                await server.ask(scope, own)
+                context = OPENINGS[scope.spec.task] + own
+                door.cache.answered(scope, Reply({}, Usage(round(context), SAMPLED)), turn)
                 door.leave(place, Handling.ANSWERED)
                 own += SAMPLED + plan.uniform(300, 900)
                 await asyncio.sleep(dice.uniform(*tools))
-            door.over(call)
+            door.over(scope)
 
     async def look() -> None:
-        while True:  # as when the server's gauges are read
+        while True:  # as when the server's metrics are read
             await asyncio.sleep(1)
             door.look()
 
@@ -138,12 +140,12 @@ def reply(prompt: int, sampled: int = 100) -> Reply:
     return Reply({}, Usage(prompt, sampled))
 
 
-def calls(count: int, task: str = "a") -> list[Call]:
-    return [Call(task, attempt, 0) for attempt in range(count)]
+def scopes(count: int, task: str = "a") -> list[AttemptScope]:
+    return [attempt_scope(task, attempt) for attempt in range(count)]
 
 
 def test_one_is_always_in_and_where_nothing_is_told_all_are() -> None:
-    cache, (first, second) = Cache(), calls(2)
+    cache, (first, second) = Cache(), scopes(2)
     for capacity, then in ((100.0, False), (math.inf, True)):
         cache.capacity = capacity
         cache.leave(first)
@@ -157,17 +159,17 @@ def test_an_opening_counts_once_for_all_attempts_on_an_issue() -> None:
     def fitting(tasks: list[str]) -> int:
         cache = Cache()
         cache.capacity = 100_000
-        one = Call("a", 99, 0)  # from which it is known how far attempts go
+        one = attempt_scope("a", 99)  # from which it is known how far attempts go
         cache.enter(one)
         cache.answered(one, reply(20_000), 0)
         cache.answered(one, reply(21_000), 1)
         cache.leave(one)
         for count, task in enumerate(tasks):
-            call = Call(task, count, 0)
-            if not cache.fits(call):
+            scope = attempt_scope(task, count)
+            if not cache.fits(scope):
                 return count
-            cache.enter(call)
-            cache.answered(call, reply(20_000), 0)
+            cache.enter(scope)
+            cache.answered(scope, reply(20_000), 0)
         return len(tasks)
 
     assert fitting(["a"] * 40) == 40
@@ -175,18 +177,18 @@ def test_an_opening_counts_once_for_all_attempts_on_an_issue() -> None:
 
 
 def test_who_came_in_last_makes_room_when_those_under_way_outgrow_it_and_comes_back_when_there_is_some() -> None:
-    cache, (first, second, third) = Cache(), calls(3)
+    cache, (first, second, third) = Cache(), scopes(3)
     cache.capacity = 40_000
-    for call in (first, second, third):
-        assert cache.fits(call)
-        cache.enter(call)
-        cache.answered(call, reply(3000), 0)
+    for scope in (first, second, third):
+        assert cache.fits(scope)
+        cache.enter(scope)
+        cache.answered(scope, reply(3000), 0)
     cache.answered(first, reply(14_000), 1)
     cache.answered(second, reply(14_000), 1)
     assert third in cache
     cache.answered(third, reply(14_000), 1)
     cache.answered(first, reply(20_000), 2)
-    assert [call in cache for call in (first, second, third)] == [True, True, False]
+    assert [scope in cache for scope in (first, second, third)] == [True, True, False]
     assert not cache.fits(third)
     cache.leave(first)
     assert cache.fits(third)
@@ -194,13 +196,13 @@ def test_who_came_in_last_makes_room_when_those_under_way_outgrow_it_and_comes_b
 
 def test_later_turns_of_those_that_are_in_go_on_while_others_wait_for_room() -> None:
     async def main() -> None:
-        door, (first, second, third) = Admission(64.0), calls(3)
+        door, (first, second, third) = Admission(64.0), scopes(3)
         door.cache.capacity = 10_000
         with busy(door):
             place = await door.enter(0, first)
             door.cache.answered(first, reply(8000), 0)
             door.leave(place, Handling.ANSWERED)
-            waiting = [asyncio.create_task(door.enter(0, call)) for call in (second, third)]
+            waiting = [asyncio.create_task(door.enter(0, scope)) for scope in (second, third)]
             await asyncio.sleep(1)
             assert door.waiting == 2
             door.leave(await asyncio.wait_for(door.enter(1, first), 0.1), Handling.ANSWERED)
@@ -215,12 +217,12 @@ def test_later_turns_of_those_that_are_in_go_on_while_others_wait_for_room() -> 
 
 def test_a_server_with_little_to_do_is_given_more_whatever_its_cache_holds() -> None:
     async def main() -> None:
-        door, (first, *others) = Admission(64.0), calls(20)
+        door, (first, *others) = Admission(64.0), scopes(20)
         door.cache.capacity = 10_000
         place = await door.enter(0, first)
         door.cache.answered(first, reply(8000), 0)
         door.leave(place, Handling.ANSWERED)
-        waiting = [asyncio.create_task(door.enter(0, call)) for call in others]
+        waiting = [asyncio.create_task(door.enter(0, scope)) for scope in others]
         await asyncio.sleep(100)
         assert door.in_flight == BUSY
         for task in waiting:
@@ -248,9 +250,9 @@ def test_the_capacity_is_that_of_all_engines_in_tokens_where_it_is_told_and_of_u
     page = PAGE % ("0.0", "0.0")
 
     def capacity(info: str) -> float:
-        gauges = VllmMetrics.read(page + info)
-        assert gauges is not None
-        return gauges.capacity
+        metrics = VllmMetrics.read(page + info)
+        assert metrics is not None
+        return metrics.capacity
 
     assert capacity(INFO % (0, "True", 1000) + INFO % (1, "True", 500)) == 24_000
     assert capacity(INFO % (0, "False", 1000)) == math.inf

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from agent.actions.native import schemas
-from agent.models import Call, ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply, Tokens, make_model
+from agent.agent import AttemptScope
+from agent.models import ContextExceeded, ModelError, ModelRefused, ModelUnavailable, Reply, Tokens
 from agent.models.chat import ChatModel
+from agent.models.source import ModelRequest
+from agent.models.sources import make_model
 from agent.tools import TOOLS
 from agent.trajectory import Message, Usage
-from tasks.task import TaskSet
-from tests.helpers import Answer, ChatServer, completion, said
+from tests.helpers import Answer, ChatServer, Heard, attempt_scope, completion, said
 
 MESSAGES: list[Message] = [{"role": "user", "content": "naïve 🐒"}]
 SCHEMAS = schemas(TOOLS)
-CALL = Call("task", 3, 2**63 - 5)
 
 
 def error(status: int, message: Any = "no", **fields: Any) -> Answer:
@@ -46,8 +47,12 @@ def talk(server: ChatServer, play: Callable[[ChatModel], Awaitable[Any]], **how:
     return asyncio.run(main())
 
 
+def asker() -> AttemptScope:
+    return attempt_scope("task", 3, 2**63 - 5)
+
+
 async def ask(model: ChatModel) -> Reply:
-    return await model.reply(MESSAGES, SCHEMAS, call=CALL)
+    return await model.reply(MESSAGES, SCHEMAS, scope=asker())
 
 
 def reply_to(*answers: Answer, **how: Any) -> tuple[Reply, ChatServer]:
@@ -86,7 +91,7 @@ def test_a_request_holds_model_messages_tools_seed_and_sampling_fields() -> None
 
 def test_a_request_without_tools_names_none() -> None:
     async def bare(model: ChatModel) -> Reply:
-        return await model.reply(MESSAGES, [], call=CALL)
+        return await model.reply(MESSAGES, [], scope=asker())
 
     server = ChatServer()
     talk(server, bare)
@@ -180,7 +185,7 @@ def test_a_server_that_schedules_is_told_to_take_later_turns_first() -> None:
 
     async def both(model: ChatModel) -> None:
         await ask(model)
-        await model.reply(told, SCHEMAS, call=CALL)
+        await model.reply(told, SCHEMAS, scope=asker())
 
     server = ChatServer()
     talk(server, both, scheduled=True)
@@ -238,16 +243,15 @@ ALL_THOUGHTS = error(400, "The `reasoning_content` in the thinking mode must be 
 
 def taught(*answers: Answer, times: int = 2, **how: Any) -> tuple[list[Any], list[str]]:
     """The bodies of the requests for as many replies, and what a person was told."""
-    lines: list[str] = []
+    heard = Heard()
 
     async def play(model: ChatModel) -> None:
-        model.warn = lines.append
         for _ in range(times):
-            await model.reply(THOUGHTFUL, SCHEMAS, call=CALL)
+            await model.reply(THOUGHTFUL, SCHEMAS, scope=asker())
 
     server = ChatServer(*answers)
-    talk(server, play, **how)
-    return [request.body for request in server.requests], lines
+    talk(server, play, events=heard, **how)
+    return [request.body for request in server.requests], heard.texts
 
 
 def test_a_limit_of_completion_tokens_goes_by_the_name_that_all_servers_know() -> None:
@@ -266,7 +270,7 @@ def test_a_server_that_refuses_that_name_gets_the_other_one_from_then_on(name: s
         (False, 64),
     ]
     [line] = lines
-    assert line.endswith("the server wants max_completion_tokens in place of max_tokens")
+    assert line.endswith("the server wants max_completion_tokens instead of max_tokens")
 
 
 def test_a_limit_that_is_refused_for_its_value_is_refused() -> None:
@@ -285,7 +289,7 @@ def test_a_field_of_thoughts_that_a_server_refuses_is_dropped_from_then_on_and_o
     kept = {"role": "assistant", "content": "a", "reasoning_details": [{"text": "hm"}]}
     assert [body["messages"][1] for body in bodies] == [THOUGHTFUL[1], kept, kept]
     [line] = lines
-    assert "takes no reasoning_content in messages" in line
+    assert "does not accept reasoning_content in messages" in line
     assert THOUGHTFUL[1]["reasoning_content"] == "hm"  # the conversation itself has it
 
 
@@ -308,20 +312,19 @@ def test_several_things_may_be_learnt_from_one_server() -> None:
 
 
 def test_what_is_learnt_is_said_once_however_many_were_refused() -> None:
-    lines: list[str] = []
+    heard = Heard()
 
     async def many(model: ChatModel) -> None:
-        model.warn = lines.append
-        await asyncio.gather(*(model.reply(THOUGHTFUL, SCHEMAS, call=CALL) for _ in range(8)))
+        await asyncio.gather(*(model.reply(THOUGHTFUL, SCHEMAS, scope=asker()) for _ in range(8)))
 
-    talk(ChatServer(*[NO_THOUGHTS] * 8, completion()), many)
-    assert len(lines) == 1
+    talk(ChatServer(*[NO_THOUGHTS] * 8, completion()), many, events=heard)
+    assert len(heard.texts) == 1
 
 
 def test_a_refusal_that_goes_on_is_refused() -> None:
     server = ChatServer(NO_THOUGHTS)
     with pytest.raises(ModelUnavailable, match="Extra inputs are not permitted"):
-        talk(server, lambda model: model.reply(THOUGHTFUL, SCHEMAS, call=CALL))
+        talk(server, lambda model: model.reply(THOUGHTFUL, SCHEMAS, scope=asker()))
     assert len(server.requests) == 2
 
 
@@ -373,14 +376,14 @@ def test_an_answer_that_is_none_is_asked_for_again(answer: Answer) -> None:
 
 
 def test_tokens_of_unusable_answers_are_billed_to_the_attempt_and_those_of_the_answer_to_the_reply() -> None:
-    call = Call("task", 0, 1)
+    scope = attempt_scope()
     reply = talk(
         ChatServer(completion(choices=[]), completion(choices=[]), completion()),
-        lambda model: model.reply(MESSAGES, SCHEMAS, call=call),
+        lambda model: model.reply(MESSAGES, SCHEMAS, scope=scope),
     )
     assert reply.usage == Usage(7, 3)
-    assert call.meter.take() == Usage(14, 6)
-    assert call.meter.take() == Usage()
+    assert scope.budget.take_wasted() == Usage(14, 6)
+    assert scope.budget.take_wasted() == Usage()
 
 
 def test_a_server_that_closes_idle_connections_is_no_failure() -> None:
@@ -548,7 +551,7 @@ def test_a_history_that_the_server_refuses_costs_its_own_attempt_and_not_the_run
     told: list[Message] = [*MESSAGES, {"role": "assistant", "content": "odd"}, {"role": "user", "content": "go on"}]
     server = ChatServer(error(status, "bad tool call in the history"))
     with pytest.raises(ModelUnavailable, match="bad tool call in the history"):
-        talk(server, lambda model: model.reply(told, SCHEMAS, call=CALL))
+        talk(server, lambda model: model.reply(told, SCHEMAS, scope=asker()))
     assert len(server.requests) == 1
 
 
@@ -556,7 +559,7 @@ def test_a_history_that_the_server_refuses_costs_its_own_attempt_and_not_the_run
 
 
 async def checked(url: str, key: str | None = "key") -> str:
-    model = make_model("tiny", TaskSet("none", ()), base_url=url, api_key=key)
+    model = make_model(ModelRequest("tiny", base_url=(url,), api_key=key))
     text = ""
     try:
         await model.check()

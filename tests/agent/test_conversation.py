@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from agent.actions import make_actions
+from agent.agent import AttemptScope
 from agent.conversation import ELIDED, WORTH, Conversation, as_sent
-from agent.loop import AttemptLimits, run_attempt
-from agent.models import Call, ContextExceeded, Reply
+from agent.models import ContextExceeded, Reply
 from agent.models.chat import ChatModel
 from agent.models.scripted import Scripted, say
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
-from tests.helpers import Answer, ChatServer, begins, git_repository, said, workspace
+from tests.helpers import Answer, ChatServer, begins, git_repository, play, said, workspace
 
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "Broken. " * 50}]
 LOOK = say(("bash", {"command": "head -c 4000 /dev/zero | tr '\\0' x; echo new >> new.txt"}))
@@ -39,21 +39,22 @@ class Narrow(Scripted):
         self.most, self.taken = most, list[list[Message]]()
         self.refused = 0
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
         size = characters(messages)
         if size > self.most:
             self.refused += 1
             raise ContextExceeded(f"{size} characters, and {self.most} are the most")
         self.taken.append([dict(message) for message in messages])
-        reply = await super().reply(messages, tools, call=call)
+        reply = await super().reply(messages, tools, scope=scope)
         return Reply(reply.message, Usage(size // 4, 20))
 
 
 def played(origin: Origin, model: Any, form: str = "native", **limits: Any) -> Trajectory:
     async def main() -> Trajectory:
         async with workspace(origin) as room:
-            opening = begins(OPENING, make_actions(form))
-            return await run_attempt(model, room, opening, Call("task", 0, 1), AttemptLimits(**limits))
+            return await play(room, model, begins(OPENING, make_actions(form)), **limits)
 
     return asyncio.run(main())
 
@@ -140,9 +141,8 @@ def test_a_server_that_says_that_the_conversation_is_too_long_gets_a_shorter_one
     async def main() -> Trajectory:
         async with server, workspace(origin) as room:
             model = ChatModel("tiny", server.url, None, {})
-            limits = AttemptLimits(context="elide")
             try:
-                return await run_attempt(model, room, begins(OPENING, make_actions("text")), Call("task", 0, 1), limits)
+                return await play(room, model, begins(OPENING, make_actions("text")), context="elide")
             finally:
                 await model.close()
 

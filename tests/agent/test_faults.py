@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from agent.loop import AttemptLimits
+from agent.agent import AttemptBudget, AttemptScope, Payer
 from agent.models import (
-    Call,
     ContextExceeded,
-    Meter,
     Model,
     ModelError,
     ModelRefused,
@@ -27,19 +25,12 @@ from agent.models.chat import ChatModel
 from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry, refusal
 from agent.models.http import Answer
 from agent.models.shared_first_turn import SharedFirstTurn
-from agent.scaffolds import make_scaffold
 from agent.trajectory import Exit, Message, Usage
-from envs import Limits
-from envs.local.backend import LocalBackend
-from envs.memory_budget import MemoryBudget
-from envs.pool import Pool
-from envs.start_limiter import StartLimiter
-from monkeys.runner.progress import Progress
-from monkeys.runner.sampler import Arm, Sampler
-from monkeys.store import Store
+from monkeys.store import AttemptRow
 from tasks import TaskSet
 from tests.fault_server import FaultServer, Plan
-from tests.helpers import quick_task
+from tests.helpers import Heard, attempt_scope, quick_task
+from tests.sampling import open_sampling
 
 FIRST: list[Message] = [{"role": "user", "content": "go"}]
 LATER: list[Message] = [*FIRST, {"role": "assistant", "content": "hm"}, {"role": "user", "content": "go on"}]
@@ -96,11 +87,11 @@ def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
 def test_what_can_heal_heals_and_every_token_that_was_told_is_counted_once(kind: Kind) -> None:
     async def main() -> None:
         async with served(once(kind), request_seconds=seconds(kind)) as (server, model):
-            call = Call("task", 0, 1)
-            reply = await model.reply(FIRST, [], call=call)
+            scope = attempt_scope()
+            reply = await model.reply(FIRST, [], scope=scope)
             assert reply.message["content"] == "said here"
             assert server.requests == 2
-            wasted = call.meter.take()
+            wasted = scope.budget.take_wasted()
             assert reply.usage + wasted == server.served
             assert bool(wasted.total) == (TREATMENTS[kind].billed is Billed.AS_TOLD and kind is not Kind.HTML)
 
@@ -111,11 +102,11 @@ def test_what_can_heal_heals_and_every_token_that_was_told_is_counted_once(kind:
 def test_what_could_heal_and_does_not_ends_the_attempt_and_what_it_cost_is_known(kind: Kind) -> None:
     async def main() -> None:
         async with served(always(kind), retry_seconds=0.05, request_seconds=seconds(kind)) as (server, model):
-            call = Call("task", 0, 1)
+            scope = attempt_scope()
             with pytest.raises(ModelUnavailable, match="keeps failing"):
-                await model.reply(FIRST, [], call=call)
+                await model.reply(FIRST, [], scope=scope)
             assert server.requests >= 2 or (server.requests == 1 and kind in (Kind.TIME_OUT, Kind.ENDLESS))
-            assert call.meter.take() == server.served
+            assert scope.budget.take_wasted() == server.served
 
     asyncio.run(main())
 
@@ -129,7 +120,7 @@ def test_what_cannot_heal_is_asked_once(kind: Kind, turn: str) -> None:
 
     async def main() -> None:
         async with served(always(kind)) as (server, model):
-            asked = model.reply(FIRST if turn == "first" else LATER, [], call=Call("task", 0, 1))
+            asked = model.reply(FIRST if turn == "first" else LATER, [], scope=attempt_scope())
             if ends is Ends.NOTHING:
                 assert (await asked).usage == server.served
             else:
@@ -146,16 +137,15 @@ def test_what_cannot_heal_is_asked_once(kind: Kind, turn: str) -> None:
 
 def test_an_outage_is_said_waited_for_on_no_clock_and_its_end_is_said_too() -> None:
     async def main() -> None:
-        lines: list[str] = []
-        async with served(lambda number, turn: None, retry_seconds=0.1) as (server, model):
-            model.progress = lines.append
+        heard = Heard()
+        lines = heard.texts
+        async with served(lambda number, turn: None, retry_seconds=0.1, events=heard) as (server, model):
             await server.stop()
-            call = Call("task", 0, 1)
-            async with asyncio.timeout(0.3) as clock:  # less than the outage takes, but for the meter
-                call.meter.clock = clock
-                asked = asyncio.create_task(model.reply(FIRST, [], call=Call("task", 1, 1)))
+            scope = attempt_scope()
+            async with scope.clock.limit(0.3):  # less than the outage takes
+                asked = asyncio.create_task(model.reply(FIRST, [], scope=attempt_scope("task", 1)))
                 waiting = asyncio.create_task(restart(server))
-                reply = await model.reply(FIRST, [], call=call)
+                reply = await model.reply(FIRST, [], scope=scope)
             await asyncio.gather(asked, waiting)
             assert reply.usage + (await asked).usage == server.served
             assert lines[0].startswith(f"server {server.url} is down")
@@ -181,13 +171,11 @@ def test_a_gateway_before_a_dead_server_is_an_outage_once_nothing_else_comes(mon
     monkeypatch.setattr("agent.models.replicas.FAILING_SECONDS", 0.05)
 
     async def main() -> None:
-        lines: list[str] = []
-        async with served(lambda number, turn: Kind.BAD_GATEWAY if number <= 12 else None, backoff_seconds=0.02) as (
-            _,
-            model,
-        ):
-            model.progress = lines.append
-            await asyncio.gather(*(model.reply(FIRST, [], call=Call("task", one, 1)) for one in range(2)))
+        heard = Heard()
+        lines = heard.texts
+        plan: Plan = lambda number, turn: Kind.BAD_GATEWAY if number <= 12 else None  # noqa: E731
+        async with served(plan, backoff_seconds=0.02, events=heard) as (_, model):
+            await asyncio.gather(*(model.reply(FIRST, [], scope=attempt_scope("task", one)) for one in range(2)))
         assert "502" in lines[0]
         assert lines[-1] == ""
 
@@ -198,24 +186,25 @@ def test_a_gateway_before_a_dead_server_is_an_outage_once_nothing_else_comes(mon
 
 
 class Overseen(ChatModel):
-    """Remembers every meter, so that what nobody took from them is known."""
+    """Remembers every budget, so that what nobody took from them is known."""
 
-    meters: dict[int, Meter]
+    budgets: dict[int, AttemptBudget]
 
     async def replies(
         self,
         messages: Sequence[Message],
         tools: Sequence[dict[str, Any]],
         *,
-        call: Call,
-        joined: Callable[[], Sequence[Call]],
+        scope: AttemptScope,
+        payer: Payer,
+        joined: Callable[[], Sequence[AttemptScope]],
     ) -> list[Reply]:
-        def seen() -> Sequence[Call]:
-            calls = joined()
-            self.meters.update((id(one.meter), one.meter) for one in calls)
-            return calls
+        def seen() -> Sequence[AttemptScope]:
+            scopes = joined()
+            self.budgets.update((id(one.budget), one.budget) for one in scopes)
+            return scopes
 
-        return await super().replies(messages, tools, call=call, joined=seen)
+        return await super().replies(messages, tools, scope=scope, payer=payer, joined=seen)
 
 
 def tenth_at_random(seed: int) -> Plan:
@@ -239,21 +228,18 @@ def tenth_at_random(seed: int) -> Plan:
 def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and_no_token_is_lost(
     tmp_path: Path, first_turns: int
 ) -> None:
-    async def main() -> tuple[FaultServer, Store, Usage, list[str]]:
+    async def main() -> tuple[FaultServer, list[AttemptRow], Usage, list[str]]:
         async with FaultServer(tenth_at_random(1)) as server:
-            model = Overseen(
-                "tiny", server.url, None, {}, request_seconds=3.0, retry_seconds=30.0, backoff_seconds=0.01
-            )
-            model.meters = {}
-            lines: list[str] = []
-            model.progress = lines.append
-            asked: Model = model if first_turns == 1 else SharedFirstTurn(model, first_turns)
-            store = await sampled(tmp_path, asked, lambda: restarted(server, after=300))
+            heard = Heard()
+            quick: dict[str, Any] = {"request_seconds": 3.0, "retry_seconds": 30.0, "backoff_seconds": 0.01}
+            model = Overseen("tiny", server.url, None, {}, events=heard, **quick)
+            model.budgets = {}
+            asked: Model = model if first_turns == 1 else SharedFirstTurn(model, first_turns, heard)
+            rows = await sampled(tmp_path, asked, lambda: restarted(server, after=300))
             await asked.close()
-            return server, store, sum((meter.wasted for meter in model.meters.values()), Usage()), lines
+            return server, rows, sum((budget.wasted for budget in model.budgets.values()), Usage()), heard.texts
 
-    server, store, left, lines = asyncio.run(main())
-    rows = list(store.attempts())
+    server, rows, left, lines = asyncio.run(main())
     counted = [row for row in rows if not row.exit.infra]
     assert len(counted) == len({row.index for row in counted}) == 500
     assert {row.exit for row in counted} == {Exit.SUBMITTED, Exit.CONTEXT_LIMIT}
@@ -265,7 +251,6 @@ def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and
     assert set(server.met) - {None} == {kind for kind in MET if TREATMENTS[kind].ends is not Ends.RUN}
     assert any("the run waits" in line for line in lines)
     assert lines[-1] == ""
-    store.close()
 
 
 async def restarted(server: FaultServer, after: int) -> None:
@@ -276,19 +261,8 @@ async def restarted(server: FaultServer, after: int) -> None:
     await server.start()
 
 
-async def sampled(folder: Path, model: Model, meanwhile: Callable[[], Awaitable[None]]) -> Store:
-    task = quick_task("tally")
-    tasks = TaskSet("one", (task,))
-    store = Store.write(folder / "run", {}, tasks, {})
-    budget = MemoryBudget(20_000, key="test", folder=folder / "budget")
-    pool = Pool(LocalBackend(), budget=budget, gate=StartLimiter(8))
-    limits = Limits(memory_mb=512)
-    arm = Arm("test", model, make_scaffold(), AttemptLimits(), limits, seed=0)
-    progress = Progress.start(store.task_ids(), 500)
-    try:
-        sampler = Sampler(store, tasks, arm, pool, None, progress, workers=16, retries=3)
-        await asyncio.gather(sampler.run(), meanwhile())
-    finally:
-        await pool.close()
-        budget.close()
-    return store
+async def sampled(folder: Path, model: Model, meanwhile: Callable[[], Awaitable[None]]) -> list[AttemptRow]:
+    tasks = TaskSet("one", (quick_task("tally"),))
+    async with open_sampling(folder / "run", tasks, model, attempts=500, workers=16) as sampling:
+        await asyncio.gather(sampling.sampler.run(), meanwhile())
+        return list(sampling.store.attempts())

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from agent.actions.native import NO_CALL
-from agent.loop import FAULTS_IN_A_ROW, AttemptLimits, run_attempt
-from agent.models import Call, ContextExceeded, Model, ModelRefused, ModelUnavailable, Reply
-from agent.models.scripted import Replay, Scripted, say
+from agent.agent import AttemptScope
+from agent.loop import USELESS_IN_A_ROW
+from agent.models import ContextExceeded, Model, ModelRefused, ModelUnavailable, Reply
+from agent.models.replay import Predictions, Replay
+from agent.models.scripted import Scripted, say
 from agent.tools import Workspace
 from agent.trajectory import Exit, Message, Trajectory, Usage
 from envs import Origin
-from tests.helpers import begins, git_repository, workspace
+from tests.helpers import begins, git_repository, play, workspace
 
 OPENING: list[Message] = [{"role": "system", "content": "You fix."}, {"role": "user", "content": "It is broken."}]
 EDIT = say(("edit", {"command": "create", "path": "new.txt", "new": "kept\n"}))
@@ -38,20 +40,18 @@ class Breaking(Scripted):
         super().__init__(lines, USAGE)
         self._error = error
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
         if sum(message["role"] == "assistant" for message in messages) == len(self._lines):
             raise self._error
-        return await super().reply(messages, tools, call=call)
-
-
-async def play(room: Workspace, model: Model, **limits: Any) -> Trajectory:
-    return await run_attempt(model, room, begins(OPENING), Call("task", 0, 1), AttemptLimits(**limits))
+        return await super().reply(messages, tools, scope=scope)
 
 
 def played(origin: Origin, model: Model, **limits: Any) -> Trajectory:
     async def main() -> Trajectory:
         async with workspace(origin) as room:
-            return await play(room, model, **limits)
+            return await play(room, model, begins(OPENING), **limits)
 
     return asyncio.run(main())
 
@@ -75,16 +75,16 @@ def test_an_attempt_that_submits_hands_in_what_it_changed(origin: Origin) -> Non
 def test_a_model_that_calls_no_tool_is_told_so_and_stopped_after_some_times(origin: Origin) -> None:
     trajectory = played(origin, Scripted([EDIT, *[{"role": "assistant", "content": "Hm."}] * 9], USAGE))
     assert trajectory.exit is Exit.STOPPED
-    assert len(trajectory.turns) == 1 + FAULTS_IN_A_ROW
+    assert len(trajectory.turns) == 1 + USELESS_IN_A_ROW
     assert [m["content"] for m in trajectory.messages if m["role"] == "user"][1:] == [
         f"[error] {NO_CALL}"
-    ] * FAULTS_IN_A_ROW
+    ] * USELESS_IN_A_ROW
     assert holds_the_new_file(trajectory.submission.body)
 
 
 def test_one_usable_call_starts_the_count_of_useless_replies_anew(origin: Origin) -> None:
     idle: Message = {"role": "assistant", "content": "Hm."}
-    lines = [*[idle] * (FAULTS_IN_A_ROW - 1), EDIT, *[idle] * (FAULTS_IN_A_ROW - 1), say(("submit", {}))]
+    lines = [*[idle] * (USELESS_IN_A_ROW - 1), EDIT, *[idle] * (USELESS_IN_A_ROW - 1), say(("submit", {}))]
     assert played(origin, Scripted(lines)).exit is Exit.SUBMITTED
 
 
@@ -119,10 +119,12 @@ def test_the_time_limit_cuts_a_command_short_and_the_turn_still_counts(origin: O
 
 def test_the_time_limit_cuts_a_slow_model_short(origin: Origin) -> None:
     class Slow(Scripted):
-        async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        async def reply(
+            self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+        ) -> Reply:
             if messages[-1]["role"] == "tool":
                 await asyncio.sleep(60)
-            return await super().reply(messages, tools, call=call)
+            return await super().reply(messages, tools, scope=scope)
 
     trajectory = played(origin, Slow([EDIT], USAGE), seconds=0.5)
     assert trajectory.exit is Exit.TIME_LIMIT
@@ -155,7 +157,7 @@ def test_a_request_that_can_never_succeed_goes_through(origin: Origin) -> None:
 def test_a_sandbox_that_dies_is_an_infra_error_that_the_model_never_reads(origin: Origin) -> None:
     async def main() -> Trajectory:
         async with workspace(origin) as room:
-            attempt = asyncio.create_task(play(room, Scripted([EDIT, SLEEP], USAGE)))
+            attempt = asyncio.create_task(play(room, Scripted([EDIT, SLEEP], USAGE), begins(OPENING)))
             await asyncio.sleep(0.3)
             await room.sandbox.close()
             return await attempt
@@ -172,14 +174,16 @@ def test_a_sandbox_that_dies_is_an_infra_error_that_the_model_never_reads(origin
 
 def test_a_sandbox_that_dies_before_the_patch_is_taken_is_an_infra_error_too(origin: Origin) -> None:
     class Closing(Scripted):
-        async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        async def reply(
+            self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+        ) -> Reply:
             await rooms[0].sandbox.close()
             return Reply({"role": "assistant", "content": "Hm."})
 
     async def main() -> Trajectory:
         async with workspace(origin) as room:
             rooms.append(room)
-            return await play(room, Closing([]), turns=1)
+            return await play(room, Closing([]), begins(OPENING), turns=1)
 
     rooms: list[Workspace] = []
     trajectory = asyncio.run(main())
@@ -190,7 +194,7 @@ def test_a_sandbox_that_dies_before_the_patch_is_taken_is_an_infra_error_too(ori
 def test_a_cancelled_attempt_returns_with_its_work(origin: Origin) -> None:
     async def main() -> Trajectory:
         async with workspace(origin) as room:
-            attempt = asyncio.create_task(play(room, Scripted([EDIT, SLEEP], USAGE)))
+            attempt = asyncio.create_task(play(room, Scripted([EDIT, SLEEP], USAGE), begins(OPENING)))
             await asyncio.sleep(0.3)
             attempt.cancel()
             return await attempt
@@ -204,15 +208,17 @@ def test_a_cancelled_attempt_returns_with_its_work(origin: Origin) -> None:
 
 def test_an_attempt_cancelled_while_its_patch_is_taken_keeps_what_was_said(origin: Origin) -> None:
     class Telling(Scripted):
-        async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        async def reply(
+            self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+        ) -> Reply:
             if messages[-1]["role"] == "tool":
                 submits.set()
-            return await super().reply(messages, tools, call=call)
+            return await super().reply(messages, tools, scope=scope)
 
     async def main() -> Trajectory:
         async with workspace(origin) as room:
             heavy = say(("bash", {"command": "head -c 20000000 /dev/urandom > heavy"}))  # takes git a second
-            attempt = asyncio.create_task(play(room, Telling([heavy], USAGE)))
+            attempt = asyncio.create_task(play(room, Telling([heavy], USAGE), begins(OPENING)))
             await submits.wait()
             await asyncio.sleep(0.1)
             attempt.cancel()
@@ -242,9 +248,11 @@ def test_several_calls_are_carried_out_in_order_and_submit_ends_them(origin: Ori
 
 def test_messages_are_recorded_as_they_were_sent(origin: Origin) -> None:
     class Recording(Scripted):
-        async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+        async def reply(
+            self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+        ) -> Reply:
             sent.append([dict(message) for message in messages])
-            return await super().reply(messages, tools, call=call)
+            return await super().reply(messages, tools, scope=scope)
 
     sent: list[list[Message]] = []
     broken = say(("bash", {}))
@@ -302,10 +310,10 @@ def test_the_patch_is_taken_as_bytes(origin: Origin, tmp_path: Path) -> None:
 def test_a_replayed_prediction_is_handed_in_to_the_byte(origin: Origin, tmp_path: Path) -> None:
     write = say(("bash", {"command": r"printf '\x00\xff' > image.bin; echo END_OF_PATCH > old.txt; printf a > open"}))
     patch = played(origin, Scripted([write])).submission.body
-    predictions = tmp_path / "predictions.jsonl"
+    file = tmp_path / "predictions.jsonl"
     rows = [{"instance_id": "other\u2028", "model_patch": None}, {"instance_id": "task", "model_patch": patch.decode()}]
-    predictions.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
-    trajectory = played(origin, Replay.from_predictions(predictions))
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    trajectory = played(origin, Replay(Predictions(file).solution))
     assert trajectory.exit is Exit.SUBMITTED
     assert trajectory.submission.body == patch
 

@@ -18,16 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.actions.native import read_actions, schemas
-from agent.models.model import Call, Reply
+from agent.models.model import Reply
 from agent.models.monkey import Monkey
 from agent.models.monkey.localization import is_test, suspected_files, suspected_units, vocabulary, wanted_names
-from agent.models.monkey.memory import recollect
-from agent.models.monkey.mutations import KINDS, Bench, Vocabulary, type_something
+from agent.models.monkey.memory import remember
+from agent.models.monkey.mutations import KINDS, MutationContext, Vocabulary, mutate
 from agent.models.monkey.policy import smallest_edit
 from agent.models.monkey.source import read
 from agent.tools import TOOLS
 from agent.tools.edit import _replaced
 from agent.trajectory import Message
+from tests.helpers import attempt_scope
 
 SHELF = '''\
 """A shelf of books."""
@@ -114,7 +115,7 @@ QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=[Health
 
 
 def ask(messages: Sequence[Message], seed: int, tools: Sequence[dict[str, Any]] = OFFERED) -> Reply:
-    return asyncio.run(Monkey().reply(messages, tools, call=Call("task", 0, seed)))
+    return asyncio.run(Monkey().reply(messages, tools, scope=attempt_scope("task", 0, seed)))
 
 
 def compiles(text: str) -> bool:
@@ -201,7 +202,9 @@ def test_different_seeds_type_different_things() -> None:
 
 def test_neither_task_nor_attempt_is_looked_at() -> None:
     messages = World().play(3).messages[:-2]
-    replies = [asyncio.run(Monkey().reply(messages, OFFERED, call=Call(*who, 3))) for who in (("a", 0), ("b", 7))]
+    replies = [
+        asyncio.run(Monkey().reply(messages, OFFERED, scope=attempt_scope(*who, 3))) for who in (("a", 0), ("b", 7))
+    ]
     assert replies[0] == replies[1]
 
 
@@ -223,7 +226,7 @@ def test_undo_is_exact() -> None:
     undone = 0
     for seed in range(60):
         world = World(outputs=[FAILING, FAILING, BROKEN]).play(seed, turns=30)
-        memory = recollect(world.messages)
+        memory = remember(world.messages)
         undone += len(world.versions) - 1 > len(memory.standing)
         back = dict(world.files)
         for edit in reversed(memory.standing):
@@ -237,7 +240,7 @@ def test_undo_is_exact() -> None:
 def test_what_mends_a_failing_test_is_kept() -> None:
     for seed in range(80):
         world = World(outputs=[FAILING, PASSING]).play(seed, turns=30)
-        memory = recollect(world.messages)
+        memory = remember(world.messages)
         mended = next((run for run in memory.runs if run.edits and not run.failing), None)
         if mended and memory.baseline and memory.baseline.failing:
             assert memory.standing[: len(mended.edits)] == list(mended.edits)
@@ -333,7 +336,7 @@ def test_each_kind_types_what_compiles_or_nothing(seed: int, kind: str) -> None:
     source = read(SHELF)
     assert source is not None
     for unit in source.units:
-        change = KINDS[kind][0](Bench(source, unit, vocabulary(ISSUE), Random(seed)))
+        change = KINDS[kind][0](MutationContext(source, unit, vocabulary(ISSUE), Random(seed)))
         page = source.edited(change) if change else None
         if page is not None:
             assert compiles(page)
@@ -347,8 +350,10 @@ def test_each_kind_types_what_compiles_or_nothing(seed: int, kind: str) -> None:
 def test_each_kind_finds_something_to_type(kind: str) -> None:
     source = read(SHELF)
     assert source is not None
-    benches = [Bench(source, unit, vocabulary(ISSUE), Random(seed)) for unit in source.units for seed in range(60)]
-    changes = [change for bench in benches if (change := KINDS[kind][0](bench))]
+    contexts = [
+        MutationContext(source, unit, vocabulary(ISSUE), Random(seed)) for unit in source.units for seed in range(60)
+    ]
+    changes = [change for context in contexts if (change := KINDS[kind][0](context))]
     assert any(source.edited(change) for change in changes)
 
 
@@ -377,8 +382,8 @@ def test_common_slips_are_within_reach(before: str, after: str) -> None:
     before, after = (f"def f(a, b):\n    {body}\n" for body in (before, after))
     source = read(before)
     assert source is not None
-    benches = (Bench(source, source.units[-1], Vocabulary(), Random(seed)) for seed in range(4000))
-    assert any(typed and typed[1] == after for typed in map(type_something, benches))
+    benches = (MutationContext(source, source.units[-1], Vocabulary(), Random(seed)) for seed in range(4000))
+    assert any(typed and typed[1] == after for typed in map(mutate, benches))
 
 
 # What it reads
@@ -394,7 +399,7 @@ def test_a_page_from_the_middle_of_a_file_can_be_edited() -> None:
         assert any(unit.name for unit in source.units)
         for seed in range(40):
             unit = source.units[seed % len(source.units)]
-            typed = type_something(Bench(source, unit, Vocabulary(), Random(seed)))
+            typed = mutate(MutationContext(source, unit, Vocabulary(), Random(seed)))
             if typed:
                 assert compiles("\n".join([*rows[:first], typed[1], *rows[last:]]))
 
@@ -417,17 +422,17 @@ def test_the_edit_that_undoes_is_as_unique_as_the_edit() -> None:
 
 def test_a_failed_edit_is_not_remembered_as_made() -> None:
     arguments = json.dumps({"command": "replace", "path": "a.py", "old": "x", "new": "y"})
-    memory = recollect(_seen("", "edit", arguments, "[error] the text to be replaced occurs 2 times in a.py"))
+    memory = remember(_seen("", "edit", arguments, "[error] the text to be replaced occurs 2 times in a.py"))
     assert not memory.standing
     assert memory.tried
 
 
 def test_suspicion_follows_names_and_tracebacks() -> None:
     world, path = World(), "library/shelf.py"
-    files = suspected_files(recollect(_seen(ISSUE, "view", '{"path": "."}', world.act("view", {"path": "."}))))
+    files = suspected_files(remember(_seen(ISSUE, "view", '{"path": "."}', world.act("view", {"path": "."}))))
     assert not any(is_test(path) for path in files)
     assert files[path] > 2 * files["library/helpers.py"] > 0
-    units = suspected_units(recollect(_seen(ISSUE, "view", json.dumps({"path": path}), world.view(path))))
+    units = suspected_units(remember(_seen(ISSUE, "view", json.dumps({"path": path}), world.view(path))))
     by_name = {unit.name: weight for (_, _, unit), weight in units.items()}
     assert max(by_name, key=by_name.__getitem__) == "Shelf.thick"
     assert by_name["slug"] > by_name["pairs"] > 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.loop import FAULTS_IN_A_ROW, AttemptLimits, run_attempt
-from agent.models import Call
+from agent.loop import USELESS_IN_A_ROW
 from agent.models.scripted import Scripted
 from agent.scaffolds import SCAFFOLDS, Unsuited, make_scaffold
 from agent.scaffolds.failures import first_failure
@@ -23,7 +22,7 @@ from envs import Origin
 from monkeys.store import Store
 from tasks import Task
 from tasks.task import Outcome
-from tests.helpers import Answer, ChatServer, git_repository, said, workspace
+from tests.helpers import Answer, ChatServer, attempt_scope, git_repository, said, tool_loop, workspace
 
 TESTS = "python3 -m unittest discover -s tests -t ."
 GOOD = "```python\ndef twice(number):\n    return 2 * number\n```"
@@ -65,7 +64,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
 
 
 def task(origin: Origin, statement: str = "`twice(4)` gives 12\n\nI expected 8.") -> Task:
-    return Task("sums-1", "we/sums", "1", statement, "", "", (), (), origin, TESTS, {})
+    return Task(id="sums-1", statement=statement, group="we/sums", origin=origin, test_command=TESTS)
 
 
 def opened(origin: Origin, *seeds: int, statement: str = "`twice(4)` gives 12", tests: str = TESTS) -> list[str]:
@@ -75,7 +74,8 @@ def opened(origin: Origin, *seeds: int, statement: str = "`twice(4)` gives 12", 
         async with workspace(origin, tests) as room:
             scaffold = make_scaffold("repair")
             openings = [
-                await scaffold.opening(task(origin, statement), room, Call("sums-1", 0, seed)) for seed in seeds
+                await scaffold.opening(task(origin, statement), room, attempt_scope("sums-1", 0, seed))
+                for seed in seeds
             ]
             return [str(opening.messages[-1]["content"]) for opening in openings]
 
@@ -88,9 +88,10 @@ def played(origin: Origin, *replies: str, tests: str = TESTS, seed: int = 0, **l
     async def main() -> Trajectory:
         async with workspace(origin, tests) as room:
             model = Scripted([{"role": "assistant", "content": reply} for reply in replies])
-            begins = partial(make_scaffold("repair").opening, task(origin))
-            limit = AttemptLimits(**{"turns": len(replies), **limits})
-            return await run_attempt(model, room, begins, Call("sums-1", 0, seed), limit)
+            agent = tool_loop(model, make_scaffold("repair"), **{"turns": len(replies), **limits})
+            return await agent.run(
+                replace(task(origin), test_command=tests), room.sandbox, attempt_scope("sums-1", 0, seed)
+            )
 
     return asyncio.run(main())
 
@@ -110,9 +111,9 @@ def told(trajectory: Trajectory) -> str:
 
 def test_there_is_a_scaffold_of_each_name_and_no_other() -> None:
     assert [make_scaffold(name).name for name in SCAFFOLDS] == list(SCAFFOLDS)
-    with pytest.raises(ValueError, match="choose one of tools, repair"):
+    with pytest.raises(Unsuited, match="choose one of tools, repair"):
         make_scaffold("scaffolding")
-    with pytest.raises(ValueError, match="leave out --actions text"):
+    with pytest.raises(Unsuited, match="leave out --actions text"):
         make_scaffold("repair", "text")
 
 
@@ -152,8 +153,8 @@ def test_a_sandbox_that_is_lost_at_the_opening_is_an_infra_error(origin: Origin)
     async def main() -> Trajectory:
         async with workspace(origin, TESTS) as room:
             await room.sandbox.close()
-            begins = partial(make_scaffold("repair").opening, task(origin))
-            return await run_attempt(Scripted([]), room, begins, Call("sums-1", 0, 1), AttemptLimits())
+            agent = tool_loop(Scripted([]), make_scaffold("repair"))
+            return await agent.run(task(origin), room.sandbox, attempt_scope("sums-1"))
 
     trajectory = asyncio.run(main())
     assert trajectory.exit is Exit.SANDBOX_FAILED
@@ -196,7 +197,7 @@ def test_the_function_as_it_was_is_no_answer_later_either(origin: Origin) -> Non
     [
         ("```python\ndef twice(number):\n    return 3 * number  # right\n```", "the same code"),
         ('```python\ndef twice(number):\n    """Doc."""\n    return 3*number\n```', "the same code"),
-        ("```python\ndef twice(number):\n    return 2 *\n```", "`twice` is no Python"),
+        ("```python\ndef twice(number):\n    return 2 *\n```", "`twice` is not valid Python"),
         ("```python\ndef thrice(number):\n    return 3\n```", "not `thrice`"),
     ],
 )
@@ -209,7 +210,7 @@ def test_what_cannot_be_put_in_is_told_and_nothing_is_written(origin: Origin, re
 def test_replies_without_code_end_an_attempt(origin: Origin) -> None:
     trajectory = played(origin, *["I am sorry."] * 9)
     assert trajectory.exit is Exit.STOPPED
-    assert len(trajectory.turns) == FAULTS_IN_A_ROW
+    assert len(trajectory.turns) == USELESS_IN_A_ROW
     assert "there is no function in the answer" in told(trajectory)
 
 
@@ -327,7 +328,7 @@ def test_what_could_not_be_put_back_is_not_offered(source: bytes) -> None:
 
 def test_a_function_that_would_break_its_file_is_refused() -> None:
     for text in ("def g(x):\n    return x\n", "def f(x:\n", "x = 1"):
-        with pytest.raises(ValueError, match="the file would not"):
+        with pytest.raises(ValueError, match="the file would no"):
             put(b"def f(x):\n    return 1\n", "f", text)
 
 
@@ -386,10 +387,10 @@ def test_the_main_job_asks_any_server_for_text_alone_and_records_the_scaffold(tm
     assert all(set(body) == {"model", "messages", "seed", "max_tokens", "stop"} for body in bodies)
     store = Store.read(tmp_path / "r")
     assert [row.outcome for row in store.attempts()] == [Outcome.RESOLVED] * 2
-    config = store.config
-    assert (config["scaffold"], config["actions"], config["tools"]) == ("repair", "function", ["rewrite"])
-    assert config["sampling"] == {"max_completion_tokens": bodies[0]["max_tokens"], "stop": bodies[0]["stop"]}
-    assert "$function" in config["prompts"]["repair"]
+    agent, model = store.config["agent"], store.config["model"]
+    assert (agent["scaffold"], agent["actions"], agent["tools"]) == ("repair", "function", ["rewrite"])
+    assert model["sampling"] == {"max_completion_tokens": bodies[0]["max_tokens"], "stop": bodies[0]["stop"]}
+    assert "$function" in agent["prompts"]["repair"]
 
 
 @pytest.mark.parametrize("model", ["monkey", "replay:gold"])

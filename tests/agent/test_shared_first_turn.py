@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from agent.models import Call, ModelError, ModelRefused, ModelUnavailable, Reply
+from agent.agent import AttemptScope
+from agent.models import ModelError, ModelRefused, ModelUnavailable, Reply
 from agent.models.admission import Handling
 from agent.models.answers import divided
 from agent.models.chat import ChatModel
 from agent.models.shared_first_turn import SharedFirstTurn
 from agent.trajectory import Message, Usage
-from tests.helpers import Answer, ChatServer
+from tests.helpers import Answer, ChatServer, Heard, attempt_scope
 
 MESSAGES: list[Message] = [{"role": "user", "content": "an issue"}]
 LATER: list[Message] = [*MESSAGES, {"role": "assistant", "content": "a"}, {"role": "user", "content": "go on"}]
@@ -33,13 +34,13 @@ def played(
     """What came of it, and what a person was told."""
 
     async def main() -> tuple[Any, list[str]]:
-        lines: list[str] = []
+        heard = Heard()
         async with server:
             quick = {"retry_seconds": 5.0, "request_seconds": 5.0, "backoff_seconds": 0.001}
-            model = SharedFirstTurn(ChatModel("tiny", server.url, None, {"temperature": 1}, **{**quick, **how}), most)
-            model.warn = lines.append
+            chat = ChatModel("tiny", server.url, None, {"temperature": 1}, **{**quick, **how})
+            model = SharedFirstTurn(chat, most, heard)
             try:
-                return await play(model), lines
+                return await play(model), heard.texts
             finally:
                 await model.close()
 
@@ -52,8 +53,8 @@ def asks(
     """So many attempts at once."""
 
     async def play(model: SharedFirstTurn) -> list[Any]:
-        calls = [Call(task, attempt, attempt) for attempt in range(count)]
-        asked = (model.reply(messages, [], call=call) for call in calls)
+        scopes = [attempt_scope(task, attempt, attempt) for attempt in range(count)]
+        asked = (model.reply(messages, [], scope=scope) for scope in scopes)
         return await asyncio.gather(*asked, return_exceptions=True)
 
     return play
@@ -96,7 +97,7 @@ def test_later_turns_and_other_prompts_are_asked_for_each_by_itself() -> None:
     assert sizes(server) == [1, 1, 1]
 
     async def two_issues(model: SharedFirstTurn) -> None:
-        await asyncio.gather(*(model.reply(MESSAGES, [], call=Call(task, 0, 0)) for task in ("one", "two")))
+        await asyncio.gather(*(model.reply(MESSAGES, [], scope=attempt_scope(task)) for task in ("one", "two")))
 
     server = ChatServer(answers("a"))
     played(server, two_issues)
@@ -135,9 +136,7 @@ def test_who_got_no_answer_asks_again_and_the_server_is_asked_for_no_more_than_i
     replies, lines = played(server, asks(6))
     assert sorted(texts(replies)) == ["a", "b", "c", "d", "e", "f"]
     assert sizes(server) == [6, 2, 2]
-    assert lines == [
-        "a request for 6 first turns has 2 answers: they are asked for no more than 2 at a time from now on"
-    ]
+    assert lines == ["a request for 6 first turns has 2 answers: they are asked for at most 2 at a time from now on"]
 
 
 def test_a_server_that_gives_one_answer_whatever_it_is_asked_for_is_asked_singly() -> None:
@@ -146,7 +145,7 @@ def test_a_server_that_gives_one_answer_whatever_it_is_asked_for_is_asked_singly
     assert texts(replies) == ["a"] * 4
     assert sizes(server) == [4, 1, 1, 1]
     [line] = lines
-    assert line.endswith("they are asked for each by itself from now on")
+    assert line.endswith("they are asked for one at a time from now on")
 
 
 def test_a_server_that_refuses_so_many_is_asked_for_half_until_it_does_not() -> None:
@@ -179,21 +178,21 @@ def test_a_fault_hits_all_and_the_request_that_is_sent_again_is_the_same() -> No
 
 
 def test_an_answer_that_was_no_use_is_billed_once_among_all() -> None:
-    calls = [Call("task", attempt, 0) for attempt in range(3)]
+    scopes = [attempt_scope("task", attempt) for attempt in range(3)]
 
     async def play(model: SharedFirstTurn) -> list[Reply]:
-        return await asyncio.gather(*(model.reply(MESSAGES, [], call=call) for call in calls))
+        return await asyncio.gather(*(model.reply(MESSAGES, [], scope=scope) for scope in scopes))
 
     replies, _ = played(ChatServer(answers(), answers("a", "b", "c")), play)
-    assert sum((call.meter.take() for call in calls), Usage()) == Usage(103, 31, 50)
+    assert sum((scope.budget.take_wasted() for scope in scopes), Usage()) == Usage(103, 31, 50)
     assert sum((reply.usage for reply in replies), Usage()) == Usage(103, 31, 50)
 
 
 def test_who_is_called_off_costs_the_others_no_answer_and_what_was_paid_for_it_is_counted() -> None:
-    calls = [Call("task", attempt, 0) for attempt in range(3)]
+    scopes = [attempt_scope("task", attempt) for attempt in range(3)]
 
     async def play(model: SharedFirstTurn) -> Usage:
-        asked = [asyncio.create_task(model.reply(MESSAGES, [], call=call)) for call in calls]
+        asked = [asyncio.create_task(model.reply(MESSAGES, [], scope=scope)) for scope in scopes]
         while not server.requests:
             await asyncio.sleep(0.005)
         asked[0].cancel()
@@ -203,19 +202,19 @@ def test_who_is_called_off_costs_the_others_no_answer_and_what_was_paid_for_it_i
 
     server = ChatServer(Answer(body=answers("a", "b", "c").body, wait=0.1))
     told, _ = played(server, play)
-    assert told + sum((call.meter.take() for call in calls), Usage()) == Usage(103, 31, 50)
+    assert told + sum((scope.budget.take_wasted() for scope in scopes), Usage()) == Usage(103, 31, 50)
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_called_off() -> None:
     async def play(model: SharedFirstTurn) -> None:
-        asked = [asyncio.create_task(model.reply(MESSAGES, [], call=Call("task", at, 0))) for at in range(2)]
+        asked = [asyncio.create_task(model.reply(MESSAGES, [], scope=attempt_scope("task", at))) for at in range(2)]
         while not server.requests:
             await asyncio.sleep(0.005)
         for task in asked:
             task.cancel()
         await asyncio.wait(asked)
         async with asyncio.timeout(2):
-            while model._asking:
+            while model._requests:
                 await asyncio.sleep(0.001)
 
     server = ChatServer(Answer(wait=30))
@@ -224,11 +223,11 @@ def test_a_request_that_nobody_waits_for_any_more_is_called_off() -> None:
 
 def test_the_wait_to_be_let_in_is_on_nobodys_clock() -> None:
     """One place at the server, taken for longer than the attempts may last."""
-    calls = [Call("task", attempt, 0) for attempt in range(2)]
+    scopes = [attempt_scope("task", attempt) for attempt in range(2)]
 
-    async def attempt(model: SharedFirstTurn, call: Call) -> Reply:
-        async with asyncio.timeout(0.3) as call.meter.clock:
-            return await model.reply(MESSAGES, [], call=call)
+    async def attempt(model: SharedFirstTurn, scope: AttemptScope) -> Reply:
+        async with scope.clock.limit(0.3):
+            return await model.reply(MESSAGES, [], scope=scope)
 
     async def play(model: SharedFirstTurn) -> list[Reply]:
         chat = model._model
@@ -236,7 +235,7 @@ def test_the_wait_to_be_let_in_is_on_nobodys_clock() -> None:
         door = chat._replicas.all[0].admission
         door.limit = 1.0
         other = await door.enter(0)
-        asked = [asyncio.create_task(attempt(model, call)) for call in calls]
+        asked = [asyncio.create_task(attempt(model, scope)) for scope in scopes]
         await asyncio.sleep(0.5)
         door.leave(other, Handling.OTHER)
         replies = await asyncio.gather(*asked)
@@ -249,12 +248,12 @@ def test_the_wait_to_be_let_in_is_on_nobodys_clock() -> None:
 
 def test_outages_are_told_through_it() -> None:
     async def main() -> None:
-        model = SharedFirstTurn(ChatModel("tiny", "http://127.0.0.1:9/v1", None, {}, outage_seconds=0.2), 4)
-        lines: list[str] = []
-        model.progress = lines.append
+        heard = Heard()
+        chat = ChatModel("tiny", "http://127.0.0.1:9/v1", None, {}, outage_seconds=0.2, events=heard)
+        model = SharedFirstTurn(chat, 4, heard)
         with pytest.raises(ModelError):
-            await model.reply(MESSAGES, [], call=Call("task", 0, 0))
-        assert "is down" in lines[0]
+            await model.reply(MESSAGES, [], scope=attempt_scope())
+        assert "is down" in heard.texts[0]
         await model.close()
 
     asyncio.run(main())

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from agent.actions import Action, ActionError, make_actions
 from agent.actions.actions import CUT
 from agent.actions.lenient import find_objects, read_json
-from agent.loop import FAULTS_IN_A_ROW, AttemptLimits, run_attempt
+from agent.loop import USELESS_IN_A_ROW
 from agent.models.chat import ChatModel
-from agent.models.model import Call
 from agent.prompts import opening
 from agent.tools import TOOLS, Workspace
 from agent.trajectory import Exit, Message, Trajectory
 from envs import Origin
+from tests import helpers
 from tests.agent.test_actions import messages, texts, values
 from tests.helpers import Answer, ChatServer, begins, git_repository, said, workspace
 
@@ -194,7 +194,7 @@ def test_blocks_are_read_as_they_were_meant(content: str, meant: list[Any]) -> N
     ("content", "why"),
     [
         ("I would run ls.", "no action was found; write a fenced block that begins with one of ```bash, ```view"),
-        ("```python\nprint()\n```", "(```python is none)"),
+        ("```python\nprint()\n```", "(```python is not an action)"),
         ("```\nls\n```", "no action was found; write"),
         ("", "no action was found; write"),
         ("```bash\n\n```", "bash: the block is empty"),
@@ -335,7 +335,7 @@ def play(origin: Origin, name: str, *contents: str, reasons: Sequence[str] = ())
                 {"role": "user", "content": "Mend."},
             ]
             try:
-                return await run_attempt(model, room, begins(first, form), Call("task", 0, 1), AttemptLimits())
+                return await helpers.play(room, model, begins(first, form))
             finally:
                 await model.close()
 
@@ -382,7 +382,7 @@ def test_a_reply_cut_off_is_told_so_and_the_next_one_counts(origin: Origin) -> N
 def test_a_model_that_never_acts_is_stopped(origin: Origin, name: str) -> None:
     trajectory, _ = play(origin, name, "I am only a text.")
     assert trajectory.exit is Exit.STOPPED
-    assert len(trajectory.turns) == FAULTS_IN_A_ROW
+    assert len(trajectory.turns) == USELESS_IN_A_ROW
 
 
 def test_the_opening_tells_a_form_that_the_request_does_not() -> None:

@@ -25,12 +25,16 @@ from typing import Any, TypeVar
 import pytest
 
 from agent.actions import Action, ActionError, make_actions
-from agent.models import Call, ContextExceeded, ModelError, ModelRefused, Reply, make_model
+from agent.agent import AttemptScope
+from agent.models import ContextExceeded, ModelError, ModelRefused, Reply
 from agent.models.chat import ChatModel
 from agent.models.http import HttpTransport
+from agent.models.source import ModelRequest
+from agent.models.sources import make_model
 from agent.models.vllm_metrics import VllmMetrics
 from agent.trajectory import Message
-from tasks import TaskSet
+from envs.events import Sink, ignore
+from tests.helpers import Heard, attempt_scope
 
 TOLD, FOLDER = os.environ.get("MONKEYS_VLLM", ""), os.environ.get("MONKEYS_VLLM_MODEL", "")
 pytestmark = pytest.mark.skipif(
@@ -125,12 +129,13 @@ def served(request: pytest.FixtureRequest) -> tuple[str, str]:
         return url, name or json.load(response)["data"][0]["id"]
 
 
-def call(attempt: int = 0) -> Call:
-    return Call("task", attempt, 2**63 - 5 - attempt)
+def asker(attempt: int = 0) -> AttemptScope:
+    return attempt_scope("task", attempt, 2**63 - 5 - attempt)
 
 
-def model_of(served: tuple[str, str], **sampling: Any) -> ChatModel:
-    model = make_model(served[1], TaskSet("none", ()), base_url=served[0], sampling={"max_tokens": 16, **sampling})
+def model_of(served: tuple[str, str], events: Sink = ignore, **sampling: Any) -> ChatModel:
+    sampling = {"max_tokens": 16, **sampling}
+    model = make_model(ModelRequest(served[1], base_url=(served[0],), sampling=sampling, events=events))
     assert isinstance(model, ChatModel)
     return model
 
@@ -153,7 +158,7 @@ def ask(
     attempt: int = 0,
     **sampling: Any,
 ) -> Reply:
-    return play(model_of(served, **sampling), lambda model: model.reply(messages, tools, call=call(attempt)))
+    return play(model_of(served, **sampling), lambda model: model.reply(messages, tools, scope=asker(attempt)))
 
 
 def refusal(served: tuple[str, str], messages: Sequence[Message] = HI, **sampling: Any) -> ModelError:
@@ -282,7 +287,7 @@ def test_a_call_of_a_tool_with_arguments_of_any_shape_is_read(served: tuple[str,
 
 def test_structured_actions_are_accepted_and_obeyed(served: tuple[str, str]) -> None:
     async def several(model: ChatModel) -> list[Reply]:
-        return await asyncio.gather(*(model.reply(HI, [], call=call(attempt)) for attempt in range(6)))
+        return await asyncio.gather(*(model.reply(HI, [], scope=asker(attempt)) for attempt in range(6)))
 
     model = model_of(served, **STRUCTURED.body, max_tokens=300, temperature=0.8)
     whole = [reply for reply in play(model, several) if reply.finish_reason == "stop"]
@@ -314,11 +319,11 @@ def test_a_model_that_it_does_not_serve_is_refused_by_name(served: tuple[str, st
 
 
 def test_a_priority_is_taken_where_it_schedules_by_it(served: tuple[str, str]) -> None:
-    model = make_model(served[1], TaskSet("none", ()), base_url=served[0], sampling={"max_tokens": 4}, scheduled=True)
+    model = make_model(ModelRequest(served[1], base_url=(served[0],), sampling={"max_tokens": 4}, scheduled=True))
     assert isinstance(model, ChatModel)
     later = [*HI, {"role": "assistant", "content": "a.py"}, {"role": "user", "content": "go on"}]
     try:
-        reply = play(model, lambda model: model.reply(later, [], call=call()))
+        reply = play(model, lambda model: model.reply(later, [], scope=asker()))
     except ModelRefused as error:
         if "priority" not in str(error).lower():
             raise
@@ -329,7 +334,7 @@ def test_a_priority_is_taken_where_it_schedules_by_it(served: tuple[str, str]) -
 def test_its_gauges_tell_what_it_runs_and_more_is_sent_than_at_first(served: tuple[str, str]) -> None:
     async def main(model: ChatModel) -> VllmMetrics:
         wire = HttpTransport(served[0], None)
-        asked = [asyncio.create_task(model.reply(HI, [], call=call(number))) for number in range(24)]
+        asked = [asyncio.create_task(model.reply(HI, [], scope=asker(number))) for number in range(24)]
         try:
             async with asyncio.timeout(100):
                 while True:
@@ -353,18 +358,16 @@ def test_its_gauges_tell_what_it_runs_and_more_is_sent_than_at_first(served: tup
 
 def test_a_server_that_is_killed_is_waited_for(vllm: Vllm) -> None:
     async def main(model: ChatModel) -> list[str]:
-        told: list[str] = []
-        model.progress = told.append
-        asked = [asyncio.create_task(model.reply(HI, [], call=call(number))) for number in range(4)]
+        asked = [asyncio.create_task(model.reply(HI, [], scope=asker(number))) for number in range(4)]
         await running(model)
         vllm.kill()
         async with asyncio.timeout(60):
-            while not told:
+            while not heard.texts:
                 await asyncio.sleep(0.05)
         await asyncio.to_thread(vllm.start)
         replies = await asyncio.wait_for(asyncio.gather(*asked), 300)
         assert all(reply.usage.completion == 500 for reply in replies)
-        return told
+        return heard.texts
 
     async def running(model: ChatModel) -> None:
         wire = HttpTransport(vllm.url, None)
@@ -375,6 +378,7 @@ def test_a_server_that_is_killed_is_waited_for(vllm: Vllm) -> None:
                     return await wire.close()
                 await asyncio.sleep(0.02)
 
-    down, *_, up = play(model_of((vllm.url, NAME), max_tokens=500, ignore_eos=True), main)
+    heard = Heard()
+    down, *_, up = play(model_of((vllm.url, NAME), heard, max_tokens=500, ignore_eos=True), main)
     assert "is down" in down
     assert up == ""

@@ -1,7 +1,7 @@
-"""Patches that would rather win than solve, and honest ones that look odd, with what the verifier says of each.
+"""Patches that cheat, and honest patches that look odd, with the verdict on each.
 
-`python -m tests.cheats` prints the table. A cheat is what an agent does: a script that is
-run in its sandbox, whose patch is then taken as after any attempt.
+`python -m tests.cheats` prints the table. A cheat is a script that an agent runs in its sandbox; its patch is then
+taken as after any attempt.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from envs import Backend, Command, Limits
-from tasks import Outcome, Task, Verdict
+from tasks import Outcome, Submission, Verdict
 from tasks.swe.grading import Grader
-from tasks.swe.verify import PatchVerifier
+from tasks.swe.patch_verifier import PatchVerifier
+from tasks.swe.task import SweTask
 
-__all__ = ["Cheat", "Judged", "judge", "table", "write"]
+__all__ = ["Cheat", "Verified", "table", "verify_all", "write"]
 
-# Cleaned first: git takes files behind a symbolic link for those that it knows.
+# Cleaned first, since git takes files behind a symbolic link for tracked ones.
 AFRESH = "git clean -qffdx && git reset -q --hard && git clean -qffdx"
 LINE = "{:46} {:10} {:12} {}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cheat:
-    """What an agent runs. One that harms its sandbox has its `own`; `then` is done to the patch by hand."""
+    """A script that an agent runs. One that damages its sandbox has its `own`; `then` changes the patch afterwards."""
 
     name: str
     script: str
@@ -33,7 +34,7 @@ class Cheat:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Verified:
     cheat: Cheat
     patch: bytes
     verdict: Verdict
@@ -44,18 +45,18 @@ def write(path: str, text: str, *, add: bool = False) -> str:
     return f"mkdir -p $(dirname {path}); cat {'>>' if add else '>'} {path} <<'END_OF_FILE'\n{text}\nEND_OF_FILE\n"
 
 
-async def judge(
-    task: Task, backend: Backend, grader: Grader, cheats: Sequence[Cheat], *, seconds: float, workers: int = 3
-) -> list[Judged]:
-    """Each cheat's patch with its verdict, all by one verifier."""
+async def verify_all(
+    task: SweTask, backend: Backend, grader: Grader, cheats: Sequence[Cheat], *, seconds: float, workers: int = 3
+) -> list[Verified]:
+    """Each cheat with its patch and its verdict, all by one verifier."""
     verifier = PatchVerifier(backend, grader, Limits(), seconds=seconds, workers=workers)
     patches = [cheat.then(patch) for cheat, patch in zip(cheats, await _patches(task, backend, cheats), strict=True)]
-    verdicts = await asyncio.gather(*(verifier.verify(task, patch) for patch in patches))
-    return [Judged(*each) for each in zip(cheats, patches, verdicts, strict=True)]
+    verdicts = await asyncio.gather(*(verifier.verify(task, Submission(patch)) for patch in patches))
+    return [Verified(*each) for each in zip(cheats, patches, verdicts, strict=True)]
 
 
-async def _patches(task: Task, backend: Backend, cheats: Sequence[Cheat]) -> list[bytes]:
-    """What each script leaves, in one sandbox one after the other unless it must have its own."""
+async def _patches(task: SweTask, backend: Backend, cheats: Sequence[Cheat]) -> list[bytes]:
+    """The patch of each script. They run one after the other in one sandbox, unless one needs its own."""
     shared = await backend.open(task.origin, Limits(), label="cheats")
     patches = []
     try:
@@ -74,10 +75,10 @@ async def _patches(task: Task, backend: Backend, cheats: Sequence[Cheat]) -> lis
     return patches
 
 
-def table(judged: Sequence[Judged]) -> str:
-    """One line for each: its name, the official score, the strict one, and why."""
+def table(verified: Sequence[Verified]) -> str:
+    """One line for each: its name, the official score, the strict score, and the reason."""
     lines = [LINE.format("patch", "official", "strict", "why, and what is flagged")]
-    for each in judged:
+    for each in verified:
         found = each.verdict
         official = {True: "resolved", False: "-", None: "?"}[found.official]
         strict = {Outcome.RESOLVED: "resolved", Outcome.UNRESOLVED: "-"}.get(found.outcome, str(found.outcome))

@@ -1,4 +1,4 @@
-"""Print what the verifier says of every cheat: `python -m tests.cheats`."""
+"""Print the verdict on every cheat: `python -m tests.cheats`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import time
 import docker
 
 from envs import backend
-from tasks import Task
 from tasks.swe.grading import Grader, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tests.cheats import Cheat, judge, on_pytest, on_unittest, table
+from tasks.swe.task import SweTask
+from tests.cheats import Cheat, on_pytest, on_unittest, table, verify_all
 from tests.cheats.project import project_task
 from tests.helpers import quick_task
 
 
-async def show(task: Task, room: str, grader: Grader, asked: list[Cheat], names: list[str]) -> None:
+async def show(task: SweTask, backend_name: str, grader: Grader, asked: list[Cheat], names: list[str]) -> None:
     began = time.monotonic()
-    rooms = backend(room)
+    sandboxes = backend(backend_name)
     try:
         chosen = [each for each in asked if not names or any(name in each.name for name in names)]
-        judged = await judge(task, rooms, grader, chosen, seconds=30.0)
+        verified = await verify_all(task, sandboxes, grader, chosen, seconds=30.0)
     finally:
-        await rooms.close()
+        await sandboxes.close()
         await grader.close()
-    print(f"{task.id}, {len(judged)} patches in {time.monotonic() - began:.0f} s\n{table(judged)}\n", flush=True)
+    print(f"{task.id}, {len(verified)} patches in {time.monotonic() - began:.0f} s\n{table(verified)}\n", flush=True)
 
 
 async def main(names: list[str]) -> None:

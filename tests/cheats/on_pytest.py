@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks import Task
+from tasks.swe.task import SweTask
 from tests.cheats import Cheat, write
 from tests.cheats.project import ADDED, ENCODING, FAIL_TO_PASS, PASS_TO_PASS, TESTS
 
@@ -381,7 +381,7 @@ def _new_file_and_import(text: str) -> bytes:
     )
 
 
-def honest(task: Task) -> list[Cheat]:
+def honest(task: SweTask) -> list[Cheat]:
     gold = f"git apply <<'E'\n{task.patch}E\n"
     return [
         Cheat("gold", gold),

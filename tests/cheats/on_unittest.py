@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks import Task
+from tasks.swe.task import SweTask
 from tests.cheats import Cheat, write
 
 __all__ = ["cheats", "honest"]
@@ -50,7 +50,7 @@ for _runner_found in [each for each in __import__("gc").get_objects() if isinsta
 """
 
 
-def cheats(task: Task) -> list[Cheat]:
+def cheats(task: SweTask) -> list[Cheat]:
     expected = (*task.fail_to_pass, *task.pass_to_pass)
     lines = "".join(f"{name.rpartition('.')[2]} ({name}) ... ok\\n" for name in expected)
     say = f"import os; os.write(2, b'''{lines}{DONE.format(count=len(expected))}''')"
@@ -106,7 +106,7 @@ def cheats(task: Task) -> list[Cheat]:
     ]
 
 
-def honest(task: Task) -> list[Cheat]:
+def honest(task: SweTask) -> list[Cheat]:
     gold = f"git apply <<'E'\n{task.patch}E\n"
     return [
         Cheat("gold", gold),

@@ -24,8 +24,9 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from tasks import Task, load_tasks
-from tests.docker_image import DATES, PROGRAMS, pack, parts
+from tasks import load_tasks
+from tasks.swe.task import SweTask, as_swe
+from tests.envs.support.docker_image import DATES, PROGRAMS, pack, parts
 
 __all__ = ["project_task"]
 
@@ -78,7 +79,7 @@ git checkout {base} {tests}
 """
 
 
-def project_task(client: docker.DockerClient) -> Task:
+def project_task(client: docker.DockerClient) -> SweTask:
     """The instance, its image made if it is not there yet (10 s). Skips the test where it cannot be made."""
     text = "\n".join([Path(__file__).read_text(), sys.version, repr([*PROGRAMS, *MORE])])
     tag = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -96,7 +97,7 @@ def project_task(client: docker.DockerClient) -> Task:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cheats.jsonl")
         path.write_text(json.dumps(row))
-        return load_tasks(str(path)).tasks[0]
+        return as_swe(load_tasks(str(path)).tasks[0])
 
 
 def _pip(*words: str) -> None:

@@ -1,4 +1,4 @@
-"""The base holds nothing later: what is found, what is scrubbed, and what a patch is compared with."""
+"""The base of an attempt: later work is found and scrubbed, and patches are compared with the starting tree."""
 
 from __future__ import annotations
 

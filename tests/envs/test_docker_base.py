@@ -1,4 +1,4 @@
-"""In a container too nothing later than the base can be read, nor what a patch is compared with be changed."""
+"""The base in a container: nothing later can be read, and the starting tree cannot be changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from envs import Command, Limits, Origin, SandboxError, SandboxUnavailable
 from envs.base import IMAGE_LABEL, NAME
-from tests.docker_image import Room, engine, full_image
+from tests.envs.support.docker_image import DockerHarness, engine, full_image
 
 # Each kind of later work that a clone may hold, all in one repository.
 DIRT = """
@@ -64,17 +64,17 @@ def made(client: docker.DockerClient) -> Iterator[Any]:
 
 
 @pytest.fixture
-def room(client: docker.DockerClient) -> Iterator[Room]:
-    found = Room(full_image(client))
+def harness(client: docker.DockerClient) -> Iterator[DockerHarness]:
+    found = DockerHarness(full_image(client))
     yield found
     found.close()
 
 
-def test_an_image_that_holds_later_work_is_scrubbed_of_it(made: Any, room: Room) -> None:
+def test_an_image_that_holds_later_work_is_scrubbed_of_it(made: Any, harness: DockerHarness) -> None:
     origin = made(DIRT, USER="0", LABEL="mine=kept")
 
     async def story() -> None:
-        sandbox = await room.open(image=origin.image)
+        sandbox = await harness.open(image=origin.image)
         read = await sandbox.run(Command(READ_ALL, output_cap=8 << 20))
         assert b"secret" not in read.output
         assert b"base" in read.output
@@ -85,12 +85,12 @@ def test_an_image_that_holds_later_work_is_scrubbed_of_it(made: Any, room: Room)
         assert b"+more" in await sandbox.diff()
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
-def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, room: Room) -> None:
+def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open()
+        sandbox = await harness.open()
         await sandbox.run(Command("printf changed > a.txt"))
         patch = await sandbox.diff()
         assert b"+changed" in patch
@@ -110,18 +110,20 @@ def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, room: Room
         assert await sandbox.diff() == patch
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
-def test_a_later_sandbox_finds_the_image_seen_to(made: Any, room: Room, client: docker.DockerClient) -> None:
+def test_a_later_sandbox_finds_the_image_seen_to(
+    made: Any, harness: DockerHarness, client: docker.DockerClient
+) -> None:
     origin = made("cd /testbed && printf more > later.txt")
 
     async def story() -> None:
-        await (await room.open(image=origin.image)).close()
+        await (await harness.open(image=origin.image)).close()
 
-    room(story())
+    harness(story())
     tags = {tag for image in client.images.list(name=NAME) for tag in image.tags}
-    again = Room(origin)
+    again = DockerHarness(origin)
     again(again.open())
     again.close()
     assert {tag for image in client.images.list(name=NAME) for tag in image.tags} == tags
@@ -141,19 +143,19 @@ def test_a_later_sandbox_finds_the_image_seen_to(made: Any, room: Room, client: 
     ],
 )
 def test_an_image_at_another_base_is_refused(
-    script: str, changed: dict[str, str], why: str, made: Any, room: Room
+    script: str, changed: dict[str, str], why: str, made: Any, harness: DockerHarness
 ) -> None:
     origin = replace(made(script), **changed)
     with pytest.raises(SandboxUnavailable, match=why):
-        room(room.backend.open(origin, Limits(), label="refused"))
+        harness(harness.backend.open(origin, Limits(), label="refused"))
 
 
-def test_a_room_without_a_base_has_no_patch(room: Room) -> None:
+def test_a_sandbox_without_a_base_has_no_patch(harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open(commit="", workdir="/tmp")
+        sandbox = await harness.open(commit="", workdir="/tmp")
         assert (await sandbox.run(Command("pwd"))).output == b"/tmp\n"
         with pytest.raises(SandboxError, match="without a base commit"):
             await sandbox.diff()
         await sandbox.close()
 
-    room(story())
+    harness(story())

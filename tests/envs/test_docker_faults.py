@@ -1,4 +1,4 @@
-"""What goes wrong inside a container, by accident or on purpose, and what it cannot reach from there."""
+"""Faults inside a container, accidental or hostile, and what a command cannot reach from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from envs import Command, Limits, Origin, Sandbox, SandboxLost
-from tests.docker_image import MINE, PROJECT, Room, containers, engine, full_image
+from tests.envs.support.docker_image import MINE, PROJECT, DockerHarness, containers, engine, full_image
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +26,28 @@ def origin(client: docker.DockerClient) -> Origin:
 
 
 @pytest.fixture(scope="module")
-def room(origin: Origin) -> Iterator[Room]:
-    room = Room(origin)
-    yield room
-    room.close()
+def harness(origin: Origin) -> Iterator[DockerHarness]:
+    harness = DockerHarness(origin)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture(scope="module")
-def sandbox(room: Room) -> Sandbox:
-    return room(room.open(Limits(memory_mb=256, processes=64, disk_mb=8)))
+def sandbox(harness: DockerHarness) -> Sandbox:
+    return harness(harness.open(Limits(memory_mb=256, processes=64, disk_mb=8)))
 
 
 # what it survives
 
 
-def test_a_disk_hog_is_stopped_and_the_sandbox_goes_on(room: Room, sandbox: Sandbox) -> None:
+def test_a_disk_hog_is_stopped_and_the_sandbox_goes_on(harness: DockerHarness, sandbox: Sandbox) -> None:
     async def story() -> None:
         done = await sandbox.run(Command("exec dd if=/dev/zero of=/tmp/hog bs=1048576 count=64"))
         assert done.returncode == -25  # SIGXFSZ
         assert (await sandbox.run(Command(("python3", "-c", SIZE % "/tmp/hog")))).output == b"8388608\n"
         assert (await sandbox.run(Command("rm /tmp/hog; echo alive"))).output == b"alive\n"
 
-    room(story())
+    harness(story())
 
 
 SIZE = "import os; print(os.path.getsize('%s'))"
@@ -61,14 +61,14 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_costs_its_command_and_nothing_else(room: Room, sandbox: Sandbox, bomb: str) -> None:
+def test_a_bomb_costs_its_command_and_nothing_else(harness: DockerHarness, sandbox: Sandbox, bomb: str) -> None:
     async def story() -> None:
         began = time.monotonic()
         await sandbox.write("/tmp/kept", b"kept")
         done = await sandbox.run(Command(BOMBS[bomb], timeout=2.0))
         assert time.monotonic() - began < 8
         assert done.timed_out or done.returncode != 0 or b"over" in done.output
-        # What a command leaves in the background lives on, until its time-out or the room is made.
+        # What a command leaves in the background lives on, until its time-out or until space is needed.
         for _ in range(50):
             if (await sandbox.run(Command("echo alive"))).output == b"alive\n":
                 break
@@ -76,23 +76,25 @@ def test_a_bomb_costs_its_command_and_nothing_else(room: Room, sandbox: Sandbox,
         assert (await sandbox.run(Command("echo alive"))).output == b"alive\n"
         assert await sandbox.read("/tmp/kept") == b"kept"
 
-    room(story())
+    harness(story())
 
 
-def test_two_gigabytes_of_output_cost_neither_time_nor_memory(room: Room, sandbox: Sandbox) -> None:
+def test_two_gigabytes_of_output_cost_neither_time_nor_memory(harness: DockerHarness, sandbox: Sandbox) -> None:
     began = time.monotonic()
-    done = room(sandbox.run(Command("head -c 2G /dev/zero", timeout=60)))
+    done = harness(sandbox.run(Command("head -c 2G /dev/zero", timeout=60)))
     assert done.dropped == (2 << 30) - 65536
     assert len(done.output) < 70_000
     assert time.monotonic() - began < 30
 
 
-def test_a_container_that_is_killed_is_lost_and_the_others_are_not(client: docker.DockerClient, room: Room) -> None:
+def test_a_container_that_is_killed_is_lost_and_the_others_are_not(
+    client: docker.DockerClient, harness: DockerHarness
+) -> None:
     async def story() -> None:
-        other = await room.open()
-        before = set(containers(client, room.label))
-        sandbox = await room.open()
-        (mine,) = set(containers(client, room.label)) - before
+        other = await harness.open()
+        before = set(containers(client, harness.label))
+        sandbox = await harness.open()
+        (mine,) = set(containers(client, harness.label)) - before
         under_way = asyncio.create_task(sandbox.run(Command("sleep 100")))
         await sandbox.run(Command("true"))
         await asyncio.to_thread(client.api.kill, mine)
@@ -100,7 +102,7 @@ def test_a_container_that_is_killed_is_lost_and_the_others_are_not(client: docke
             await under_way
         assert (await other.run(Command("echo alive"))).output == b"alive\n"
 
-    room(story())
+    harness(story())
 
 
 # what it cannot reach
@@ -132,13 +134,13 @@ def reach(secret: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("what", reach(Path("/")))
-def test_it_does_not_reach(room: Room, sandbox: Sandbox, tmp_path: Path, what: str) -> None:
+def test_it_does_not_reach(harness: DockerHarness, sandbox: Sandbox, tmp_path: Path, what: str) -> None:
     (tmp_path / "secret").write_text("secret")
 
     async def story() -> bytes:
         if what == "another attempt's file":
-            other = await room.open()
+            other = await harness.open()
             await other.run(Command(f"touch /tmp/of-{MINE} /testbed/of-{MINE}"))
         return (await sandbox.run(Command(reach(tmp_path / "secret")[what]))).output
 
-    assert b"reached" not in room(story())
+    assert b"reached" not in harness(story())

@@ -1,4 +1,4 @@
-"""How long what a run makes on an engine lives, and who removes it when the run could not."""
+"""The lifetime of containers, images and volumes of a run, and the removal of those that a killed run leaves."""
 
 from __future__ import annotations
 
@@ -18,9 +18,19 @@ import docker
 import pytest
 
 from envs import Command, Limits, Origin
-from envs.docker.orphans import LABEL, marks, orphans, remove
+from envs.docker.orphans import LABEL, orphans, owner_labels, remove
 from envs.docker.owner import Owner
-from tests.docker_image import MINE, PROJECT, Room, alive, containers, engine, full_image, soon, unique
+from tests.envs.support.docker_image import (
+    MINE,
+    PROJECT,
+    DockerHarness,
+    alive,
+    containers,
+    engine,
+    full_image,
+    soon,
+    unique,
+)
 
 BUSY = 20
 FOR_MINE = f"{LABEL}.for={MINE}"
@@ -80,9 +90,9 @@ async def main(image, label, count, word, created):
         await backend.open(origin, Limits(), label=label)
         backend._engine.api.start = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         await backend.open(origin, Limits(), label=label)
-    rooms = await asyncio.gather(*[backend.open(origin, Limits(), label=label) for _ in range(int(count))])
-    snapshot = await rooms[0].snapshot()
-    running = [asyncio.create_task(r.run(Command(f"trap '' TERM HUP; sleep {word}; sleep {word}"))) for r in rooms]
+    sandboxes = await asyncio.gather(*[backend.open(origin, Limits(), label=label) for _ in range(int(count))])
+    snapshot = await sandboxes[0].snapshot()
+    running = [asyncio.create_task(r.run(Command(f"trap '' TERM HUP; sleep {word}; sleep {word}"))) for r in sandboxes]
     await asyncio.sleep(0.1)
     print(backend.run, backend.swept, flush=True)
     await running[0]
@@ -136,7 +146,9 @@ def test_what_a_killed_runner_could_not_start_and_its_snapshots_are_swept_by_the
     Runner(origin, 0, created=True).kill()  # it has killed itself between making a container and starting it
     unmarked = client.api.create_container(origin.image, ["/bin/sleep", "1000"], labels={f"{LABEL}.for": MINE})
     foreign = client.api.create_container(origin.image, ["/bin/sleep", "1000"], labels=marks_of_another_host())
-    volume = client.volumes.create(f"{MINE}-volume", labels={**marks("x", MINE, 60), f"{LABEL}.owner": dead_owner()})
+    volume = client.volumes.create(
+        f"{MINE}-volume", labels={**owner_labels("x", MINE, 60), f"{LABEL}.owner": dead_owner()}
+    )
     spared = {unmarked["Id"], foreign["Id"]}
 
     def left() -> set[str]:
@@ -149,16 +161,16 @@ def test_what_a_killed_runner_could_not_start_and_its_snapshots_are_swept_by_the
     def images(run: str) -> list[object]:
         return list(client.api.images(filters={"label": f"{LABEL}.run={run}"}))
 
-    room = Room(origin)
-    sandbox = room(room.open())
+    harness = DockerHarness(origin)
+    sandbox = harness(harness.open())
     assert soon(lambda: left() == spared, 20)
     assert soon(lambda: not images(dead.run), 20)
     assert soon(lambda: not client.volumes.list(filters={"name": volume.name}), 20)
     assert [each["State"] for each in listed() if neighbour.run in each["Names"][0]] == ["running"]
     assert images(neighbour.run)
-    assert room(sandbox.run(Command("echo mine"))).output == b"mine\n"
+    assert harness(sandbox.run(Command("echo mine"))).output == b"mine\n"
     neighbour.kill()
-    room.close()
+    harness.close()
     (late,) = [each for each in orphans(client, time.time() + 61) if each.id == foreign["Id"]]
     assert "deadline passed" in late.why
     assert not [each for each in orphans(client, time.time()) if each.id in spared]
@@ -173,7 +185,7 @@ def test_what_a_killed_runner_could_not_start_and_its_snapshots_are_swept_by_the
 
 
 def marks_of_another_host() -> dict[str, str]:
-    return {**marks("x", MINE, 60), f"{LABEL}.owner": str(replace(Owner.me(), host="elsewhere"))}
+    return {**owner_labels("x", MINE, 60), f"{LABEL}.owner": str(replace(Owner.me(), host="elsewhere"))}
 
 
 def dead_owner() -> str:
@@ -184,25 +196,25 @@ def dead_owner() -> str:
 
 
 def test_a_sandbox_costs_the_runner_one_file_descriptor(origin: Origin) -> None:
-    room = Room(origin)
+    harness = DockerHarness(origin)
 
     async def story() -> tuple[int, int]:
-        await asyncio.gather(*[room.open() for _ in range(6)])  # the pool has all its connections
+        await asyncio.gather(*[harness.open() for _ in range(6)])  # the pool has all its connections
         before = len(os.listdir("/proc/self/fd"))
-        await asyncio.gather(*[room.open() for _ in range(6)])
+        await asyncio.gather(*[harness.open() for _ in range(6)])
         return before, len(os.listdir("/proc/self/fd"))
 
-    before, after = room(story())
-    room.close()
+    before, after = harness(story())
+    harness.close()
     assert after - before <= 6 + 2
 
 
 def test_a_sandbox_ends_itself_when_its_lifetime_is_over(client: docker.DockerClient, origin: Origin) -> None:
-    room = Room(origin)
+    harness = DockerHarness(origin)
 
     async def story() -> None:
-        await room.open(Limits(lifetime_seconds=0.5))
-        assert await asyncio.to_thread(soon, lambda: not containers(client, room.label))
+        await harness.open(Limits(lifetime_seconds=0.5))
+        assert await asyncio.to_thread(soon, lambda: not containers(client, harness.label))
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()

@@ -1,4 +1,4 @@
-"""The Docker back end on Podman's Docker-compatible API: what matters most, on a service of the test's own."""
+"""The most important properties of the Docker back end on Podman, with a service that the test starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import docker
 import pytest
 
 from envs import Command, Limits, SandboxLost
-from envs.docker.orphans import LABEL, marks, orphans, remove
-from tests.docker_daemons import podman_service
-from tests.docker_image import MINE, Room, alive, containers, full_image, soon, unique
+from envs.docker.orphans import LABEL, orphans, owner_labels, remove
+from tests.envs.support.docker_daemons import podman_service
+from tests.envs.support.docker_image import MINE, DockerHarness, alive, containers, full_image, soon, unique
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +24,15 @@ def client() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def room(client: docker.DockerClient) -> Iterator[Room]:
-    room = Room(full_image(client))
-    yield room
-    room.close()
+def harness(client: docker.DockerClient) -> Iterator[DockerHarness]:
+    harness = DockerHarness(full_image(client))
+    yield harness
+    harness.close()
 
 
-def test_commands_files_and_patches(room: Room) -> None:
+def test_commands_files_and_patches(harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open(env={"FROM_ORIGIN": "yes"})
+        sandbox = await harness.open(env={"FROM_ORIGIN": "yes"})
         done = await sandbox.run(Command("pwd; echo $FROM_ORIGIN; cat; exit 3", stdin=b"\xff\r\n"))
         assert (done.returncode, done.output) == (3, b"/testbed\nyes\n\xff\r\n")
         await sandbox.write("new", b"new\n")
@@ -41,12 +41,12 @@ def test_commands_files_and_patches(room: Room) -> None:
         assert b"+new" in await sandbox.diff()
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
-def test_limits_and_no_way_out(room: Room) -> None:
+def test_limits_and_no_way_out(harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open(Limits(memory_mb=128, processes=40, disk_mb=8))
+        sandbox = await harness.open(Limits(memory_mb=128, processes=40, disk_mb=8))
         bomb = await sandbox.run(Command(("python3", "-c", "x = b'x' * (400 << 20)")))
         assert bomb.returncode in (-9, 1)
         assert (await sandbox.run(Command("exec dd if=/dev/zero of=/tmp/hog bs=1048576 count=64"))).returncode == -25
@@ -55,12 +55,12 @@ def test_limits_and_no_way_out(room: Room) -> None:
         assert (await sandbox.run(Command("echo alive"))).output == b"alive\n"
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
-def test_a_snapshot_and_its_fork(client: docker.DockerClient, room: Room) -> None:
+def test_a_snapshot_and_its_fork(client: docker.DockerClient, harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open()
+        sandbox = await harness.open()
         await sandbox.write("new", b"new\n")
         snapshot = await sandbox.snapshot()
         fork = await snapshot.fork(label=MINE)
@@ -68,31 +68,31 @@ def test_a_snapshot_and_its_fork(client: docker.DockerClient, room: Room) -> Non
         for each in (fork, sandbox, snapshot):
             await each.close()
 
-    room(story())
+    harness(story())
 
 
-def test_a_closed_sandbox_and_a_killed_one_are_gone(client: docker.DockerClient, room: Room) -> None:
+def test_a_closed_sandbox_and_a_killed_one_are_gone(client: docker.DockerClient, harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox, word = await room.open(), unique()
+        sandbox, word = await harness.open(), unique()
         under_way = asyncio.create_task(sandbox.run(Command(f"sleep {word}")))
         assert await asyncio.to_thread(soon, lambda: alive(word))
         await sandbox.close()
         with pytest.raises(SandboxLost):
             await under_way
-        assert await asyncio.to_thread(soon, lambda: not containers(client, room.label), 10)
+        assert await asyncio.to_thread(soon, lambda: not containers(client, harness.label), 10)
         assert not alive(word)
-        sandbox = await room.open()
-        (mine,) = containers(client, room.label)
+        sandbox = await harness.open()
+        (mine,) = containers(client, harness.label)
         await asyncio.to_thread(client.api.kill, mine)
         with pytest.raises(SandboxLost):
             await sandbox.run(Command("sleep 100"))
 
-    room(story())
+    harness(story())
 
 
-def test_orphans_are_found_and_removed(client: docker.DockerClient, room: Room) -> None:
-    dead = {**marks("x", MINE, 60), f"{LABEL}.owner": marks("x", MINE, 60)[f"{LABEL}.owner"] + "1"}
-    made = client.api.create_container(client.images.get(room.origin.image).id, ["/bin/sleep", "1000"], labels=dead)[
+def test_orphans_are_found_and_removed(client: docker.DockerClient, harness: DockerHarness) -> None:
+    dead = {**owner_labels("x", MINE, 60), f"{LABEL}.owner": owner_labels("x", MINE, 60)[f"{LABEL}.owner"] + "1"}
+    made = client.api.create_container(client.images.get(harness.origin.image).id, ["/bin/sleep", "1000"], labels=dead)[
         "Id"
     ]
     client.volumes.create(f"{MINE}-volume", labels=dead)

@@ -1,4 +1,4 @@
-"""The Docker back end on a real engine, with an image made of this machine's own programs, so without a registry."""
+"""The Docker back end on a real engine, with an image made of this machine's programs, which needs no registry."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ import pytest
 from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 from envs.docker.orphans import LABEL
 from envs.docker.owner import Owner
-from tests.docker_image import (
+from envs.events import Warned
+from tests.envs.support.docker_image import (
     FILES,
     MINE,
     PROJECT,
-    Room,
+    DockerHarness,
     alive,
     careless,
     containers,
@@ -50,22 +51,22 @@ def origin(client: docker.DockerClient) -> Origin:
 
 
 @pytest.fixture(scope="module")
-def room(origin: Origin) -> Iterator[Room]:
-    room = Room(origin)
-    yield room
-    room.close()
+def harness(origin: Origin) -> Iterator[DockerHarness]:
+    harness = DockerHarness(origin)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture(scope="module")
-def sandbox(room: Room) -> Sandbox:
+def sandbox(harness: DockerHarness) -> Sandbox:
     """One for all tests that leave no trace in it."""
-    return room(room.open(env={"FROM_ORIGIN": "yes"}))
+    return harness(harness.open(env={"FROM_ORIGIN": "yes"}))
 
 
 @pytest.fixture(scope="module")
-def sh(room: Room, sandbox: Sandbox) -> Callable[..., Completed]:
+def sh(harness: DockerHarness, sandbox: Sandbox) -> Callable[..., Completed]:
     def run(script: str | tuple[str, ...], **more: Any) -> Completed:
-        return room(sandbox.run(Command(script, **more)))
+        return harness(sandbox.run(Command(script, **more)))
 
     return run
 
@@ -86,7 +87,7 @@ def test_commands_run_with_input_environment_and_status(sh: Shell) -> None:
     assert sh("pwd", cwd="/tmp").output == b"/tmp\n"
 
 
-def test_several_commands_run_at_a_time_and_a_late_one_is_ended(room: Room, sandbox: Sandbox) -> None:
+def test_several_commands_run_at_a_time_and_a_late_one_is_ended(harness: DockerHarness, sandbox: Sandbox) -> None:
     words = [unique() for _ in range(3)]
     late = (
         f"setsid sleep {words[0]} & env -i /bin/setsid /bin/sleep {words[1]} & trap '' TERM; sleep {words[2]}; sleep 9"
@@ -97,7 +98,7 @@ def test_several_commands_run_at_a_time_and_a_late_one_is_ended(room: Room, sand
             sandbox.run(Command(late, timeout=0.3)), sandbox.run(Command("sleep 0.6; echo spared"))
         )
 
-    ended, spared = room(story())
+    ended, spared = harness(story())
     assert (ended.returncode, ended.timed_out, ended.seconds < 3) == (-9, True, True)
     assert spared.output == b"spared\n"
     assert not any(map(alive, words))
@@ -112,20 +113,20 @@ def test_much_output_is_capped_inside_and_large_output_arrives_whole(sh: Shell) 
     assert sh("cat", stdin=data, output_cap=4_000_000).output == data
 
 
-def test_files_are_written_and_read_as_bytes(room: Room, sandbox: Sandbox, sh: Shell) -> None:
+def test_files_are_written_and_read_as_bytes(harness: DockerHarness, sandbox: Sandbox, sh: Shell) -> None:
     data = random.Random(3).randbytes(2_000_000) + b"\r\n\0"
-    room(sandbox.write("/tmp/new/ü 'x'", data))
-    assert room(sandbox.read("/tmp/new/ü 'x'")) == data
+    harness(sandbox.write("/tmp/new/ü 'x'", data))
+    assert harness(sandbox.read("/tmp/new/ü 'x'")) == data
     with pytest.raises(FileProblem, match="No such file"):
-        room(sandbox.read("missing"))
+        harness(sandbox.read("missing"))
     with pytest.raises(FileProblem, match="is a directory"):
-        room(sandbox.write("p", b""))
+        harness(sandbox.write("p", b""))
     assert sh("rm -r /tmp/new").returncode == 0
 
 
-def test_the_patch_holds_all_that_changed_and_applies(room: Room, tmp_path: Path) -> None:
+def test_the_patch_holds_all_that_changed_and_applies(harness: DockerHarness, tmp_path: Path) -> None:
     async def story() -> tuple[str, bytes, bytes]:
-        sandbox = await room.open()
+        sandbox = await harness.open()
         assert await sandbox.diff() == b""
         base = (await sandbox.run(Command("git rev-parse HEAD"))).output.decode().strip()
         await sandbox.run(Command("rm a.txt; chmod -x p/run.sh; head -c 999 /dev/urandom > data.bin; mkdir q"))
@@ -140,7 +141,7 @@ def test_the_patch_holds_all_that_changed_and_applies(room: Room, tmp_path: Path
         await sandbox.close()
         return base, patch, data
 
-    base, patch, data = room(story())
+    base, patch, data = harness(story())
     for name, content in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -160,7 +161,7 @@ def test_the_patch_holds_all_that_changed_and_applies(room: Room, tmp_path: Path
 
 
 def test_there_is_no_network_no_capability_and_nothing_of_the_host(
-    client: docker.DockerClient, room: Room, sh: Shell, tmp_path: Path
+    client: docker.DockerClient, harness: DockerHarness, sh: Shell, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -195,7 +196,7 @@ def test_the_first_process_is_the_guest_and_cannot_be_ended_from_inside(sh: Shel
     assert sh("echo alive").output == b"alive\n"
 
 
-def test_memory_and_processes_are_limited(room: Room) -> None:
+def test_memory_and_processes_are_limited(harness: DockerHarness) -> None:
     count = """
 import os, time
 n = 0
@@ -208,7 +209,7 @@ except OSError:
 """
 
     async def story() -> None:
-        sandbox = await room.open(Limits(memory_mb=128, processes=40))
+        sandbox = await harness.open(Limits(memory_mb=128, processes=40))
         assert 20 < int((await sandbox.run(Command(("python3", "-c", count)))).output) < 40
         bomb = await sandbox.run(Command("echo kept > a.txt; b() { b | b & }; b; sleep 0.2"))
         assert bomb.seconds < 10
@@ -218,16 +219,16 @@ except OSError:
         assert (await sandbox.run(Command("echo alive"))).output == b"alive\n"
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
 # life
 
 
-def test_after_closing_the_container_is_gone(client: docker.DockerClient, room: Room) -> None:
+def test_after_closing_the_container_is_gone(client: docker.DockerClient, harness: DockerHarness) -> None:
     async def story() -> None:
-        before = set(containers(client, room.label))
-        sandbox, word = await room.open(), unique()
+        before = set(containers(client, harness.label))
+        sandbox, word = await harness.open(), unique()
         under_way = asyncio.create_task(sandbox.run(Command(f"trap '' TERM; sleep {word}; sleep {word}")))
         assert await asyncio.to_thread(soon, functools.partial(alive, word))
         began = time.monotonic()
@@ -238,20 +239,20 @@ def test_after_closing_the_container_is_gone(client: docker.DockerClient, room: 
         for call in (sandbox.run(Command("true")), sandbox.read("a.txt"), sandbox.diff()):
             with pytest.raises(SandboxLost, match="closed"):
                 await call
-        assert await asyncio.to_thread(soon, lambda: set(containers(client, room.label)) <= before)
+        assert await asyncio.to_thread(soon, lambda: set(containers(client, harness.label)) <= before)
         assert not alive(word)
         assert time.monotonic() - began < 3
 
-    room(story())
+    harness(story())
 
 
 def test_when_the_container_is_killed_calls_under_way_and_later_ones_are_lost(
-    client: docker.DockerClient, room: Room
+    client: docker.DockerClient, harness: DockerHarness
 ) -> None:
     async def story() -> None:
-        before = set(containers(client, room.label))
-        sandbox = await room.open()
-        (mine,) = set(containers(client, room.label)) - before
+        before = set(containers(client, harness.label))
+        sandbox = await harness.open()
+        (mine,) = set(containers(client, harness.label)) - before
         under_way = asyncio.create_task(sandbox.run(Command("sleep 100")))
         await asyncio.sleep(0.1)
         began = time.monotonic()
@@ -263,7 +264,7 @@ def test_when_the_container_is_killed_calls_under_way_and_later_ones_are_lost(
             await sandbox.run(Command("true"))
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
 RUNNER = """
@@ -272,8 +273,8 @@ from envs import Command, Limits, Origin
 from envs.docker.backend import DockerBackend
 async def main(image, label, word):
     backend = DockerBackend()
-    rooms = await asyncio.gather(*[backend.open(Origin("", image=image), Limits(), label=label) for _ in range(2)])
-    running = asyncio.create_task(rooms[0].run(Command(f"trap '' TERM HUP; sleep {word}; sleep {word}")))
+    sandboxes = await asyncio.gather(*[backend.open(Origin("", image=image), Limits(), label=label) for _ in range(2)])
+    running = asyncio.create_task(sandboxes[0].run(Command(f"trap '' TERM HUP; sleep {word}; sleep {word}")))
     await asyncio.sleep(0.1)
     print("ready", flush=True)
     await running
@@ -303,45 +304,47 @@ def test_when_the_runner_is_killed_its_containers_are_gone_soon(client: docker.D
 
 
 def test_closing_the_back_end_removes_its_own_containers_and_no_others(
-    client: docker.DockerClient, origin: Origin, room: Room, sandbox: Sandbox
+    client: docker.DockerClient, origin: Origin, harness: DockerHarness, sandbox: Sandbox
 ) -> None:
-    one = Room(origin)
+    one = DockerHarness(origin)
     one(one.open())
     one(one.open())
     assert len(containers(client, one.label)) == 2
     one.close()
     assert soon(lambda: not containers(client, one.label))
-    assert room(sandbox.run(Command("echo mine"))).output == b"mine\n"
+    assert harness(sandbox.run(Command("echo mine"))).output == b"mine\n"
 
 
 # what can go wrong at the start
 
 
-def test_an_unknown_image_is_refused_in_one_line(room: Room) -> None:
+def test_an_unknown_image_is_refused_in_one_line(harness: DockerHarness) -> None:
     with pytest.raises(SandboxUnavailable) as caught:
-        room(room.open(image="localhost:1/no/such-image:none"))
+        harness(harness.open(image="localhost:1/no/such-image:none"))
     assert "localhost:1/no/such-image:none is not on this machine and cannot be pulled" in one_line(caught.value)
 
 
-def test_a_task_without_an_image_is_refused(room: Room) -> None:
+def test_a_task_without_an_image_is_refused(harness: DockerHarness) -> None:
     with pytest.raises(SandboxUnavailable, match="--sandbox local"):
-        room(room.open(image=None))
+        harness(harness.open(image=None))
 
 
-def test_an_image_without_a_repository_is_refused_in_one_line(client: docker.DockerClient, room: Room) -> None:
-    before = set(containers(client, room.label))
+def test_an_image_without_a_repository_is_refused_in_one_line(
+    client: docker.DockerClient, harness: DockerHarness
+) -> None:
+    before = set(containers(client, harness.label))
     for workdir in ("/empty", "/nowhere"):
         with pytest.raises(SandboxUnavailable) as caught:
-            room(room.open(workdir=workdir))
+            harness(harness.open(workdir=workdir))
         assert f"the repository at {workdir} in image" in one_line(caught.value)
-    assert soon(lambda: set(containers(client, room.label)) <= before)
+    assert soon(lambda: set(containers(client, harness.label)) <= before)
 
 
-def test_an_image_without_python_is_served_without_one(client: docker.DockerClient, room: Room) -> None:
+def test_an_image_without_python_is_served_without_one(client: docker.DockerClient, harness: DockerHarness) -> None:
     bare = made(client, "bare", ["sh", "sleep", "cat"], False)
 
     async def story() -> None:
-        sandbox = await room.open(commit="", image=bare.image, workdir="/empty")
+        sandbox = await harness.open(commit="", image=bare.image, workdir="/empty")
         await sandbox.write("file", b"one\n")
         assert (await sandbox.run(Command("pwd; cat file"))).output == b"/empty\none\n"
         snapshot = await sandbox.snapshot()
@@ -353,41 +356,43 @@ def test_an_image_without_python_is_served_without_one(client: docker.DockerClie
         await fork.close()
         await snapshot.close()
 
-    room(story())
-    assert "holds no Python 3" in room.backend.warning
+    harness.events.clear()
+    harness(story())
+    [warning] = [event.text for event in harness.events if isinstance(event, Warned)]
+    assert warning.startswith(f"image {bare.image} holds no Python 3")
 
 
-def test_the_patch_survives_whatever_happens_to_the_repository_s_own_git_folder(room: Room) -> None:
+def test_the_patch_survives_whatever_happens_to_the_repository_s_own_git_folder(harness: DockerHarness) -> None:
     async def story() -> bytes:
-        sandbox = await room.open()
+        sandbox = await harness.open()
         await sandbox.run(Command("echo changed > a.txt; rm -rf .git"))
         patch = await sandbox.diff()
         await sandbox.close()
         return patch
 
-    assert b"+changed\n" in room(story())
+    assert b"+changed\n" in harness(story())
 
 
-def test_without_a_base_commit_there_is_a_room_and_no_patch(room: Room) -> None:
+def test_without_a_base_commit_there_is_a_sandbox_and_no_patch(harness: DockerHarness) -> None:
     async def story() -> None:
-        sandbox = await room.open(commit="", workdir="/empty")
+        sandbox = await harness.open(commit="", workdir="/empty")
         assert (await sandbox.run(Command("pwd; ls /run/base.git"))).output.startswith(b"/empty\nls: ")
         with pytest.raises(SandboxError, match="without a base commit"):
             await sandbox.diff()
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
 def test_without_an_engine_it_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
-    room = Room(Origin("", image="any"))
+    harness = DockerHarness(Origin("", image="any"))
 
     def said() -> str:
         with pytest.raises(SandboxUnavailable) as caught:
-            room(room.open())
+            harness(harness.open())
         return one_line(caught.value)
 
     with careless():
         assert "no Docker engine answers at unix:///nonexistent" in said()
-        room.close()
+        harness.close()

@@ -1,4 +1,4 @@
-"""Snapshots of containers and what is forked from them."""
+"""Snapshots of containers and their forks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from envs import Command, Origin, SandboxError, SandboxLost
-from tests.docker_image import MINE, Room, alive, engine, full_image, soon, unique
+from tests.envs.support.docker_image import MINE, DockerHarness, alive, engine, full_image, soon, unique
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +23,21 @@ def origin(client: docker.DockerClient) -> Origin:
 
 
 @pytest.fixture
-def room(origin: Origin) -> Iterator[Room]:
-    room = Room(origin)
-    yield room
-    room.close()
+def harness(origin: Origin) -> Iterator[DockerHarness]:
+    harness = DockerHarness(origin)
+    yield harness
+    harness.close()
 
 
-def images(client: docker.DockerClient, room: Room) -> list[str]:
-    return [image["Id"] for image in client.api.images(filters={"label": room.label})]
+def images(client: docker.DockerClient, harness: DockerHarness) -> list[str]:
+    return [image["Id"] for image in client.api.images(filters={"label": harness.label})]
 
 
-def test_forks_have_the_files_of_that_moment_and_go_their_own_ways(client: docker.DockerClient, room: Room) -> None:
+def test_forks_have_the_files_of_that_moment_and_go_their_own_ways(
+    client: docker.DockerClient, harness: DockerHarness
+) -> None:
     async def story() -> None:
-        sandbox, word = await room.open(env={"FROM_ORIGIN": "yes"}), unique()
+        sandbox, word = await harness.open(env={"FROM_ORIGIN": "yes"}), unique()
         await sandbox.run(Command("rm a.txt; chmod -x p/run.sh; echo kept > /tmp/kept; mkdir -m 700 /tmp/private"))
         await sandbox.write("new", b"\xff new\r\n")
         under_way = asyncio.create_task(sandbox.run(Command(f"sleep {word}")))
@@ -65,26 +67,26 @@ def test_forks_have_the_files_of_that_moment_and_go_their_own_ways(client: docke
         assert (await grandchild.run(Command("cat mine"))).output == b"mine\n"  # it lives on
         assert (await forks[1].run(Command("echo alive"))).output == b"alive\n"
 
-    room(story())
-    assert images(client, room)
-    room(room.backend.close())
-    assert not images(client, room)
+    harness(story())
+    assert images(client, harness)
+    harness(harness.backend.close())
+    assert not images(client, harness)
 
 
 def test_the_image_of_a_closed_snapshot_goes_at_once_where_nothing_stands_on_it(
-    client: docker.DockerClient, room: Room
+    client: docker.DockerClient, harness: DockerHarness
 ) -> None:
     async def story() -> None:
-        sandbox = await room.open()
+        sandbox = await harness.open()
         snapshot = await sandbox.snapshot()
-        assert len(images(client, room)) == 1
+        assert len(images(client, harness)) == 1
         await snapshot.close()
         await snapshot.close()
-        assert not images(client, room)
+        assert not images(client, harness)
         with pytest.raises(SandboxError):
             await snapshot.fork()
         await sandbox.close()
         with pytest.raises(SandboxLost):
             await sandbox.snapshot()
 
-    room(story())
+    harness(story())

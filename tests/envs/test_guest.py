@@ -1,4 +1,4 @@
-"""The guest on its own, spoken to over pipes as the Docker back end does, on every Python that is there."""
+"""The guest alone, over pipes as in the Docker back end, on every Python of this machine."""
 
 from __future__ import annotations
 
@@ -461,7 +461,7 @@ def test_while_the_disk_is_nearly_full_what_runs_is_ended_and_says_why(tmp_path:
     before = (*IN_NAMESPACE, 'mount -t tmpfs -o size=8m none "$0" && exec "$@"', str(tmp_path))
     small = Guest(sys.executable, str(tmp_path), {}, None, 100 << 20, before=before)
     assert small.answer(0) == ({"ok": True}, b"")
-    # there never was as much room as that, which is no reason
+    # as much was never free, which does not matter
     assert small.run("sleep 0.6; echo fine")[1] == b"fine\n"
     word = unique()
     answer, output = small.run(f"setsid sleep {word} & echo said; head -c 6000000 /dev/zero > large; sleep {word}")

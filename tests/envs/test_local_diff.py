@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from envs import Command, FileProblem, Limits, Origin, Sandbox, SandboxError
 from envs.local.backend import adopt
-from tests import local_rooms
-from tests.local_rooms import (
+from tests.envs.support import local_sandboxes
+from tests.envs.support.local_sandboxes import (
     FILES,
-    Room,
+    LocalHarness,
     Shell,
     applied,
     git,
@@ -23,16 +23,23 @@ from tests.local_rooms import (
     tree_in,
 )
 
-origin, room, sandbox, sh = local_rooms.origin, local_rooms.room, local_rooms.sandbox, local_rooms.sh
+origin, harness, sandbox, sh = (
+    local_sandboxes.origin,
+    local_sandboxes.harness,
+    local_sandboxes.sandbox,
+    local_sandboxes.sh,
+)
 
 
-def test_a_sandbox_in_which_nothing_changed_has_an_empty_patch(room: Room, sandbox: Sandbox, sh: Shell) -> None:
-    assert room(sandbox.diff()) == b""
+def test_a_sandbox_in_which_nothing_changed_has_an_empty_patch(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
+    assert harness(sandbox.diff()) == b""
     sh("touch a.txt; cat crlf.txt data.bin; mkdir empty; git status; echo x > /tmp/outside; git log")
-    assert room(sandbox.diff()) == b""
+    assert harness(sandbox.diff()) == b""
     sh("echo x > a.txt; mv unended kept")
     sh("git checkout -q a.txt; mv kept unended; chmod 600 a.txt")
-    assert room(sandbox.diff()) == b""
+    assert harness(sandbox.diff()) == b""
 
 
 CHANGES = {
@@ -69,25 +76,27 @@ CHANGES = {
 
 @pytest.mark.parametrize("script", CHANGES.values(), ids=CHANGES)
 def test_the_patch_turns_a_fresh_checkout_into_the_same_bytes(
-    room: Room, origin: Origin, sandbox: Sandbox, sh: Shell, script: str
+    harness: LocalHarness, origin: Origin, sandbox: Sandbox, sh: Shell, script: str
 ) -> None:
     done = sh(script)
     assert done.returncode == 0, done.output
-    patch = room(sandbox.diff())
+    patch = harness(sandbox.diff())
     assert patch
     with applied(origin, patch) as checkout:
-        assert tree_at(checkout) == room(tree_in(sandbox))
-    assert room(sandbox.diff()) == patch  # taking it changes nothing
+        assert tree_at(checkout) == harness(tree_in(sandbox))
+    assert harness(sandbox.diff()) == patch  # taking it changes nothing
 
 
-def test_ignored_files_are_left_out_unless_they_are_no_longer_ignored(room: Room, sandbox: Sandbox, sh: Shell) -> None:
+def test_ignored_files_are_left_out_unless_they_are_no_longer_ignored(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
     sh("echo x > x.log; mkdir build; echo x > build/x; echo x > kept")
-    patch = room(sandbox.diff())
+    patch = harness(sandbox.diff())
     assert b"kept" in patch
     assert b"x.log" not in patch
     assert b"build" not in patch
     sh("echo > .gitignore")
-    assert b"x.log" in room(sandbox.diff())
+    assert b"x.log" in harness(sandbox.diff())
 
 
 @pytest.mark.parametrize(
@@ -95,19 +104,19 @@ def test_ignored_files_are_left_out_unless_they_are_no_longer_ignored(room: Room
 )
 @pytest.mark.parametrize("place", [".gitattributes", "deep/.gitattributes", ".git/info/attributes"])
 def test_attributes_that_were_changed_do_not_change_the_bytes(
-    room: Room, origin: Origin, sandbox: Sandbox, sh: Shell, rule: str, place: str
+    harness: LocalHarness, origin: Origin, sandbox: Sandbox, sh: Shell, rule: str, place: str
 ) -> None:
     files = {name: f"{name}\r\n$Id: 1$\nend".encode() for name in ("a.txt", "new", "deep/new", "crlf.txt")}
     for name, data in files.items():
-        room(sandbox.write(name, data))
+        harness(sandbox.write(name, data))
     sh(f"echo '{rule}' > {place}; git add -A; git commit -qm x")
     with applied(origin, b"") as checkout:
-        git(checkout, "apply", "--cached", "--whitespace=nowarn", "-", given=room(sandbox.diff()))
+        git(checkout, "apply", "--cached", "--whitespace=nowarn", "-", given=harness(sandbox.diff()))
         for name, data in files.items():
             assert git(checkout, "show", f":{name}") == data
 
 
-def test_attributes_of_the_base_hold(room: Room, tmp_path: Path) -> None:
+def test_attributes_of_the_base_hold(harness: LocalHarness, tmp_path: Path) -> None:
     origin = make(
         tmp_path / "r", {".gitattributes": b"*.bat text eol=crlf\n*.c ident\n", "x.bat": b"one\n", "y.c": b"$Id$\n"}
     )
@@ -116,7 +125,7 @@ def test_attributes_of_the_base_hold(room: Room, tmp_path: Path) -> None:
     adopt(origin.repository)
 
     async def story() -> tuple[bytes, bytes]:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command("touch x.bat; echo x > new"))
         first = await sandbox.diff()
         await sandbox.write("x.bat", b"one\r\ntwo\r\n")
@@ -124,26 +133,30 @@ def test_attributes_of_the_base_hold(room: Room, tmp_path: Path) -> None:
         await sandbox.close()
         return first, second
 
-    first, second = room(story())
+    first, second = harness(story())
     assert b"x.bat" not in first
     assert b"+two\n" in second
 
 
-def test_what_git_cannot_take_in_does_not_cost_the_rest_of_the_patch(room: Room, sandbox: Sandbox, sh: Shell) -> None:
+def test_what_git_cannot_take_in_does_not_cost_the_rest_of_the_patch(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
     sh("""
         git init -q repository-without-commits
         git init -q repository; cd repository; echo x > x; git add x; git commit -qm x; cd ..
         echo x > locked; chmod 0 locked; mkdir -m 0 shut; mkfifo pipe
         echo kept > a.txt; echo kept > new
     """)
-    patch = room(sandbox.diff())
+    patch = harness(sandbox.diff())
     assert patch.count(b"+kept\n") == 2
     assert b"locked" not in patch
 
 
-def test_the_patch_is_taken_when_the_disk_is_full_and_processes_are_used_up(room: Room, origin: Origin) -> None:
+def test_the_patch_is_taken_when_the_disk_is_full_and_processes_are_used_up(
+    harness: LocalHarness, origin: Origin
+) -> None:
     async def story() -> bytes:
-        sandbox = await room.open(origin, Limits(disk_mb=8, processes=40))
+        sandbox = await harness.open(origin, Limits(disk_mb=8, processes=40))
         await sandbox.run(Command("echo kept > a.txt; head -c 20000000 /dev/zero > /tmp/fill; echo x > /tmp/more"))
         with pytest.raises(FileProblem, match="No space left"):
             await sandbox.write("more", b"x" * 100_000)
@@ -152,16 +165,16 @@ def test_the_patch_is_taken_when_the_disk_is_full_and_processes_are_used_up(room
         await sandbox.close()
         return patch
 
-    assert b"+kept\n" in room(story())
+    assert b"+kept\n" in harness(story())
 
 
 def test_a_patch_too_large_to_take_is_an_error_that_says_so(
-    room: Room, sandbox: Sandbox, sh: Shell, monkeypatch: pytest.MonkeyPatch
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("envs.diff.PATCH_CAP", 1 << 20)
     sh("head -c 1000000 /dev/urandom > noise")
     with pytest.raises(SandboxError, match="larger than 1 MB"):
-        room(sandbox.diff())
+        harness(sandbox.diff())
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=6).filter(
@@ -209,10 +222,10 @@ for kind, path, data in json.loads(sys.stdin.buffer.read()):
 @example([("write", "a.txt", b"one\r\ntwo\n\r"), ("exec", "a.txt", b""), ("link", 'q"\n\t\\', b"a.txt")])
 @given(STEPS)
 def test_the_patch_of_any_small_change_gives_identical_bytes(
-    room: Room, origin: Origin, steps: list[tuple[str, str, bytes]]
+    harness: LocalHarness, origin: Origin, steps: list[tuple[str, str, bytes]]
 ) -> None:
     async def story() -> tuple[bytes, dict[str, tuple[str, bytes]]]:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         given = json.dumps([(kind, path, data.hex()) for kind, path, data in steps]).encode()
         done = await sandbox.run(Command(("python", "-c", APPLY_STEPS), stdin=given))
         assert done.returncode == 0, done.output
@@ -220,6 +233,6 @@ def test_the_patch_of_any_small_change_gives_identical_bytes(
         await sandbox.close()
         return result
 
-    patch, inside = room(story())
+    patch, inside = harness(story())
     with applied(origin, patch) as checkout:
         assert tree_at(checkout) == inside

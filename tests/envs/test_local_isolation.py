@@ -1,4 +1,4 @@
-"""What an attempt in a local sandbox cannot reach, as root's and as an ordinary user's guest."""
+"""What an attempt in a local sandbox cannot reach, with a runner that is root or an ordinary user."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from envs import Command, Completed, Origin, Sandbox
-from tests import local_rooms
-from tests.local_rooms import (
+from tests.envs.support import local_sandboxes
+from tests.envs.support.local_sandboxes import (
     PROJECT,
-    Room,
+    LocalHarness,
     Shell,
     make,
     ordinary_place,
@@ -27,7 +27,12 @@ from tests.local_rooms import (
     tree_at,
 )
 
-origin, room, sandbox, sh = local_rooms.origin, local_rooms.room, local_rooms.sandbox, local_rooms.sh
+origin, harness, sandbox, sh = (
+    local_sandboxes.origin,
+    local_sandboxes.harness,
+    local_sandboxes.sandbox,
+    local_sandboxes.sh,
+)
 
 
 # What commands inside may try. A script that gets there says so; {words} are filled in by `Prey`.
@@ -38,7 +43,7 @@ ESCAPES = {
     "folder of the runs": "ls {store}",
     "this project": "ls {project}/envs || ls {project}/tasks",
     "gold patches": "find / -path /proc -prune -o -path '*/tasks/quick/*' -print 2>/dev/null | grep .",
-    "secret in any file": "grep -rqsF {secret} /testbed /tmp /run /etc /opt/venv /var /srv /mnt /old /box",
+    "secret in any file": "grep -rqsF {secret} /testbed /tmp /run /etc /opt/venv /var /srv /mnt /old /writable",
     "files through processes": "cat /proc/[0-9]*/root/testbed/secret /proc/[0-9]*/cwd/secret",
     "open files of processes": "for f in /proc/[0-9]*/fd/*; do test -f $f && cat $f; done | grep -F {secret}",
     "root of the guest": "ls /proc/1/root/",
@@ -102,7 +107,7 @@ def fill(script: str, words: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def hunt(room: Room, origin: Origin) -> Iterator[tuple[Room, dict[str, str]]]:
+def hunt(harness: LocalHarness, origin: Origin) -> Iterator[tuple[LocalHarness, dict[str, str]]]:
     """Prey in every place, and a neighbour that holds the secret too."""
     with (
         tempfile.TemporaryDirectory(dir="/var/tmp") as place,
@@ -119,7 +124,7 @@ def hunt(room: Room, origin: Origin) -> Iterator[tuple[Room, dict[str, str]]]:
         for each in (abstract, named):
             each.listen()
         ctypes.CDLL(None).syscall(ADD_KEY, b"user", words["secret"].encode(), b"x", 1, -3)
-        mine = Room("overlay")  # its nursery inherits the session that holds the key
+        mine = LocalHarness("overlay")  # its server_pid inherits the session that holds the key
         neighbour = mine(mine.open(origin))
         hold = "echo {0} | tee secret /tmp/secret; MINE={0} sleep 1000 <secret >/dev/null 2>&1 &"
         mine(neighbour.run(Command(hold.format(words["secret"]))))
@@ -128,7 +133,7 @@ def hunt(room: Room, origin: Origin) -> Iterator[tuple[Room, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
-def test_no_way_out(origin: Origin, hunt: tuple[Room, dict[str, str]], escape: str) -> None:
+def test_no_way_out(origin: Origin, hunt: tuple[LocalHarness, dict[str, str]], escape: str) -> None:
     mine, words = hunt
 
     async def story() -> bytes:
@@ -161,7 +166,7 @@ def test_nothing_of_the_host_can_be_read(sh: Shell, tmp_path: Path) -> None:
         *map(
             Path, ("/etc/shadow", "/etc/hostname", "/var", "/home", "/sys", "/run/docker.sock", "/var/run/docker.sock")
         ),
-        *map(Path, ("/old", "/new", "/box", "/proc/1/root/", "/proc/1/cwd/", "/proc/1/fd/", "/proc/1/environ")),
+        *map(Path, ("/old", "/new", "/writable", "/proc/1/root/", "/proc/1/cwd/", "/proc/1/fd/", "/proc/1/environ")),
         *map(Path, ("/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/proc/kcore", "/proc/1/mem")),
     ]
     for place in places:
@@ -174,7 +179,22 @@ def test_nothing_of_the_host_can_be_read(sh: Shell, tmp_path: Path) -> None:
         below = python.relative_to(Path.home()).parts[0]
         assert sh(("ls", "-A", str(Path.home()))).output.decode() == f"{below}\n"
     shown = set(sh("ls -A /").output.decode().split())
-    expected = {"bin", "box", "dev", "etc", "lib", "lib32", "lib64", "nix", "gnu", "old", "opt", "proc", "run", "sbin"}
+    expected = {
+        "bin",
+        "writable",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "nix",
+        "gnu",
+        "old",
+        "opt",
+        "proc",
+        "run",
+        "sbin",
+    }
     assert shown <= expected | {"testbed", "tmp", "usr", Path(sys.base_prefix).resolve().parts[1]}
 
 
@@ -245,7 +265,9 @@ def test_python_is_the_runners_own_version_with_nothing_installed(sh: Shell) -> 
     assert sh("python -c 'import envs'; python3 -c 'import tasks'").returncode == 1
 
 
-def test_what_is_installed_beside_this_package_is_hidden(elsewhere: Path, origin: Origin, room: Room) -> None:
+def test_what_is_installed_beside_this_package_is_hidden(
+    elsewhere: Path, origin: Origin, harness: LocalHarness
+) -> None:
     """As when all is installed into the very Python whose folder sandboxes see."""
     prefix = elsewhere / "prefix"
     beside = prefix / "lib/site-packages"
@@ -260,8 +282,8 @@ sys.base_prefix = {str(prefix)!r}
 from pathlib import Path
 from envs import Command, Limits, Origin
 from envs.local.backend import LocalBackend
-from envs.local.backends import HERE
-assert HERE.startswith(sys.base_prefix)
+from envs.local.backends import PACKAGE
+assert PACKAGE.startswith(sys.base_prefix)
 async def main():
     backend = LocalBackend("overlay")
     sandbox = await backend.open(Origin({origin.commit!r}, Path({str(origin.repository)!r})), Limits())
@@ -273,23 +295,23 @@ asyncio.run(main())
     assert (done.stdout, done.stderr) == ("b'to be seen'\n", "")
 
 
-def test_the_base_is_the_same_afterwards(room: Room, origin: Origin) -> None:
+def test_the_base_is_the_same_afterwards(harness: LocalHarness, origin: Origin) -> None:
     assert origin.repository is not None
     before = tree_at(origin.repository), tree_at(origin.repository / ".git")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command("rm -rf * .git; echo x > a.txt; git init -q; git add -A; git commit -qm x"))
         await sandbox.diff()
         await sandbox.close()
 
-    room(story())
+    harness(story())
     assert (tree_at(origin.repository), tree_at(origin.repository / ".git")) == before
 
 
-def test_two_sandboxes_of_one_repository_know_nothing_of_each_other(room: Room, origin: Origin) -> None:
+def test_two_sandboxes_of_one_repository_know_nothing_of_each_other(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
-        one, two = await room.open(origin), await room.open(origin)
+        one, two = await harness.open(origin), await harness.open(origin)
         await one.run(Command("echo one > a.txt; echo one > /tmp/x; echo one > new; git commit -qam one; sleep 1000 &"))
         await two.write("a.txt", b"one\ntwo\n")
         assert not (await two.run(Command("cat new || cat /tmp/x"))).output.count(b"one\n")
@@ -303,22 +325,22 @@ def test_two_sandboxes_of_one_repository_know_nothing_of_each_other(room: Room, 
         assert await two.read("a.txt") == b"one\ntwo\n"
         await two.close()
 
-    room(story())
+    harness(story())
 
 
 @pytest.mark.parametrize(
     "name", ["with space", "comma,here", "colon:here", "back\\slash", "ünï", "quote'\"", "a=b,upperdir=x"]
 )
-def test_a_repository_may_stand_at_any_path(room: Room, tmp_path: Path, name: str) -> None:
+def test_a_repository_may_stand_at_any_path(harness: LocalHarness, tmp_path: Path, name: str) -> None:
     origin = make(tmp_path / name, {"x": name.encode()})
 
     async def story() -> bytes:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         data = await sandbox.read("x")
         await sandbox.close()
         return data
 
-    assert room(story()) == name.encode()
+    assert harness(story()) == name.encode()
 
 
 # without privileges
@@ -398,7 +420,7 @@ def test_no_way_out_for_what_an_ordinary_user_runs() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kernel grants redirects in an overlay to root alone")
 def test_a_folder_of_the_base_can_be_renamed_in_one_step(
-    room: Room, sandbox: Sandbox, sh: Callable[..., Completed]
+    harness: LocalHarness, sandbox: Sandbox, sh: Callable[..., Completed]
 ) -> None:
     assert sh('python -c \'import os; os.rename("deep", "shallow")\' && ls shallow/er').output == b"module.py\n"
-    assert b"diff --git a/shallow/er/module.py b/shallow/er/module.py" in room(sandbox.diff())
+    assert b"diff --git a/shallow/er/module.py b/shallow/er/module.py" in harness(sandbox.diff())

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from envs import Command, Limits, Origin, Sandbox, SandboxLost
-from tests import local_rooms
-from tests.local_rooms import (
+from envs.events import Status
+from tests.envs.support import local_sandboxes
+from tests.envs.support.local_sandboxes import (
     FILES,
     PROJECT,
-    Room,
+    LocalHarness,
     Shell,
     mounts,
     parent_of,
@@ -27,23 +28,28 @@ from tests.local_rooms import (
     unique,
 )
 
-origin, room, sandbox, sh = local_rooms.origin, local_rooms.room, local_rooms.sandbox, local_rooms.sh
+origin, harness, sandbox, sh = (
+    local_sandboxes.origin,
+    local_sandboxes.harness,
+    local_sandboxes.sandbox,
+    local_sandboxes.sh,
+)
 
 
 # limits
 
 
-def test_memory_is_limited(room: Room, origin: Origin, sh: Shell) -> None:
+def test_memory_is_limited(harness: LocalHarness, origin: Origin, sh: Shell) -> None:
     done = sh(("python", "-c", "x = bytearray(4 << 30); print('got it')"))
     assert done.returncode == 1
     assert b"MemoryError" in done.output
 
 
-def test_a_memory_bomb_ends_itself_and_no_one_else(room: Room, origin: Origin) -> None:
+def test_a_memory_bomb_ends_itself_and_no_one_else(harness: LocalHarness, origin: Origin) -> None:
     bomb = "import itertools; held = [b'x' * (1 << 20) + bytes([n % 256]) for n in itertools.count()]"
 
     async def story() -> None:
-        bombed, other = await room.open(origin, Limits(memory_mb=200)), await room.open(origin)
+        bombed, other = await harness.open(origin, Limits(memory_mb=200)), await harness.open(origin)
         daemon = asyncio.create_task(other.run(Command("sleep 0.5; echo spared")))
         done = await bombed.run(Command(("python3", "-c", bomb)))
         assert (done.returncode, b"MemoryError" in done.output) == (1, True)
@@ -52,7 +58,7 @@ def test_a_memory_bomb_ends_itself_and_no_one_else(room: Room, origin: Origin) -
         await bombed.close()
         await other.close()
 
-    room(story())
+    harness(story())
 
 
 def test_output_without_end_is_cut_off_by_the_time_out_and_costs_the_guest_no_memory(sh: Shell) -> None:
@@ -69,19 +75,19 @@ def test_a_command_that_is_deaf_to_every_signal_but_one_ends_at_its_time_out(sh:
     assert done.seconds < 3
 
 
-def test_a_sandbox_ends_itself_when_its_lifetime_is_over(room: Room, origin: Origin) -> None:
+def test_a_sandbox_ends_itself_when_its_lifetime_is_over(harness: LocalHarness, origin: Origin) -> None:
     word = unique()
 
     async def story() -> None:
-        sandbox = await room.open(origin, Limits(lifetime_seconds=0.5))
+        sandbox = await harness.open(origin, Limits(lifetime_seconds=0.5))
         with pytest.raises(SandboxLost, match="lifetime"):
             await sandbox.run(Command(("sleep", word)))
         assert await soon_in_loop(lambda: not processes(word))
 
-    room(story())
+    harness(story())
 
 
-def test_processes_are_limited_and_a_fork_bomb_stays_inside(room: Room, origin: Origin) -> None:
+def test_processes_are_limited_and_a_fork_bomb_stays_inside(harness: LocalHarness, origin: Origin) -> None:
     count = """
 import os, time
 n = 0
@@ -94,7 +100,10 @@ except OSError:
 """
 
     async def story() -> None:
-        bombed, other = await room.open(origin, Limits(processes=50)), await room.open(origin, Limits(processes=50))
+        bombed, other = (
+            await harness.open(origin, Limits(processes=50)),
+            await harness.open(origin, Limits(processes=50)),
+        )
         done = await bombed.run(Command(("python", "-c", count)))
         assert 30 < int(done.output) < 50
         done = await bombed.run(Command("b() { b | b & }; b; echo lit"))
@@ -105,25 +114,25 @@ except OSError:
         assert await bombed.read("a.txt") == FILES["a.txt"]
         await bombed.close()
         await other.close()
-        assert (await (await room.open(origin)).run(Command("echo fine"))).output == b"fine\n"
+        assert (await (await harness.open(origin)).run(Command("echo fine"))).output == b"fine\n"
 
-    room(story())
+    harness(story())
 
 
-def test_the_patch_is_taken_under_a_fork_bomb(room: Room, origin: Origin) -> None:
+def test_the_patch_is_taken_under_a_fork_bomb(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> bytes:
-        sandbox = await room.open(origin, Limits(processes=30))
+        sandbox = await harness.open(origin, Limits(processes=30))
         await sandbox.run(Command("echo kept > a.txt; b() { b | b & }; b"))
         patch = await sandbox.diff()
         await sandbox.close()
         return patch
 
-    assert b"+kept\n" in room(story())
+    assert b"+kept\n" in harness(story())
 
 
-def test_the_disk_is_limited(room: Room, origin: Origin) -> None:
+def test_the_disk_is_limited(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
-        sandbox = await room.open(origin, Limits(disk_mb=20))
+        sandbox = await harness.open(origin, Limits(disk_mb=20))
         for place in ("/testbed/big", "/tmp/big", "/dev/shm/big"):
             done = await sandbox.run(Command(f"head -c 2000000000 /dev/zero > {place}; rm {place}"))
             assert b"No space left" in done.output or b"File size limit exceeded" in done.output
@@ -132,17 +141,17 @@ def test_the_disk_is_limited(room: Room, origin: Origin) -> None:
         assert (await sandbox.run(Command("rm /tmp/*; echo x > x; cat x"))).output == b"x\n"
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
 # life
 
 
-def test_after_closing_no_process_is_left_and_every_call_says_so(room: Room, origin: Origin) -> None:
+def test_after_closing_no_process_is_left_and_every_call_says_so(harness: LocalHarness, origin: Origin) -> None:
     words = [unique() for _ in range(3)]
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command(f"sleep {words[0]} & setsid nohup sleep {words[1]} >/dev/null 2>&1 &"))
         under_way = asyncio.create_task(sandbox.run(Command(("sleep", words[2]))))
         assert await soon_in_loop(lambda: all(map(processes, words)))
@@ -155,12 +164,14 @@ def test_after_closing_no_process_is_left_and_every_call_says_so(room: Room, ori
                 await call
         assert await soon_in_loop(lambda: not any(map(processes, words)), 1)
 
-    room(story())
+    harness(story())
 
 
-def test_when_the_guest_is_killed_calls_under_way_and_later_ones_are_lost(room: Room, origin: Origin) -> None:
+def test_when_the_guest_is_killed_calls_under_way_and_later_ones_are_lost(
+    harness: LocalHarness, origin: Origin
+) -> None:
     async def story() -> None:
-        sandbox, other, word = await room.open(origin), await room.open(origin), unique()
+        sandbox, other, word = await harness.open(origin), await harness.open(origin), unique()
         under_way = [asyncio.create_task(sandbox.run(Command(("sleep", word)))) for _ in range(3)]
         assert await soon_in_loop(lambda: len(processes(word)) == 3)
         os.kill(parent_of(processes(word)[0]), signal.SIGKILL)
@@ -172,39 +183,39 @@ def test_when_the_guest_is_killed_calls_under_way_and_later_ones_are_lost(room: 
         await sandbox.close()
         await other.close()
 
-    room(story())
+    harness(story())
 
 
-def test_a_call_that_nobody_waits_for_any_more_disturbs_nothing(room: Room, sandbox: Sandbox) -> None:
+def test_a_call_that_nobody_waits_for_any_more_disturbs_nothing(harness: LocalHarness, sandbox: Sandbox) -> None:
     async def story() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await sandbox.run(Command("sleep 0.2; echo late"))
         assert (await sandbox.run(Command("sleep 0.3; echo on time"))).output == b"on time\n"
 
-    room(story())
+    harness(story())
 
 
 def test_an_opening_that_nobody_waits_for_leaves_nothing(origin: Origin) -> None:
-    room = Room()
+    harness = LocalHarness()
 
     async def story() -> None:
-        await room.backend.start()
+        await harness.backend.start()
         for moment in (0.0, 0.0005, 0.001, 0.002):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(moment):
-                    await (await room.open(origin)).close()
-        assert await soon_in_loop(lambda: not room.guests())
+                    await (await harness.open(origin)).close()
+        assert await soon_in_loop(lambda: not harness.guests())
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
-def test_when_the_nursery_is_killed_its_sandboxes_are_lost_and_new_ones_can_be_opened(origin: Origin) -> None:
-    room = Room("overlay")
+def test_when_the_namespace_server_is_killed_its_sandboxes_are_lost_and_new_ones_can_be_opened(origin: Origin) -> None:
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        sandbox, word = await room.open(origin), unique()
+        sandbox, word = await harness.open(origin), unique()
         under_way = asyncio.create_task(sandbox.run(Command(("sleep", word))))
         assert await soon_in_loop(lambda: bool(processes(word)))
         os.kill(parent_of(parent_of(processes(word)[0])), signal.SIGKILL)
@@ -212,12 +223,16 @@ def test_when_the_nursery_is_killed_its_sandboxes_are_lost_and_new_ones_can_be_o
             await under_way
         assert await soon_in_loop(lambda: not processes(word), 1)
         with pytest.raises(SandboxLost):
-            await room.open(origin)
-        again = await room.open(origin)
+            await harness.open(origin)
+        assert harness.events == []
+        again = await harness.open(origin)
         assert (await again.run(Command("echo again"))).output == b"again\n"
+        started, over = harness.events
+        assert started == Status("the process that makes local sandboxes has ended; starting it again")
+        assert over == Status("")
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
 RUNNER = """
@@ -227,12 +242,12 @@ from envs import Command, Limits, Origin
 from envs.local.backend import LocalBackend
 async def main(isolation, commit, repository, word):
     backend = LocalBackend(isolation)
-    rooms = [await backend.open(Origin(commit, Path(repository)), Limits()) for _ in range(20)]
-    for room in rooms:
-        await room.write("written", b"x" * 1000)
-        await room.run(Command(f"setsid sleep {word} >/dev/null 2>&1 &"))
-    running = [asyncio.create_task(room.run(Command(("sleep", word)))) for room in rooms]
-    running.append(asyncio.create_task(rooms[0].run(Command(f"trap '' TERM HUP INT; sleep {word}; sleep {word}"))))
+    sandboxes = [await backend.open(Origin(commit, Path(repository)), Limits()) for _ in range(20)]
+    for sandbox in sandboxes:
+        await sandbox.write("written", b"x" * 1000)
+        await sandbox.run(Command(f"setsid sleep {word} >/dev/null 2>&1 &"))
+    running = [asyncio.create_task(sandbox.run(Command(("sleep", word)))) for sandbox in sandboxes]
+    running.append(asyncio.create_task(sandboxes[0].run(Command(f"trap '' TERM HUP INT; sleep {word}; sleep {word}"))))
     await asyncio.sleep(0.1)
     print("ready", flush=True)
     await asyncio.gather(*running)
@@ -243,7 +258,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.parametrize("isolation", ["overlay", "copy", "none"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_when_the_runner_is_killed_nothing_of_its_sandboxes_is_left(
-    room: Room, origin: Origin, tmp_path: Path, isolation: str, how: signal.Signals
+    harness: LocalHarness, origin: Origin, tmp_path: Path, isolation: str, how: signal.Signals
 ) -> None:
     word, before = unique(), mounts()
     with subprocess.Popen(
@@ -267,27 +282,27 @@ def test_when_the_runner_is_killed_nothing_of_its_sandboxes_is_left(
 
 
 def test_opening_and_closing_two_hundred_times_leaks_nothing(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     def held() -> tuple[int, int]:
-        return len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{room.nursery}/fd"))
+        return len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{harness.server_pid}/fd"))
 
     async def story() -> None:
-        await (await room.open(origin)).close()
-        assert await soon_in_loop(lambda: not room.guests())
+        await (await harness.open(origin)).close()
+        assert await soon_in_loop(lambda: not harness.guests())
         before = held()
         for _ in range(200):
-            await (await room.open(origin)).close()
-        assert await soon_in_loop(lambda: not room.guests())
+            await (await harness.open(origin)).close()
+        assert await soon_in_loop(lambda: not harness.guests())
         assert held() == before
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
-def test_fifty_sandboxes_work_at_once(room: Room, origin: Origin) -> None:
+def test_fifty_sandboxes_work_at_once(harness: LocalHarness, origin: Origin) -> None:
     async def one(number: int) -> bool:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command(f"echo {number} > a.txt"))
         patch = await sandbox.diff()
         await sandbox.close()
@@ -296,18 +311,18 @@ def test_fifty_sandboxes_work_at_once(room: Room, origin: Origin) -> None:
     async def story() -> None:
         assert all(await asyncio.gather(*[one(number) for number in range(50)]))
 
-    room(story())
+    harness(story())
 
 
 def test_two_hundred_and_fifty_are_alive_and_run_a_command_each_within_ten_seconds(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        await room.backend.start()
+        await harness.backend.start()
         async with asyncio.timeout(10):
-            sandboxes = await asyncio.gather(*[room.open(origin) for _ in range(250)])
+            sandboxes = await asyncio.gather(*[harness.open(origin) for _ in range(250)])
             done = await asyncio.gather(*[sandbox.run(Command(("echo", "x"))) for sandbox in sandboxes])
         assert all(one.output == b"x\n" for one in done)
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()

@@ -17,11 +17,11 @@ import pytest
 
 from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
 from envs.local.backend import LocalBackend, adopt
-from tests import local_rooms
-from tests.local_rooms import (
+from tests.envs.support import local_sandboxes
+from tests.envs.support.local_sandboxes import (
     FILES,
     PROJECT,
-    Room,
+    LocalHarness,
     Shell,
     applied,
     git,
@@ -34,7 +34,12 @@ from tests.local_rooms import (
     unique,
 )
 
-origin, room, sandbox, sh = local_rooms.origin, local_rooms.room, local_rooms.sandbox, local_rooms.sh
+origin, harness, sandbox, sh = (
+    local_sandboxes.origin,
+    local_sandboxes.harness,
+    local_sandboxes.sandbox,
+    local_sandboxes.sh,
+)
 
 
 # commands
@@ -59,17 +64,17 @@ def test_a_command_starts_in_the_repository_or_where_it_is_told(sh: Shell) -> No
 
 
 def test_a_command_sees_its_own_environment_and_nothing_of_the_runner(
-    room: Room, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    harness: LocalHarness, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "sesame")
 
     async def story() -> bytes:
-        sandbox = await room.open(replace(origin, env={"FROM_ORIGIN": "yes", "BOTH": "origin"}))
+        sandbox = await harness.open(replace(origin, env={"FROM_ORIGIN": "yes", "BOTH": "origin"}))
         done = await sandbox.run(Command("env", env={"MINE": "Grüße\n=x", "BOTH": "command"}))
         await sandbox.close()
         return done.output
 
-    text = room(story())
+    text = harness(story())
     assert b"MINE=Gr\xc3\xbc\xc3\x9fe\n=x\n" in text
     assert b"FROM_ORIGIN=yes\n" in text
     assert b"BOTH=command\n" in text
@@ -109,7 +114,9 @@ def test_every_way_to_end_has_a_status(sh: Shell, script: str | tuple[str, ...],
     assert sh("echo alive").output == b"alive\n"
 
 
-def test_what_cannot_be_asked_is_answered_and_the_sandbox_lives(room: Room, sandbox: Sandbox, sh: Shell) -> None:
+def test_what_cannot_be_asked_is_answered_and_the_sandbox_lives(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
     asked: list[tuple[str | tuple[str, ...], dict[str, Any]]] = [
         ("echo \0", {}),
         (("echo", "a\0b"), {}),
@@ -124,9 +131,9 @@ def test_what_cannot_be_asked_is_answered_and_the_sandbox_lives(room: Room, sand
         assert sh(script, **more).returncode == 127
     for path in ("a\0b", "\ud800", "x" * 5000):
         with pytest.raises(FileProblem):
-            room(sandbox.read(path))
+            harness(sandbox.read(path))
         with pytest.raises(FileProblem):
-            room(sandbox.write(path, b""))
+            harness(sandbox.write(path, b""))
     assert sh("echo alive").output == b"alive\n"
 
 
@@ -135,18 +142,18 @@ def test_a_script_longer_than_an_argument_may_be_is_told_so(sh: Shell) -> None:
     assert (done.returncode, done.output) == (127, b"/bin/sh: Argument list too long\n")
 
 
-def test_several_commands_run_at_a_time(room: Room, sandbox: Sandbox) -> None:
+def test_several_commands_run_at_a_time(harness: LocalHarness, sandbox: Sandbox) -> None:
     async def story() -> list[Completed]:
         first = asyncio.create_task(sandbox.run(Command("until [ -e gate ]; do sleep 0.01; done; echo first")))
         rest = [sandbox.run(Command(f"echo {i}; touch gate")) for i in range(10)]
         return await asyncio.gather(first, *rest)
 
-    first, *rest = room(story())
+    first, *rest = harness(story())
     assert first.output == b"first\n"
     assert [done.output for done in rest] == [b"%d\n" % i for i in range(10)]
 
 
-def test_a_time_out_ends_a_command_and_all_that_it_started(room: Room, sandbox: Sandbox, sh: Shell) -> None:
+def test_a_time_out_ends_a_command_and_all_that_it_started(harness: LocalHarness, sandbox: Sandbox, sh: Shell) -> None:
     plain, session, deaf, bare, orphan = (unique() for _ in range(5))
     done = sh(
         f"""
@@ -170,7 +177,7 @@ def test_a_time_out_ends_a_command_and_all_that_it_started(room: Room, sandbox: 
     assert sh("echo alive").output == b"alive\n"
 
 
-def test_a_time_out_spares_other_commands_and_earlier_daemons(room: Room, sandbox: Sandbox) -> None:
+def test_a_time_out_spares_other_commands_and_earlier_daemons(harness: LocalHarness, sandbox: Sandbox) -> None:
     daemon = unique()
 
     async def story() -> tuple[Completed, Completed]:
@@ -179,7 +186,7 @@ def test_a_time_out_spares_other_commands_and_earlier_daemons(room: Room, sandbo
             sandbox.run(Command("sleep 1; echo spared")), sandbox.run(Command("sleep 100", timeout=0.2))
         )
 
-    spared, late = room(story())
+    spared, late = harness(story())
     assert late.timed_out
     assert spared.output == b"spared\n"
     assert soon(lambda: len(processes(daemon)) == 1)
@@ -219,14 +226,14 @@ def test_a_cap_is_kept_to_the_byte(sh: Shell, cap: int) -> None:
     assert done.output == (b"\n[%d bytes dropped here]\n" % done.dropped).join(kept) if done.dropped else b"12345678"
 
 
-def test_without_a_cap_of_its_own_a_command_has_that_of_the_sandbox(room: Room, origin: Origin) -> None:
+def test_without_a_cap_of_its_own_a_command_has_that_of_the_sandbox(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> Completed:
-        sandbox = await room.open(origin, Limits(output_bytes=100))
+        sandbox = await harness.open(origin, Limits(output_bytes=100))
         done = await sandbox.run(Command("yes | head -c 1000"))
         await sandbox.close()
         return done
 
-    assert room(story()).dropped == 900
+    assert harness(story()).dropped == 900
 
 
 def test_fifty_megabytes_of_output_are_quick_and_need_little_memory(sh: Shell) -> None:
@@ -258,11 +265,11 @@ def test_a_daemon_that_keeps_the_output_open_holds_up_nothing(sh: Shell) -> None
     assert sh("echo alive").output == b"alive\n"
 
 
-def test_all_that_was_written_before_the_end_arrives(room: Room, sandbox: Sandbox) -> None:
+def test_all_that_was_written_before_the_end_arrives(harness: LocalHarness, sandbox: Sandbox) -> None:
     async def story() -> list[Completed]:
         return await asyncio.gather(*[sandbox.run(Command(f"head -c {60_000 + i} /dev/zero")) for i in range(20)])
 
-    assert [len(done.output) for done in room(story())] == [60_000 + i for i in range(20)]
+    assert [len(done.output) for done in harness(story())] == [60_000 + i for i in range(20)]
 
 
 def test_the_first_process_cannot_be_ended_from_inside(sh: Shell) -> None:
@@ -282,26 +289,28 @@ def test_the_first_process_cannot_be_ended_from_inside(sh: Shell) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"x", b"a\r\nb\n\0\xff", random.Random(1).randbytes(3_000_000)], ids=["empty", "x", "odd", "3MB"]
 )
-def test_what_is_written_is_read_again(room: Room, sandbox: Sandbox, data: bytes) -> None:
+def test_what_is_written_is_read_again(harness: LocalHarness, sandbox: Sandbox, data: bytes) -> None:
     for path in ("new file", "/tmp/new", "deep/new/fol der/ü'\"\n.txt"):
-        room(sandbox.write(path, data))
-        assert room(sandbox.read(path)) == data
+        harness(sandbox.write(path, data))
+        assert harness(sandbox.read(path)) == data
 
 
-def test_an_existing_file_keeps_its_mode_and_a_link_stays_one(room: Room, sandbox: Sandbox, sh: Shell) -> None:
-    room(sandbox.write("run.sh", b"#!/bin/sh\necho changed\n"))
+def test_an_existing_file_keeps_its_mode_and_a_link_stays_one(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
+    harness(sandbox.write("run.sh", b"#!/bin/sh\necho changed\n"))
     assert sh("./run.sh").output == b"changed\n"
-    room(sandbox.write("link", b"through\n"))
+    harness(sandbox.write("link", b"through\n"))
     assert sh("readlink link; cat a.txt").output == b"a.txt\nthrough\n"
-    room(sandbox.write("fresh", b""))
+    harness(sandbox.write("fresh", b""))
     assert sh("stat -c %a fresh").output == b"644\n"
 
 
-def test_a_read_follows_no_path_out_of_the_sandbox(room: Room, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_read_follows_no_path_out_of_the_sandbox(harness: LocalHarness, sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     for path in (str(tmp_path / "secret"), f"../../../..{tmp_path}/secret", "/proc/1/root/old", "/proc/1/mem"):
         with pytest.raises(FileProblem):
-            room(sandbox.read(path))
+            harness(sandbox.read(path))
 
 
 @pytest.mark.parametrize(
@@ -317,10 +326,12 @@ def test_a_read_follows_no_path_out_of_the_sandbox(room: Room, sandbox: Sandbox,
         ("huge", "is larger than 64 MB"),
     ],
 )
-def test_what_cannot_be_read_is_a_file_problem(room: Room, sandbox: Sandbox, sh: Shell, path: str, why: str) -> None:
+def test_what_cannot_be_read_is_a_file_problem(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell, path: str, why: str
+) -> None:
     sh("mkfifo pipe; ln -s loop loop; truncate -s 900M huge")
     with pytest.raises(FileProblem, match=rf"^/testbed/{path}: {why}$" if path[:1] != "/" else why):
-        room(sandbox.read(path))
+        harness(sandbox.read(path))
     assert sh("echo alive").output == b"alive\n"
 
 
@@ -335,62 +346,68 @@ def test_what_cannot_be_read_is_a_file_problem(room: Room, sandbox: Sandbox, sh:
         ("/proc/1/environ", "Permission denied"),
     ],
 )
-def test_what_cannot_be_written_is_a_file_problem(room: Room, sandbox: Sandbox, sh: Shell, path: str, why: str) -> None:
+def test_what_cannot_be_written_is_a_file_problem(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell, path: str, why: str
+) -> None:
     sh("mkfifo pipe")
     with pytest.raises(FileProblem, match=why):
-        room(sandbox.write(path, b"data"))
+        harness(sandbox.write(path, b"data"))
     assert sh("echo alive").output == b"alive\n"
 
 
 # what can go wrong at the start
 
 
-def test_an_origin_without_a_repository_is_refused_with_a_remedy(room: Room) -> None:
+def test_an_origin_without_a_repository_is_refused_with_a_remedy(harness: LocalHarness) -> None:
     with pytest.raises(SandboxUnavailable, match="--sandbox docker"):
-        room(room.open(Origin("0" * 40, image="some/image")))
+        harness(harness.open(Origin("0" * 40, image="some/image")))
 
 
-def test_a_repository_that_is_not_there_is_told_with_its_cause(room: Room, origin: Origin, tmp_path: Path) -> None:
+def test_a_repository_that_is_not_there_is_told_with_its_cause(
+    harness: LocalHarness, origin: Origin, tmp_path: Path
+) -> None:
     with pytest.raises(SandboxUnavailable, match=f"there is no repository {tmp_path}/missing"):
-        room(room.open(Origin(origin.commit, tmp_path / "missing")))
-    assert room(tree_in(room(room.open(origin))))
+        harness(harness.open(Origin(origin.commit, tmp_path / "missing")))
+    assert harness(tree_in(harness(harness.open(origin))))
 
 
 def test_an_isolation_of_another_name_is_refused() -> None:
     with pytest.raises(SandboxUnavailable, match="choose overlay, copy or none"):
-        Room("docker")
+        LocalHarness("docker")
 
 
 def test_a_repository_that_holds_later_work_is_refused_and_each_is_looked_at_once(tmp_path: Path) -> None:
     origin = make(tmp_path / "repository", {"x": b"base"})
     assert origin.repository is not None
-    room = Room()
-    room(room.open(origin))
+    harness = LocalHarness()
+    harness(harness.open(origin))
     git(origin.repository, "-c", f"safe.directory={origin.repository}", "commit", "-qm", "later", "--allow-empty")
     git(origin.repository, "-c", f"safe.directory={origin.repository}", "commit", "-qm", "still later", "--allow-empty")
-    room(room.open(origin))  # within one run nothing but the runner writes there
-    room.close()
-    room = Room()
+    harness(harness.open(origin))  # within one run nothing but the runner writes there
+    harness.close()
+    harness = LocalHarness()
     for _ in range(2):
         with pytest.raises(SandboxUnavailable, match="is not at the base commit"):
-            room(room.open(origin))
+            harness(harness.open(origin))
     git(origin.repository, "-c", f"safe.directory={origin.repository}", "reset", "-q", "--hard", origin.commit)
-    room.close()
-    room = Room()
+    harness.close()
+    harness = LocalHarness()
     with pytest.raises(SandboxUnavailable, match="scrubbed_copy"):
-        room(room.open(origin))
-    room.close()
+        harness(harness.open(origin))
+    harness.close()
 
 
 @pytest.mark.parametrize("isolation", ["overlay", "copy", "none"])
-def test_without_a_commit_any_folder_is_a_room_that_has_no_patch(room: Room, tmp_path: Path, isolation: str) -> None:
+def test_without_a_commit_any_folder_opens_and_has_no_patch(
+    harness: LocalHarness, tmp_path: Path, isolation: str
+) -> None:
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain/x").write_text("x")
     adopt(tmp_path / "plain")
-    room = Room(isolation)
+    harness = LocalHarness(isolation)
 
     async def story() -> None:
-        sandbox = await room.open(Origin("", tmp_path / "plain"))
+        sandbox = await harness.open(Origin("", tmp_path / "plain"))
         assert await sandbox.read("x") == b"x"
         await sandbox.write("y", b"y")
         for each in (sandbox, await (await sandbox.snapshot()).fork()):
@@ -401,22 +418,22 @@ def test_without_a_commit_any_folder_is_a_room_that_has_no_patch(room: Room, tmp
         with pytest.raises(SandboxLost):
             await sandbox.diff()
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
 # the network
 
 
 def test_the_hosts_network_is_open_to_those_that_ask_for_it_and_it_is_said_loudly(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     async def story(port: int) -> None:
-        shut = await room.open(origin)
-        assert (room.backend.describe()["network"], room.backend.warning) == ("none", "")
-        sandbox = await room.open(origin, Limits(network="host"))
-        assert room.backend.describe()["network"] == "host"
-        assert room.backend.warning.startswith("OPEN NETWORK")
+        shut = await harness.open(origin)
+        assert (harness.backend.describe()["network"], harness.backend.warning) == ("none", "")
+        sandbox = await harness.open(origin, Limits(network="host"))
+        assert harness.backend.describe()["network"] == "host"
+        assert harness.backend.warning.startswith("OPEN NETWORK")
         reach = Command(("python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"))
         assert (await sandbox.run(reach)).returncode == 0
         fork = await (await sandbox.snapshot()).fork()
@@ -434,26 +451,26 @@ def test_the_hosts_network_is_open_to_those_that_ask_for_it_and_it_is_said_loudl
         assert (await sandbox.run(Command("ip link set lo down; cat /etc/shadow"))).returncode != 0
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        room(story(server.getsockname()[1]))
-    room.close()
+        harness(story(server.getsockname()[1]))
+    harness.close()
 
 
-def test_a_network_of_another_name_is_refused_with_a_remedy(room: Room, origin: Origin) -> None:
+def test_a_network_of_another_name_is_refused_with_a_remedy(harness: LocalHarness, origin: Origin) -> None:
     with pytest.raises(SandboxUnavailable, match=r"cannot join the network 'mine'; choose none, host .* docker"):
-        room(room.open(origin, Limits(network="mine")))
+        harness(harness.open(origin, Limits(network="mine")))
 
 
 # the other kinds of isolation
 
 
 @pytest.fixture(scope="module", params=["copy", "none"])
-def lesser(request: pytest.FixtureRequest, room: Room) -> Iterator[Room]:
-    lesser = Room(request.param)
+def lesser(request: pytest.FixtureRequest, harness: LocalHarness) -> Iterator[LocalHarness]:
+    lesser = LocalHarness(request.param)
     yield lesser
     lesser.close()
 
 
-def test_every_kind_of_isolation_does_the_basic_things(lesser: Room, origin: Origin) -> None:
+def test_every_kind_of_isolation_does_the_basic_things(lesser: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
         sandbox = await lesser.open(replace(origin, env={"FROM_ORIGIN": "yes"}))
         assert lesser.backend.describe()["isolation"] == lesser.backend.isolation
@@ -486,8 +503,8 @@ def test_every_kind_of_isolation_does_the_basic_things(lesser: Room, origin: Ori
     lesser(story())
 
 
-def test_a_copy_is_as_isolated_as_an_overlay(origin: Origin, room: Room, tmp_path: Path) -> None:
-    copy = Room("copy")
+def test_a_copy_is_as_isolated_as_an_overlay(origin: Origin, harness: LocalHarness, tmp_path: Path) -> None:
+    copy = LocalHarness("copy")
 
     async def story() -> None:
         sandbox = await copy.open(origin)
@@ -509,38 +526,38 @@ def test_without_isolation_the_warning_is_loud_and_the_copy_goes_with_the_sandbo
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    room = Room("none")
+    harness = LocalHarness("none")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
-        assert room.backend.isolation == "none"
-        assert room.backend.warning.startswith("NO ISOLATION")
-        assert "--sandbox docker" in room.backend.warning
+        sandbox = await harness.open(origin)
+        assert harness.backend.isolation == "none"
+        assert harness.backend.warning.startswith("NO ISOLATION")
+        assert "--sandbox docker" in harness.backend.warning
         workdir = (await sandbox.run(Command("pwd"))).output.decode().strip()
         assert Path(workdir).is_relative_to(tmp_path)
         await sandbox.run(Command("mkdir -p shut/in; echo x > shut/in/x; chmod 0 shut/in shut; ln -s / root"))
         await sandbox.close()
         assert await soon_in_loop(lambda: not any(tmp_path.iterdir()), 2)
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
     assert origin.repository is not None
     assert (origin.repository / "a.txt").read_bytes() == FILES["a.txt"]
 
 
 def test_without_isolation_a_time_out_touches_no_other_sandbox(origin: Origin) -> None:
-    room = Room("none")
+    harness = LocalHarness("none")
 
     async def story() -> None:
-        one, two = await room.open(origin), await room.open(origin)
+        one, two = await harness.open(origin), await harness.open(origin)
         late, spared = await asyncio.gather(
             one.run(Command("sleep 100", timeout=0.3)), two.run(Command("sleep 0.8; echo spared"))
         )
         assert late.timed_out
         assert spared.output == b"spared\n"
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
 def test_where_no_namespace_can_be_made_it_falls_back_with_the_reason(
@@ -549,14 +566,14 @@ def test_where_no_namespace_can_be_made_it_falls_back_with_the_reason(
     async def refused(self: LocalBackend, kind: str) -> str:
         return f"{kind} is refused here"
 
-    monkeypatch.setattr(LocalBackend, "_hatch", refused)
-    room = Room()
-    room(room.backend.start())
-    assert room.backend.isolation == "none"
-    assert "overlay is refused here" in room.backend.warning
-    assert "copy is refused here" in room.backend.warning
-    room.close()
-    room = Room("overlay")
+    monkeypatch.setattr(LocalBackend, "_try_isolation", refused)
+    harness = LocalHarness()
+    harness(harness.backend.start())
+    assert harness.backend.isolation == "none"
+    assert "overlay is refused here" in harness.backend.warning
+    assert "copy is refused here" in harness.backend.warning
+    harness.close()
+    harness = LocalHarness("overlay")
     with pytest.raises(SandboxUnavailable, match="overlay is refused here"):
-        room(room.backend.start())
-    room.close()
+        harness(harness.backend.start())
+    harness.close()

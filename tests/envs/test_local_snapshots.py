@@ -1,4 +1,4 @@
-"""Snapshots and forks of local sandboxes: the same files, independent ways on, and nothing left of them."""
+"""Snapshots and forks of local sandboxes: the same files, independent afterwards, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 import envs.local.namespace_client
 from envs import Command, Limits, Origin, SandboxError, SandboxLost
 from envs.local.backend import LocalSandbox
-from tests import local_rooms
-from tests.local_rooms import (
+from tests.envs.support import local_sandboxes
+from tests.envs.support.local_sandboxes import (
     PROJECT,
-    Room,
+    LocalHarness,
     applied,
     mounts,
     ordinary_place,
@@ -36,15 +36,15 @@ from tests.local_rooms import (
     unique,
 )
 
-origin, room, sandbox = local_rooms.origin, local_rooms.room, local_rooms.sandbox
+origin, harness, sandbox = local_sandboxes.origin, local_sandboxes.harness, local_sandboxes.sandbox
 
 
 @pytest.fixture(scope="module", params=["overlay", "copy", "none"])
-def any_room(request: pytest.FixtureRequest, room: Room) -> Iterator[Room]:
+def any_harness(request: pytest.FixtureRequest, harness: LocalHarness) -> Iterator[LocalHarness]:
     """Every kind of isolation in turn."""
-    any_room = Room(request.param)
-    yield any_room
-    any_room.close()
+    any_harness = LocalHarness(request.param)
+    yield any_harness
+    any_harness.close()
 
 
 # Everything in the sandbox but the contents of /proc: kind, mode, time, further names and bytes of each path.
@@ -154,10 +154,10 @@ async def files(sandbox: LocalSandbox, *tops: str) -> bytes:
 )
 @given(STEPS, STEPS, STEPS)
 def test_a_fork_has_exactly_the_files_of_the_snapshot_whatever_was_done(
-    room: Room, origin: Origin, first: Steps, second: Steps, third: Steps
+    harness: LocalHarness, origin: Origin, first: Steps, second: Steps, third: Steps
 ) -> None:
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await edit(sandbox, first)
         snapshot, then, patch = await sandbox.snapshot(), await files(sandbox), await sandbox.diff()
         await edit(sandbox, second)
@@ -189,19 +189,19 @@ def test_a_fork_has_exactly_the_files_of_the_snapshot_whatever_was_done(
         await further.close()
         await last.close()
 
-    room(story())
+    harness(story())
 
 
-def test_every_kind_of_isolation_forks_the_files_of_a_snapshot(any_room: Room, origin: Origin) -> None:
+def test_every_kind_of_isolation_forks_the_files_of_a_snapshot(any_harness: LocalHarness, origin: Origin) -> None:
     steps = [
         *[("write", "deep/new", "one\n"), ("delete", "a.txt", ""), ("mode", "run.sh", "111"), ("rename", "link", "l")],
         *[("link", "deep/new", "also"), ("symlink", "s", "deep"), ("replace", "deep/er", "y"), ("fifo", "pipe", "")],
         ("write", "big", "x" * 1_000_000),
     ]
-    tops = (".",) if any_room.backend._wanted == "none" else (".", "/tmp")
+    tops = (".",) if any_harness.backend._wanted == "none" else (".", "/tmp")
 
     async def story() -> None:
-        sandbox = await any_room.open(origin)
+        sandbox = await any_harness.open(origin)
         await edit(sandbox, steps)
         then, patch = await files(sandbox, *tops), await sandbox.diff()
         snapshot = await sandbox.snapshot()
@@ -223,7 +223,7 @@ def test_every_kind_of_isolation_forks_the_files_of_a_snapshot(any_room: Room, o
         await second.close()
         assert await two.diff() == patch
 
-    any_room(story())
+    any_harness(story())
 
 
 SHARED_STORY = f"""
@@ -275,7 +275,7 @@ def test_an_ordinary_user_has_snapshots_too(isolation: str) -> None:
         run_as_ordinary(place, SHARED_STORY, isolation, origin.commit, str(origin.repository))
 
 
-def test_hard_links_holes_times_and_marks_come_along(room: Room, sandbox: LocalSandbox) -> None:
+def test_hard_links_holes_times_and_marks_come_along(harness: LocalHarness, sandbox: LocalSandbox) -> None:
     async def story() -> None:
         await sandbox.run(
             Command("""
@@ -296,13 +296,13 @@ def test_hard_links_holes_times_and_marks_come_along(room: Room, sandbox: LocalS
         show = Command(("python3", "-c", 'import os; print(os.listxattr("run.sh"))'))
         assert (await fork.run(show)).output == (await sandbox.run(show)).output
 
-    room(story())
+    harness(story())
 
 
-def test_the_limits_and_the_origin_are_those_of_the_sandbox(room: Room, origin: Origin) -> None:
+def test_the_limits_and_the_origin_are_those_of_the_sandbox(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
         limits = Limits(disk_mb=20, output_bytes=100)
-        sandbox = await room.open(Origin(origin.commit, origin.repository, env={"MINE": "1"}), limits)
+        sandbox = await harness.open(Origin(origin.commit, origin.repository, env={"MINE": "1"}), limits)
         await sandbox.run(Command("head -c 15000000 /dev/zero > big; cd /tmp; echo x > x"))
         fork = await (await sandbox.snapshot()).fork()
         done = await fork.run(Command("echo $MINE; pwd; cat /tmp/x; yes | head -c 1000"))
@@ -311,23 +311,23 @@ def test_the_limits_and_the_origin_are_those_of_the_sandbox(room: Room, origin: 
         done = await fork.run(Command("cp big twice; cp big thrice"))  # the first fits, on a disk of its own
         assert done.output.count(b"No space left") == 1
 
-    room(story())
+    harness(story())
 
 
-def test_no_fork_sees_the_layers_of_others(room: Room, origin: Origin) -> None:
+def test_no_fork_sees_the_layers_of_others(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
-        sandboxes = [await room.open(origin) for _ in range(3)]
+        sandboxes = [await harness.open(origin) for _ in range(3)]
         snapshots = []
         for sandbox in sandboxes:
             await sandbox.write("secret", b"sesame")
             snapshots.append(await sandbox.snapshot())
             await sandbox.run(Command("rm secret"))
-        empty = await room.open(origin)
+        empty = await harness.open(origin)
         fork = await (await empty.snapshot()).fork()
         for each in (empty, fork):
             assert (await each.run(Command("grep -rqs sesame /testbed /tmp /run /dev/shm"))).returncode == 1
-            assert (await each.run(Command("ls /layers /old /new /box/upper"))).output.count(b"No such file") == 3
-            assert (await each.run(Command("ls -A /old; ls -A /box"))).output == b""
+            assert (await each.run(Command("ls /layers /old /new /writable/upper"))).output.count(b"No such file") == 3
+            assert (await each.run(Command("ls -A /old; ls -A /writable"))).output == b""
             assert (await each.run(Command("ls -l /proc/1/fd"))).returncode != 0
             assert b"/layers/" not in (await each.run(Command("cut -d' ' -f5 /proc/self/mountinfo"))).output
         for each in (*sandboxes, empty, fork):
@@ -335,41 +335,43 @@ def test_no_fork_sees_the_layers_of_others(room: Room, origin: Origin) -> None:
         for snapshot in snapshots:
             await snapshot.close()
 
-    room(story())
+    harness(story())
 
 
-def layers(room: Room) -> int:
-    return Path(f"/proc/{room.nursery}/mounts").read_text().count(" /layers/")
+def layers(harness: LocalHarness) -> int:
+    return Path(f"/proc/{harness.server_pid}/mounts").read_text().count(" /layers/")
 
 
 def test_layers_are_kept_as_long_as_something_is_built_on_them_and_no_longer(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.write("a.txt", b"first")
         first = await sandbox.snapshot()
         fork = await first.fork()
         await sandbox.close()
         await first.close()
-        assert layers(room) == 1  # for a snapshot of the fork would be built on it
+        assert layers(harness) == 1  # for a snapshot of the fork would be built on it
         await fork.write("b", b"second")
         second = await fork.snapshot()
         await fork.close()
-        assert layers(room) == 2
+        assert layers(harness) == 2
         third = await second.fork()
         assert (await third.read("a.txt"), await third.read("b")) == (b"first", b"second")
         await second.close()
-        assert layers(room) == 2
+        assert layers(harness) == 2
         await third.close()
-        assert await soon_in_loop(lambda: layers(room) == 0)
-        assert await soon_in_loop(lambda: not room.guests())
+        assert await soon_in_loop(lambda: layers(harness) == 0)
+        assert await soon_in_loop(lambda: not harness.guests())
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
-def test_a_fork_lives_on_when_its_snapshot_is_closed_at_the_same_time(room: Room, sandbox: LocalSandbox) -> None:
+def test_a_fork_lives_on_when_its_snapshot_is_closed_at_the_same_time(
+    harness: LocalHarness, sandbox: LocalSandbox
+) -> None:
     async def story() -> None:
         await sandbox.write("a.txt", b"kept")
         for _ in range(20):
@@ -381,52 +383,52 @@ def test_a_fork_lives_on_when_its_snapshot_is_closed_at_the_same_time(room: Room
                 assert await fork.read("a.txt") == b"kept"
                 await fork.close()
 
-    room(story())
+    harness(story())
 
 
 def test_a_snapshot_that_nobody_waits_for_leaves_nothing(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command("head -c 20000000 /dev/zero > big"))
         for moment in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(moment):
                     await (await sandbox.snapshot()).close()
-        assert await soon_in_loop(lambda: layers(room) == 0 and len(room.guests()) == 1)
+        assert await soon_in_loop(lambda: layers(harness) == 0 and len(harness.guests()) == 1)
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
-def test_the_nursery_serves_others_while_a_large_copy_is_made(room: Room, origin: Origin) -> None:
+def test_the_namespace_server_serves_others_while_a_large_copy_is_made(harness: LocalHarness, origin: Origin) -> None:
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.run(Command("head -c 150000000 /dev/zero > big"))
         copying = asyncio.create_task(sandbox.snapshot())
         await asyncio.sleep(0)
-        other = await room.open(origin)
+        other = await harness.open(origin)
         assert (await other.run(Command("echo served"))).output == b"served\n"
         assert not copying.done()
         await (await copying).close()
         await sandbox.close()
         await other.close()
 
-    room(story())
+    harness(story())
 
 
-def test_a_snapshot_of_a_lost_sandbox_and_a_fork_without_a_nursery_are_lost(origin: Origin) -> None:
-    room = Room("overlay")
+def test_a_snapshot_of_a_lost_sandbox_and_a_fork_without_a_namespace_server_are_lost(origin: Origin) -> None:
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         snapshot = await sandbox.snapshot()
         await sandbox.close()
         with pytest.raises(SandboxLost, match="closed"):
             await sandbox.snapshot()
         fork = await snapshot.fork()
-        os.kill(room.nursery, signal.SIGKILL)
+        os.kill(harness.server_pid, signal.SIGKILL)
         assert await soon_in_loop(lambda: fork._channel.closed.done())
         with pytest.raises(SandboxLost):
             await fork.snapshot()
@@ -434,33 +436,35 @@ def test_a_snapshot_of_a_lost_sandbox_and_a_fork_without_a_nursery_are_lost(orig
             with pytest.raises(SandboxLost):
                 await snapshot.fork()
             with contextlib.suppress(SandboxLost):
-                await room.open(origin)
-        assert await (await room.open(origin)).diff() == b""
+                await harness.open(origin)
+        assert await (await harness.open(origin)).diff() == b""
         await snapshot.close()
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
 
 
-def test_what_cannot_be_copied_is_an_error_and_the_sandbox_goes_on(room: Room, sandbox: LocalSandbox) -> None:
+def test_what_cannot_be_copied_is_an_error_and_the_sandbox_goes_on(
+    harness: LocalHarness, sandbox: LocalSandbox
+) -> None:
     async def story() -> None:
-        nest = "import os\nfor _ in range(900):\n    os.mkdir('d')\n    os.chdir('d')\n"
-        await sandbox.run(Command(("python3", "-c", nest)))
+        deeper = "import os\nfor _ in range(900):\n    os.mkdir('d')\n    os.chdir('d')\n"
+        await sandbox.run(Command(("python3", "-c", deeper)))
         with pytest.raises(SandboxError, match="nested more than 400 deep"):
             await sandbox.snapshot()
         await sandbox.run(Command("rm -rf d"))
         await (await sandbox.snapshot()).close()
 
-    room(story())
+    harness(story())
 
 
 def test_snapshots_of_forks_may_be_nested_and_too_many_are_told_so(
-    room: Room, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    harness: LocalHarness, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(envs.local.namespace_client, "DEEPEST_CHAIN", 30)
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         for number in range(30):
             await sandbox.write(f"{number}", b"")
             snapshot = await sandbox.snapshot()
@@ -473,7 +477,7 @@ def test_snapshots_of_forks_may_be_nested_and_too_many_are_told_so(
         assert (await sandbox.run(Command("echo alive"))).output == b"alive\n"
         await sandbox.close()
 
-    room(story())
+    harness(story())
 
 
 RUNNER = """
@@ -499,7 +503,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("isolation", ["overlay", "copy", "none"])
 def test_when_the_runner_is_killed_nothing_of_its_snapshots_is_left(
-    room: Room, origin: Origin, tmp_path: Path, isolation: str
+    harness: LocalHarness, origin: Origin, tmp_path: Path, isolation: str
 ) -> None:
     word, before = unique(), mounts()
     with subprocess.Popen(
@@ -521,29 +525,29 @@ def test_without_isolation_the_copies_go_with_their_snapshots(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    room = Room("none")
+    harness = LocalHarness("none")
 
     def copies() -> int:
         return len(list(tmp_path.iterdir()))
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         snapshot = await sandbox.snapshot()
         assert copies() == 2
         await snapshot.close()
         assert await soon_in_loop(lambda: copies() == 1)
         await sandbox.snapshot()
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()
     assert copies() == 0
 
 
 def test_two_hundred_and_fifty_forks_of_one_snapshot_work_at_once(origin: Origin) -> None:
-    room = Room("overlay")
+    harness = LocalHarness("overlay")
 
     async def story() -> None:
-        sandbox = await room.open(origin)
+        sandbox = await harness.open(origin)
         await sandbox.write("a.txt", b"shared\n")
         snapshot = await sandbox.snapshot()
         forks = await asyncio.gather(*[snapshot.fork(label=f"{number}") for number in range(250)])
@@ -551,7 +555,7 @@ def test_two_hundred_and_fifty_forks_of_one_snapshot_work_at_once(origin: Origin
             *[fork.run(Command(f"echo {n} >> a.txt; cat a.txt")) for n, fork in enumerate(forks)]
         )
         assert [each.output for each in done] == [b"shared\n%d\n" % number for number in range(250)]
-        assert layers(room) == 1
+        assert layers(harness) == 1
 
-    room(story())
-    room.close()
+    harness(story())
+    harness.close()

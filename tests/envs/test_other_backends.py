@@ -1,4 +1,4 @@
-"""A back end that another package brings: found by its entry point, and the documented example at work."""
+"""A back end of another package: found by its entry point, and the documented example in use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from envs import Backend, Command, Limits, SandboxUnavailable, backend
+from envs import SANDBOXES, Backend, Command, Limits, UnknownName, backend
+from envs.local.backend import LocalBackend
 from tests.helpers import git_repository
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLE = DOCS / "bubblewrap_backend.py"
+EXAMPLE = DOCS / "examples" / "bubblewrap_backend.py"
 
 
 def works_here() -> bool:
@@ -33,7 +34,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bubblewrap-backend\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[coding_monkeys.sandboxes]\nbubblewrap = bubblewrap_backend:BubblewrapBackend\nbroken = not_there:Backend\n"
+        "[coding_monkeys.sandboxes]\nbubblewrap = bubblewrap_backend:BubblewrapBackend\n"
+        "broken = not_there:Backend\nlocal = not_there:Backend\n"
     )
     shutil.copy(EXAMPLE, site)
     monkeypatch.syspath_prepend(str(site))
@@ -46,15 +48,23 @@ def test_the_example_is_short() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(
-        SandboxUnavailable, match="no sandbox 'nowhere'; choose one of local, docker, broken, bubblewrap"
-    ):
+    with pytest.raises(UnknownName, match="no sandbox 'nowhere'; choose one of local, docker, broken, bubblewrap"):
         backend("nowhere")
+    with pytest.raises(UnknownName, match=r"no sandbox 'dockr'; did you mean docker\?"):
+        backend("dockr")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_package_does_not_replace_a_built_in_one() -> None:
+    assert SANDBOXES.names == ["local", "docker", "broken", "bubblewrap"]
+    assert isinstance(backend("local"), LocalBackend)
 
 
 @pytest.mark.usefixtures("installed")
 def test_one_that_cannot_be_imported_is_told_with_its_cause() -> None:
-    with pytest.raises(SandboxUnavailable, match=r"'broken' \(not_there:Backend\) cannot be imported: No module named"):
+    with pytest.raises(
+        UnknownName, match=r"'broken' \(not_there:Backend\) cannot be imported: ModuleNotFoundError: No "
+    ):
         backend("broken")
 
 
@@ -63,9 +73,9 @@ def test_one_that_cannot_be_imported_is_told_with_its_cause() -> None:
 def test_the_example_runs_reads_writes_diffs_and_forks(tmp_path: Path) -> None:
     origin = git_repository(tmp_path / "repository", {"a.txt": b"one\n", "p/b.txt": b"two\n"})
 
-    async def work(rooms: Backend) -> None:
-        await rooms.start()
-        sandbox = await rooms.open(origin, Limits(), label="example")
+    async def work(sandboxes: Backend) -> None:
+        await sandboxes.start()
+        sandbox = await sandboxes.open(origin, Limits(), label="example")
         done = await sandbox.run(Command("cat a.txt; cat /etc/passwd; touch /usr/x; ls /home /root; exit 3"))
         assert done.returncode == 3
         assert done.output.startswith(b"one\n")
@@ -82,10 +92,10 @@ def test_the_example_runs_reads_writes_diffs_and_forks(tmp_path: Path) -> None:
             await one.close()
 
     async def whole() -> None:
-        rooms = backend("bubblewrap")
+        sandboxes = backend("bubblewrap")
         try:
-            await work(rooms)
+            await work(sandboxes)
         finally:
-            await rooms.close()
+            await sandboxes.close()
 
     asyncio.run(whole())

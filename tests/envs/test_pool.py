@@ -1,4 +1,4 @@
-"""The pool, in front of real local sandboxes and of a back end whose starts end when the test says so."""
+"""The pool in front of real local sandboxes, and of a fake back end whose starts end when the test allows it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxLost, SandboxUnavailable, Snapshot
+from envs.events import Event, Status
 from envs.local.backend import LocalBackend
 from envs.memory_budget import MemoryBudget
 from envs.pool import WARM_SECONDS, Pool
@@ -26,14 +27,14 @@ from tests.helpers import git_repository
 
 A, B, C = (Origin(name, repository=Path("/") / name, env={"NAME": name}) for name in "abc")
 LIMITS = Limits(memory_mb=100)
-ROOMY = Limits(memory_mb=512)
+LARGER = Limits(memory_mb=512)
 
 
 @dataclass(eq=False)
-class Room:
-    """A sandbox of `Inn`."""
+class FakeSandbox:
+    """A sandbox of `FakeBackend`."""
 
-    inn: Inn
+    backend: FakeBackend
     origin: Origin
     label: str
     alive: bool = True
@@ -52,30 +53,30 @@ class Room:
         return b""
 
     async def snapshot(self) -> Snapshot:
-        return Copy(self)
+        return FakeSnapshot(self)
 
     async def close(self) -> None:
-        self.inn.open_rooms.discard(self)
+        self.backend.open_sandboxes.discard(self)
 
 
 @dataclass
-class Copy:
-    room: Room
+class FakeSnapshot:
+    sandbox: FakeSandbox
 
     async def fork(self, *, label: str = "") -> Sandbox:
-        return await self.room.inn.open(self.room.origin, LIMITS, label=label)
+        return await self.sandbox.backend.open(self.sandbox.origin, LIMITS, label=label)
 
     async def close(self) -> None: ...
 
 
 @dataclass
-class Inn:
+class FakeBackend:
     """A back end in memory; a start takes until `ready` is set, and fails with `error` if there is one."""
 
-    name: str = "inn"
+    name: str = "fake"
     error: Exception | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    open_rooms: set[Room] = field(default_factory=set)
+    open_sandboxes: set[FakeSandbox] = field(default_factory=set)
     opened: list[str] = field(default_factory=list)  # labels, in the order of the starts
     closed: bool = False
 
@@ -91,9 +92,9 @@ class Inn:
         await self.ready.wait()
         if self.error:
             raise self.error
-        room = Room(self, origin, label)
-        self.open_rooms.add(room)
-        return room
+        sandbox = FakeSandbox(self, origin, label)
+        self.open_sandboxes.add(sandbox)
+        return sandbox
 
     def describe(self) -> dict[str, str]:
         return {"isolation": "in memory"}
@@ -104,29 +105,29 @@ class Inn:
     @property
     def made_ahead(self) -> list[str]:
         """The commits of the warm ones that live."""
-        return sorted(room.origin.commit for room in self.open_rooms if room.label == "made ahead")
+        return sorted(sandbox.origin.commit for sandbox in self.open_sandboxes if sandbox.label == "made ahead")
 
 
 @asynccontextmanager
 async def pooled(folder: Path, backend: Any, *, total: int = 10_000, **how: Any) -> AsyncIterator[Pool]:
-    """A pool that must leave neither tasks nor reservations nor rooms."""
+    """A pool that must leave neither tasks nor reservations nor sandboxes."""
     before = asyncio.all_tasks()
     budget = MemoryBudget(total, key="here", folder=folder)
-    pool = Pool(backend, budget=budget, **{"gate": StartLimiter(8, begin=8), **how})
+    pool = Pool(backend, budget=budget, **{"limiter": StartLimiter(8, begin=8), **how})
     try:
         yield pool
     finally:
         await pool.close()
         assert asyncio.all_tasks() == before
         assert budget.reserved == 0
-        if isinstance(backend, Inn):
+        if isinstance(backend, FakeBackend):
             assert backend.closed
-            assert not backend.open_rooms
+            assert not backend.open_sandboxes
         budget.close()
 
 
 def hasty(ceiling: int) -> StartLimiter:
-    """A gate whose pauses are over at once."""
+    """A limiter whose pauses are over at once."""
     moments = itertools.count(0, 100)
     return StartLimiter(ceiling, begin=ceiling, clock=lambda: float(next(moments)), sleep=lambda _: asyncio.sleep(0))
 
@@ -154,16 +155,16 @@ async def said(sandbox: Sandbox) -> str:
 
 def test_after_the_first_open_the_next_ones_need_not_wait_for_a_start(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2) as pool:
             assert await said(await pool.open(A, LIMITS, label="first")) == "first"
             await quiet()
             assert pool.ready == 2
-            inn.ready.clear()  # no start ends from here on
+            backend.ready.clear()  # no start ends from here on
             for _ in range(2):
                 assert await said(await pool.open(A, LIMITS, label="next")) == "made ahead"
             assert pool.ready == 0
-            inn.ready.set()
+            backend.ready.set()
             await quiet()
             assert pool.ready == 2
 
@@ -172,20 +173,20 @@ def test_after_the_first_open_the_next_ones_need_not_wait_for_a_start(tmp_path: 
 
 def test_without_warm_ones_nothing_is_started_ahead(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend) as pool:
             for _ in range(3):
                 await pool.open(A, LIMITS, label="asked for")
                 await quiet()
-            assert inn.opened == ["asked for"] * 3
+            assert backend.opened == ["asked for"] * 3
 
     play(story)
 
 
 def test_only_what_is_alike_is_handed_out(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=1) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=1) as pool:
             await pool.open(A, LIMITS)
             await quiet()
             others = (B, LIMITS), (A, Limits(memory_mb=101)), (Origin("a", repository=A.repository), LIMITS)
@@ -197,47 +198,47 @@ def test_only_what_is_alike_is_handed_out(tmp_path: Path) -> None:
 
 def test_warm_ones_follow_what_is_in_demand_and_those_that_nobody_asks_for_go(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2) as pool:
             for _ in range(8):
                 await (await pool.open(A, LIMITS)).close()
                 await quiet()
-            assert inn.made_ahead == ["a", "a"]
+            assert backend.made_ahead == ["a", "a"]
             await (await pool.open(B, LIMITS)).close()  # as a verifier does now and then
             await quiet()
-            assert inn.made_ahead == ["a", "a"]
+            assert backend.made_ahead == ["a", "a"]
             for _ in range(4):
                 for origin in (A, B):
                     await (await pool.open(origin, LIMITS)).close()
                     await quiet()
-            assert inn.made_ahead == ["a", "b"]
+            assert backend.made_ahead == ["a", "b"]
             for _ in range(8):
                 await (await pool.open(C, LIMITS)).close()
                 await quiet()
-            assert inn.made_ahead == ["c", "c"]
+            assert backend.made_ahead == ["c", "c"]
 
     play(story)
 
 
 def test_none_is_made_ahead_while_somebody_waits_for_a_start(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2, gate=StartLimiter(1)) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2, limiter=StartLimiter(1)) as pool:
             await asyncio.gather(*(pool.open(A, LIMITS, label="asked for") for _ in range(5)))
             await quiet()
-            assert inn.opened == ["asked for"] * 5 + ["made ahead"] * 2
+            assert backend.opened == ["asked for"] * 5 + ["made ahead"] * 2
 
     play(story)
 
 
 def test_a_dead_one_is_not_handed_out(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=3) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=3) as pool:
             await pool.open(A, LIMITS)
             await quiet()
-            for room in inn.open_rooms:
-                room.alive = False
+            for sandbox in backend.open_sandboxes:
+                sandbox.alive = False
             assert await said(await pool.open(A, LIMITS, label="fresh")) == "fresh"
 
     play(story)
@@ -246,7 +247,7 @@ def test_a_dead_one_is_not_handed_out(tmp_path: Path) -> None:
 def test_one_that_waited_too_long_is_not_handed_out(tmp_path: Path) -> None:
     async def story() -> None:
         now = 0.0
-        async with pooled(tmp_path, Inn(), warm=1, clock=lambda: now) as pool:
+        async with pooled(tmp_path, FakeBackend(), warm=1, clock=lambda: now) as pool:
             await pool.open(A, LIMITS)
             await quiet()
             now = WARM_SECONDS + 1
@@ -257,10 +258,10 @@ def test_one_that_waited_too_long_is_not_handed_out(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_the_background_is_left_to_the_next_open(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2, gate=hasty(8)) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2, limiter=hasty(8)) as pool:
             await (await pool.open(A, LIMITS)).close()
-            inn.error = SandboxLost("the daemon is away")
+            backend.error = SandboxLost("the daemon is away")
             await quiet()
             assert pool.ready == 0
             assert pool.budget.reserved == 0
@@ -275,7 +276,7 @@ def test_what_goes_wrong_in_the_background_is_left_to_the_next_open(tmp_path: Pa
 
 def test_an_open_waits_for_memory_and_gets_it_when_another_is_closed(tmp_path: Path) -> None:
     async def story() -> None:
-        async with pooled(tmp_path, Inn(), total=250) as pool:
+        async with pooled(tmp_path, FakeBackend(), total=250) as pool:
             first, _ = await pool.open(A, LIMITS), await pool.open(A, LIMITS)
             third = asyncio.create_task(pool.open(A, LIMITS))
             await quiet()
@@ -290,16 +291,15 @@ def test_an_open_waits_for_memory_and_gets_it_when_another_is_closed(tmp_path: P
 
 def test_a_pool_that_waits_for_memory_which_others_hold_says_so(tmp_path: Path) -> None:
     async def story() -> None:
-        other, said = MemoryBudget(250, key="here", folder=tmp_path), list[str]()
+        other, said = MemoryBudget(250, key="here", folder=tmp_path), list[Event]()
         assert other.try_reserve(200)
-        async with pooled(tmp_path, Inn(), total=250) as pool:
-            pool.progress = said.append
+        async with pooled(tmp_path, FakeBackend(), total=250, events=said.append) as pool:
             waiting = asyncio.create_task(pool.open(A, LIMITS))
             await quiet()
-            assert said == ["waiting for 100 MB of memory: other runs on this machine hold it"]
+            assert said == [Status("waiting for 100 MB of memory: other runs on this machine hold it")]
             other.release(200)
             await waiting
-            assert said[1:] == [""]
+            assert said[1:] == [Status("")]
         other.close()
 
     play(story)
@@ -307,13 +307,12 @@ def test_a_pool_that_waits_for_memory_which_others_hold_says_so(tmp_path: Path) 
 
 def test_a_pool_that_waits_for_memory_which_its_own_starts_hold_says_nothing_of_others(tmp_path: Path) -> None:
     async def story() -> None:
-        inn, said = Inn(), list[str]()
-        inn.ready.clear()
-        async with pooled(tmp_path, inn, total=100) as pool:
-            pool.progress = said.append
+        backend, said = FakeBackend(), list[Event]()
+        backend.ready.clear()
+        async with pooled(tmp_path, backend, total=100, events=said.append) as pool:
             opens = [asyncio.create_task(pool.open(A, LIMITS)) for _ in range(2)]
             await quiet()
-            inn.ready.set()
+            backend.ready.set()
             await (await opens[0]).close()
             await opens[1]
             assert said == []
@@ -323,8 +322,8 @@ def test_a_pool_that_waits_for_memory_which_its_own_starts_hold_says_nothing_of_
 
 def test_warm_ones_are_given_up_for_one_that_somebody_asks_for(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2, total=300) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2, total=300) as pool:
             await pool.open(A, LIMITS)
             await quiet()
             assert pool.ready == 2
@@ -338,15 +337,15 @@ def test_warm_ones_are_given_up_for_one_that_somebody_asks_for(tmp_path: Path) -
 
 def test_one_in_the_making_is_given_up_for_one_that_somebody_asks_for(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=1, total=200) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=1, total=200) as pool:
             await pool.open(A, LIMITS)
-            inn.ready.clear()
+            backend.ready.clear()
             await quiet()
             assert pool.budget.reserved == 200
             waiting = asyncio.create_task(pool.open(B, LIMITS, label="asked for"))
             await quiet()
-            inn.ready.set()
+            backend.ready.set()
             assert await said(await waiting) == "asked for"
 
     play(story)
@@ -354,7 +353,7 @@ def test_one_in_the_making_is_given_up_for_one_that_somebody_asks_for(tmp_path: 
 
 def test_a_sandbox_larger_than_the_machine_is_refused_and_costs_no_warm_one(tmp_path: Path) -> None:
     async def story() -> None:
-        async with pooled(tmp_path, Inn(), warm=1, total=200) as pool:
+        async with pooled(tmp_path, FakeBackend(), warm=1, total=200) as pool:
             await pool.open(A, LIMITS)
             await quiet()
             with pytest.raises(SandboxUnavailable, match="--memory-mb"):
@@ -364,17 +363,17 @@ def test_a_sandbox_larger_than_the_machine_is_refused_and_costs_no_warm_one(tmp_
     play(story)
 
 
-def test_forks_go_through_the_budget_and_the_gate_too(tmp_path: Path) -> None:
+def test_forks_go_through_the_budget_and_the_limiter_too(tmp_path: Path) -> None:
     async def story() -> None:
-        inn, gate = Inn(), StartLimiter(1)
-        async with pooled(tmp_path, inn, total=200, gate=gate) as pool:
+        backend, limiter = FakeBackend(), StartLimiter(1)
+        async with pooled(tmp_path, backend, total=200, limiter=limiter) as pool:
             first = await pool.open(A, LIMITS)
             snapshot = await first.snapshot()
-            inn.ready.clear()
+            backend.ready.clear()
             forking = asyncio.create_task(snapshot.fork(label="fork"))
             await quiet()
-            assert (gate.starting, pool.budget.reserved) == (1, 200)
-            inn.ready.set()
+            assert (limiter.starting, pool.budget.reserved) == (1, 200)
+            backend.ready.set()
             fork = await forking
             assert await said(fork) == "fork"
             another = asyncio.create_task(snapshot.fork())
@@ -392,7 +391,7 @@ def test_forks_go_through_the_budget_and_the_gate_too(tmp_path: Path) -> None:
 
 def test_a_failed_open_gives_its_memory_back(tmp_path: Path) -> None:
     async def story() -> None:
-        async with pooled(tmp_path, Inn(error=SandboxUnavailable("no such image")), warm=2) as pool:
+        async with pooled(tmp_path, FakeBackend(error=SandboxUnavailable("no such image")), warm=2) as pool:
             with pytest.raises(SandboxUnavailable):
                 await pool.open(A, LIMITS)
             assert pool.budget.reserved == 0
@@ -402,18 +401,18 @@ def test_a_failed_open_gives_its_memory_back(tmp_path: Path) -> None:
 
 def test_an_open_that_is_cancelled_at_any_point_leaves_nothing(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, total=300, gate=StartLimiter(1)) as pool:
-            inn.ready.clear()
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, total=300, limiter=StartLimiter(1)) as pool:
+            backend.ready.clear()
             tasks = [asyncio.create_task(pool.open(A, LIMITS)) for _ in range(5)]
-            await quiet()  # one starts, two wait at the gate, two for memory
-            assert (len(inn.opened), pool.budget.reserved) == (1, 300)
+            await quiet()  # one starts, two wait for the limiter, two for memory
+            assert (len(backend.opened), pool.budget.reserved) == (1, 300)
             for task in reversed(tasks):
                 task.cancel()
                 await quiet()
             assert all(task.cancelled() for task in tasks)
             assert pool.budget.reserved == 0
-            inn.ready.set()
+            backend.ready.set()
             await pool.open(A, LIMITS)
 
     play(story)
@@ -421,41 +420,41 @@ def test_an_open_that_is_cancelled_at_any_point_leaves_nothing(tmp_path: Path) -
 
 def test_closing_ends_what_is_under_way_in_the_background_and_in_the_foreground(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=2, gate=StartLimiter(3, begin=3)) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=2, limiter=StartLimiter(3, begin=3)) as pool:
             await pool.open(A, LIMITS)
-            inn.ready.clear()
+            backend.ready.clear()
             opening = [asyncio.create_task(pool.open(B, LIMITS)) for _ in range(4)]
             await quiet()
             await pool.close()
-            inn.ready.set()
+            backend.ready.set()
             ends = await asyncio.gather(*opening, return_exceptions=True)
             assert [type(end) for end in ends] == [SandboxUnavailable] * 4
-            assert not inn.open_rooms
+            assert not backend.open_sandboxes
             with pytest.raises(SandboxUnavailable, match="the run ended"):
                 await pool.open(A, LIMITS)
 
     play(story)
 
 
-class Thorough(Inn):
+class Thorough(FakeBackend):
     """Fetches something for each origin before anything can be started from it."""
 
-    gate: StartLimiter
+    limiter: StartLimiter
     prepared = 0
 
     async def prepare(self, origin: Origin) -> None:
-        assert self.gate.starting == 0, "fetching is no part of a start"
+        assert self.limiter.starting == 0, "fetching is no part of a start"
         self.prepared += 1
 
 
-def test_what_is_done_once_per_origin_is_done_before_the_gate(tmp_path: Path) -> None:
+def test_what_is_done_once_per_origin_is_done_before_a_start(tmp_path: Path) -> None:
     async def story() -> None:
-        inn = Thorough()
-        inn.gate = StartLimiter(1)
-        async with pooled(tmp_path, inn, gate=inn.gate) as pool:
+        backend = Thorough()
+        backend.limiter = StartLimiter(1)
+        async with pooled(tmp_path, backend, limiter=backend.limiter) as pool:
             await pool.open(A, LIMITS)
-            assert inn.prepared == 1
+            assert backend.prepared == 1
 
     play(story)
 
@@ -471,7 +470,7 @@ def test_everything_else_is_that_of_the_back_end(tmp_path: Path) -> None:
             with pytest.raises(SandboxUnavailable, match="use --sandbox docker"):
                 await pool.open(Origin("c", image="i"), LIMITS)
             assert pool.warning == backend.warning
-        async with pooled(tmp_path, Inn()) as pool:
+        async with pooled(tmp_path, FakeBackend()) as pool:
             assert pool.warning == ""
 
     play(story)
@@ -486,12 +485,12 @@ STEPS = st.lists(
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, warm=st.integers(0, 3), total=st.integers(100, 500))
-def test_whatever_happens_the_books_are_right_at_the_end(
+def test_whatever_happens_all_memory_is_released_at_the_end(
     tmp_path: Path, steps: list[Step], warm: int, total: int
 ) -> None:
     async def story() -> None:
-        inn = Inn()
-        async with pooled(tmp_path, inn, warm=warm, total=total, gate=hasty(3)) as pool:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=warm, total=total, limiter=hasty(3)) as pool:
             tasks: list[asyncio.Task[Sandbox]] = []
             for word, number in steps:
                 if word == "open":
@@ -502,17 +501,17 @@ def test_whatever_happens_the_books_are_right_at_the_end(
                 elif word == "cancel" and tasks:
                     tasks[-number % len(tasks)].cancel()
                 elif word == "kill":
-                    for room in inn.open_rooms:
-                        room.alive = False
+                    for sandbox in backend.open_sandboxes:
+                        sandbox.alive = False
                 elif word == "fail":
-                    inn.error = None if inn.error else SandboxLost("the daemon is away")
+                    backend.error = None if backend.error else SandboxLost("the daemon is away")
                 elif word == "hold":
-                    inn.ready.clear() if inn.ready.is_set() else inn.ready.set()
+                    backend.ready.clear() if backend.ready.is_set() else backend.ready.set()
                 for _ in range(number):
                     await asyncio.sleep(0)
-                assert len(inn.open_rooms) * 100 <= pool.budget.reserved <= total
-            inn.error = None
-            inn.ready.set()
+                assert len(backend.open_sandboxes) * 100 <= pool.budget.reserved <= total
+            backend.error = None
+            backend.ready.set()
             while waiting := [task for task in tasks if not task.done()]:
                 await quiet()
                 for task in tasks:
@@ -539,14 +538,14 @@ def test_real_sandboxes_come_warm_work_and_are_gone_at_the_end(tmp_path: Path, o
     async def story() -> None:
         async with pooled(tmp_path, LocalBackend(), warm=2) as pool:
             for number in range(10):
-                sandbox = await pool.open(origin, ROOMY, label=f"#{number}")
+                sandbox = await pool.open(origin, LARGER, label=f"#{number}")
                 assert await sandbox.diff() == b"", "a warm one is as fresh as any"
                 await sandbox.write("b.txt", b"two\n")
                 assert (await sandbox.run(Command("cat a.txt b.txt"))).output == b"one\ntwo\n"
                 assert await sandbox.read("b.txt") == b"two\n"
                 assert b"+two" in await sandbox.diff()
                 await sandbox.close()
-            crowd = await asyncio.gather(*(pool.open(origin, ROOMY) for _ in range(12)))
+            crowd = await asyncio.gather(*(pool.open(origin, LARGER) for _ in range(12)))
             ends = await asyncio.gather(*(each.run(Command("echo here")) for each in crowd))
             assert {end.output for end in ends} == {b"here\n"}
 
@@ -558,20 +557,20 @@ def test_when_everything_is_killed_the_next_opens_work_again(tmp_path: Path, ori
     async def story() -> None:
         before = children(os.getpid())
         async with pooled(tmp_path, LocalBackend("overlay"), warm=2) as pool:
-            first = await pool.open(origin, ROOMY)
+            first = await pool.open(origin, LARGER)
             deadline = time.monotonic() + 10
             while pool.ready < 2 and time.monotonic() < deadline:
                 await asyncio.sleep(0.005)
             assert pool.ready == 2
-            (nursery,) = children(os.getpid()) - before
-            os.kill(nursery, signal.SIGKILL)
+            (server,) = children(os.getpid()) - before
+            os.kill(server, signal.SIGKILL)
             with suppress(SandboxLost):
                 await first.run(Command(("sleep", "20")))
                 pytest.fail("it lives on")
             await first.close()
             for _ in range(3):
                 with suppress(SandboxLost):
-                    again = await pool.open(origin, ROOMY)
+                    again = await pool.open(origin, LARGER)
                     break
             assert (await again.run(Command("echo again"))).output == b"again\n"
 

@@ -1,4 +1,4 @@
-"""The gate for starts, in a time of its own: it opens with quick starts, closes with slow ones and failures."""
+"""The limiter for starts, in a time of its own: it opens with quick starts, closes with slow ones and failures."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def play(story: Callable[[Time, StartLimiter], Awaitable[Any]], ceiling: int = 8
     return asyncio.run(story(time, StartLimiter(ceiling, clock=time, sleep=time.sleep, jitter=lambda: 0.5, **how)))  # type: ignore[arg-type]
 
 
-async def start(time: Time, gate: StartLimiter, seconds: float = 1.0, error: Exception | None = None) -> float:
+async def start(time: Time, limiter: StartLimiter, seconds: float = 1.0, error: Exception | None = None) -> float:
     """One start; when it began."""
-    async with gate:
+    async with limiter:
         began = time.now
         await time.sleep(seconds)
         if error:
@@ -62,112 +62,112 @@ async def start(time: Time, gate: StartLimiter, seconds: float = 1.0, error: Exc
 
 
 def test_few_starts_at_first_and_more_with_each_round_that_was_quick() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        began = await time.run(*(start(time, gate) for _ in range(40)))
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        began = await time.run(*(start(time, limiter) for _ in range(40)))
         rounds = [began.count(float(second)) for second in range(int(max(began)) + 1)]
         assert rounds[:4] == [2, 3, 4, 5]
         assert max(rounds) <= 8
-        assert gate.limit == 8
-        assert gate.starting == 0
+        assert limiter.limit == 8
+        assert limiter.starting == 0
 
     play(story)
 
 
 def test_starts_one_after_the_other_prove_nothing_about_more_at_once() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
+    async def story(time: Time, limiter: StartLimiter) -> None:
         for _ in range(20):
-            await time.run(start(time, gate))
-        assert gate.limit == 2
+            await time.run(start(time, limiter))
+        assert limiter.limit == 2
 
     play(story)
 
 
 def test_starts_come_in_the_order_in_which_they_were_asked_for() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        began = await time.run(*(start(time, gate) for _ in range(20)))
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        began = await time.run(*(start(time, limiter) for _ in range(20)))
         assert began == sorted(began)
 
     play(story)
 
 
 def test_slow_starts_halve_the_limit_once_for_all_that_were_under_way() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        await time.run(start(time, gate))
-        assert gate.limit == 8
-        await time.run(*(start(time, gate, 4.0) for _ in range(8)))
-        assert gate.limit == 4
-        await time.run(start(time, gate, 4.0))
-        assert gate.limit == 2
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        await time.run(start(time, limiter))
+        assert limiter.limit == 8
+        await time.run(*(start(time, limiter, 4.0) for _ in range(8)))
+        assert limiter.limit == 4
+        await time.run(start(time, limiter, 4.0))
+        assert limiter.limit == 2
 
     play(story, begin=8)
 
 
 def test_a_machine_that_has_become_slower_for_good_is_not_held_against_it_for_ever() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        await time.run(*(start(time, gate) for _ in range(40)))
-        await time.run(*(start(time, gate, 10.0) for _ in range(60)))
-        assert gate.limit < 8
-        await time.run(*(start(time, gate, 10.0) for _ in range(60)))
-        assert gate.limit == 8
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        await time.run(*(start(time, limiter) for _ in range(40)))
+        await time.run(*(start(time, limiter, 10.0) for _ in range(60)))
+        assert limiter.limit < 8
+        await time.run(*(start(time, limiter, 10.0) for _ in range(60)))
+        assert limiter.limit == 8
 
     play(story)
 
 
-def test_failures_close_the_gate_for_longer_and_longer_and_one_success_ends_that() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
+def test_failures_pause_starts_for_longer_and_longer_and_one_success_ends_that() -> None:
+    async def story(time: Time, limiter: StartLimiter) -> None:
         lost = SandboxLost("the daemon is away")
         failed, pauses = 0.0, []
         for _ in range(8):
             before = time.now
-            assert (await time.run(start(time, gate, 0.0, lost)))[0] is lost
+            assert (await time.run(start(time, limiter, 0.0, lost)))[0] is lost
             pauses.append(time.now - before)
             failed = time.now
         assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
-        assert gate.limit == 1
-        assert (await time.run(start(time, gate)))[0] == failed + LONGEST_PAUSE_SECONDS
-        await time.run(start(time, gate, 0.0, lost))
+        assert limiter.limit == 1
+        assert (await time.run(start(time, limiter)))[0] == failed + LONGEST_PAUSE_SECONDS
+        await time.run(start(time, limiter, 0.0, lost))
         failed = time.now
-        assert (await time.run(start(time, gate)))[0] == failed + 0.5
+        assert (await time.run(start(time, limiter)))[0] == failed + 0.5
 
     play(story)
 
 
 def test_starts_that_fail_together_are_one_failure() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        await time.run(*(start(time, gate, 1.0, SandboxLost("the daemon is away")) for _ in range(8)))
-        assert gate.limit == 4
-        assert (await time.run(start(time, gate)))[0] == 1.5
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        await time.run(*(start(time, limiter, 1.0, SandboxLost("the daemon is away")) for _ in range(8)))
+        assert limiter.limit == 4
+        assert (await time.run(start(time, limiter)))[0] == 1.5
 
     play(story, begin=8)
 
 
 @pytest.mark.parametrize("error", [SandboxUnavailable("no such image"), asyncio.CancelledError()])
 def test_what_is_refused_for_good_or_cancelled_says_nothing_about_the_load(error: Exception) -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
-        await time.run(*(start(time, gate, 100.0, error) for _ in range(8)))
-        assert (gate.limit, gate.starting) == (8, 0)
-        assert (await time.run(start(time, gate)))[0] == 100.0
+    async def story(time: Time, limiter: StartLimiter) -> None:
+        await time.run(*(start(time, limiter, 100.0, error) for _ in range(8)))
+        assert (limiter.limit, limiter.starting) == (8, 0)
+        assert (await time.run(start(time, limiter)))[0] == 100.0
 
     play(story, begin=8)
 
 
 def test_who_stops_waiting_holds_up_nobody() -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
+    async def story(time: Time, limiter: StartLimiter) -> None:
         async def impatient() -> None:
-            waiting = asyncio.create_task(start(time, gate))
+            waiting = asyncio.create_task(start(time, limiter))
             await time.sleep(0.5)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
-        began = await time.run(start(time, gate), *(impatient() for _ in range(3)), start(time, gate))
+        began = await time.run(start(time, limiter), *(impatient() for _ in range(3)), start(time, limiter))
         assert began[-1] == 1.0
-        assert gate.starting == 0
+        assert limiter.starting == 0
 
     play(story, begin=1)
 
 
-def test_a_gate_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot be 0"):
+def test_a_ceiling_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1, not 0"):
         StartLimiter(0)
 
 
@@ -188,17 +188,17 @@ def test_a_gate_without_room_is_refused() -> None:
 def test_never_more_than_the_ceiling_always_progress_and_nothing_left_over(
     ceiling: int, begin: int, starts: list[tuple[float, float, Exception | None, float | None]]
 ) -> None:
-    async def story(time: Time, gate: StartLimiter) -> None:
+    async def story(time: Time, limiter: StartLimiter) -> None:
         under_way = 0
 
         async def one(delay: float, seconds: float, error: Exception | None) -> None:
             nonlocal under_way
             await time.sleep(delay)
-            async with gate:
+            async with limiter:
                 under_way += 1
                 try:
-                    assert under_way == gate.starting <= ceiling
-                    assert 1 <= gate.limit <= ceiling
+                    assert under_way == limiter.starting <= ceiling
+                    assert 1 <= limiter.limit <= ceiling
                     await time.sleep(seconds)
                     if error:
                         raise error
@@ -215,6 +215,6 @@ def test_never_more_than_the_ceiling_always_progress_and_nothing_left_over(
 
         ends = await time.run(*(perhaps(*each) for each in starts))
         assert ends == [None] * len(starts)
-        assert gate.starting == under_way == 0
+        assert limiter.starting == under_way == 0
 
     play(story, ceiling, begin=begin)

@@ -12,12 +12,13 @@ import pytest
 from envs import Backend
 from envs.docker.backend import DockerBackend
 from envs.local.backend import LocalBackend
-from tasks import Outcome, Task, Verdict
+from tasks import Outcome, Verdict
 from tasks.swe.grading import Grader, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tests.cheats import Cheat, judge, on_pytest, on_unittest
+from tasks.swe.task import SweTask
+from tests.cheats import Cheat, on_pytest, on_unittest, verify_all
 from tests.cheats.project import project_task
-from tests.docker_image import engine
+from tests.envs.support.docker_image import engine
 from tests.helpers import quick_task
 
 Found = dict[str, Verdict]
@@ -40,14 +41,14 @@ def names(cheats: list[Cheat]) -> list[str]:
     return listed
 
 
-def all_of(task: Task, backend: Backend, grader: Grader, cheats: list[Cheat]) -> Found:
+def all_of(task: SweTask, backend: Backend, grader: Grader, cheats: list[Cheat]) -> Found:
     async def main() -> Found:
         try:
-            judged = await judge(task, backend, grader, cheats, seconds=30.0)
+            verified = await verify_all(task, backend, grader, cheats, seconds=30.0)
         finally:
             await backend.close()
             await grader.close()
-        return {each.cheat.name: each.verdict for each in judged}
+        return {each.cheat.name: each.verdict for each in verified}
 
     return asyncio.run(main())
 

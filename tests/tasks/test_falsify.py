@@ -1,4 +1,4 @@
-"""A falsified test fails on honest code, whatever it asserts, and passes only where nothing is tested at all."""
+"""A falsified test fails on honest code, whatever it asserts, and passes only where it tests nothing."""
 
 from __future__ import annotations
 

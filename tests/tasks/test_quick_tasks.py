@@ -1,4 +1,4 @@
-"""Every embedded task, built with real git and run with real subprocesses, keeps what `tasks.quick` promises."""
+"""Every embedded task, built with real git and run with real subprocesses, keeps the guarantees of `tasks.quick`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken out of a patch before it is scored, what is flagged, and what is left alone."""
+"""The screen removes some files from a patch, flags others, and leaves the rest as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tasks import Task
 from tasks.swe.patches import is_canonical, pieces, touched_files
 from tasks.swe.screen import screen
+from tasks.swe.task import SweTask
 from tests.helpers import quick_task
 
 TALLY = quick_task("tally")
@@ -192,6 +192,6 @@ def test_bytes_that_are_no_text_pass_through() -> None:
 
 
 def test_a_task_without_a_known_solution_is_screened_too() -> None:
-    task: Task = replace(TALLY, patch="")
+    task: SweTask = replace(TALLY, patch="")
     assert screen(task, GOLD).patch == GOLD
     assert screen(task, added("conftest.py")).patch == b""

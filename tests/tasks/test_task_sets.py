@@ -13,8 +13,9 @@ import pytest
 
 from tasks import TaskError, load_tasks
 from tasks.quick.repositories import with_repositories
-from tasks.swe.harness import known
+from tasks.swe.harness import values_known
 from tasks.swe.patches import added_files, touched_files
+from tasks.swe.task import SweTask, as_swe
 
 needs_swebench = pytest.mark.skipif(find_spec("swebench") is None, reason="swebench is not installed")
 
@@ -85,6 +86,10 @@ def refusal(spec: str) -> str:
     return text
 
 
+def read(spec: str) -> list[SweTask]:
+    return [as_swe(task) for task in load_tasks(spec).tasks]
+
+
 def without(key: str, **fields: Any) -> dict[str, Any]:
     return {name: value for name, value in row(**fields).items() if name != key}
 
@@ -97,7 +102,7 @@ def test_quick_has_its_tasks_in_order_and_their_repositories() -> None:
     assert tasks.name == "quick"
     assert len(tasks) >= 12
     with_homes = with_repositories(tasks.select([tasks.tasks[0].id]))
-    [task] = with_homes.tasks
+    [task] = map(as_swe, with_homes.tasks)
     assert task.origin.image is None
     assert task.origin.repository is not None
     assert (task.origin.repository / ".git").is_dir()
@@ -107,22 +112,23 @@ def test_quick_has_its_tasks_in_order_and_their_repositories() -> None:
 def test_a_file_in_swebench_s_format_is_read_with_lists_as_lists_and_as_texts(tmp_path: Path) -> None:
     as_lists = row(instance_id="b", FAIL_TO_PASS=["f"], PASS_TO_PASS=[])
     tasks = load_tasks(write(tmp_path, row(), "", as_lists, "   "))
-    first, second = tasks.tasks
-    assert (tasks.name, len(tasks)) == ("set", 2)
+    first, second = map(as_swe, tasks.tasks)
+    assert (tasks.name, tasks.suite, len(tasks)) == ("set", "swe", 2)
+    assert (first.group, first.version) == ("owner/name", "1.0")
     assert first.id == "owner__name-1"
     assert first.fail_to_pass == ("tests/test_old.py::test_a",)
     assert first.pass_to_pass == ("tests/test_old.py::test_b[x y]", "tests/test_old.py::test_c")
     assert (second.fail_to_pass, second.pass_to_pass) == (("f",), ())
     assert first.origin.image == row()["image"]
     assert first.origin.env["CONDA_DEFAULT_ENV"] == "testbed"
-    assert first.problem_statement == row()["problem_statement"]
+    assert first.statement == row()["problem_statement"]
     assert dict(first.instance) == row()
     assert first.digest != second.digest
 
 
 def test_rows_of_the_embedded_set_can_be_given_as_a_file(tmp_path: Path) -> None:
     quick = load_tasks("quick")
-    rows = [dict(task.instance) for task in quick.tasks[:3]]
+    rows = [dict(task.instance) for task in read("quick")[:3]]
     tasks = load_tasks(write(tmp_path, *rows))
     assert tasks.tasks == quick.tasks[:3]
     assert len(with_repositories(tasks)) == 3
@@ -134,7 +140,7 @@ def test_line_ends_and_marks_of_other_systems_are_taken(tmp_path: Path) -> None:
     assert len(load_tasks(str(path))) == 2
     separator = row(problem_statement="one\u2028two\x0cthree")
     path.write_text(json.dumps(separator, ensure_ascii=False), "utf-8")
-    assert load_tasks(str(path)).tasks[0].problem_statement == "one\u2028two\x0cthree"
+    assert load_tasks(str(path)).tasks[0].statement == "one\u2028two\x0cthree"
 
 
 def test_a_json_list_is_read_too(tmp_path: Path) -> None:
@@ -187,17 +193,15 @@ def test_a_broken_line_is_refused_with_its_file_line_and_remedy(tmp_path: Path, 
 
 def test_duplicate_ids_are_refused_with_both_places(tmp_path: Path) -> None:
     spec = write(tmp_path, row(), row(instance_id="b"), row())
-    assert refusal(spec) == (
-        f"{spec}:3: instance_id owner__name-1 is there twice, first at {spec}:1; remove one of them"
-    )
+    assert refusal(spec) == (f"{spec}:3: the id owner__name-1 is there twice, first at {spec}:1; remove one of them")
 
 
 def test_what_cannot_be_read_at_all_is_refused_with_its_name(tmp_path: Path) -> None:
     missing, empty, blank = tmp_path / "no.jsonl", tmp_path / "empty.jsonl", write(tmp_path, "", " ")
     empty.touch()
     assert refusal(str(missing)).startswith(f"no file {missing}: give the path of a .jsonl file")
-    assert refusal(str(empty)).startswith("empty holds no instance")
-    assert refusal(blank).startswith("set holds no instance")
+    assert refusal(str(empty)).startswith(f"{empty} holds no task: suite swe reads ")
+    assert refusal(blank).startswith(f"{blank} holds no task: suite swe reads ")
     assert refusal(str(tmp_path)) == f"{tmp_path} is a folder; give a .jsonl file"
     (tmp_path / "odd.jsonl").mkdir()
     assert refusal(str(tmp_path / "odd.jsonl")).endswith("odd.jsonl is a folder; give a .jsonl file")
@@ -217,33 +221,43 @@ def test_a_json_file_that_holds_no_list_is_refused(tmp_path: Path, text: str) ->
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     assert refusal("swiftly") == (
-        "no task set 'swiftly': give quick, lite, verified, full, multilingual, "
-        "a hub name like owner/name, or a .jsonl file"
+        "no task set 'swiftly': suite swe reads quick, lite, verified, full, multilingual, a hub name like owner/name, "
+        "or a .jsonl or .json file of SWE-bench instances (with instance_id); suite answers reads a .jsonl or .json "
+        "file of questions (with question and answer)"
     )
 
 
+def test_a_file_that_is_of_no_suite_is_refused_with_the_forms_of_all(tmp_path: Path) -> None:
+    spec = write(tmp_path, {"prompt": "What is 6 times 7?", "solution": 42})
+    text = refusal(spec)
+    assert text.startswith(f"{spec}:1: no suite reads this row: suite swe reads ")
+    assert "instance_id" in text
+    assert "question and answer" in text
+    assert refusal(write(tmp_path, "3")).startswith(f"{spec}:1: no suite reads this row")
+
+
 def test_an_embedded_row_without_a_repository_here_is_refused(tmp_path: Path) -> None:
-    own = {**dict(load_tasks("quick").tasks[0].instance), "instance_id": "mine-1"}
-    with pytest.raises(TaskError, match="task mine-1 names no image, and is none of the embedded ones"):
+    own = {**dict(read("quick")[0].instance), "instance_id": "mine-1"}
+    with pytest.raises(TaskError, match="task mine-1 names no image and is not an embedded one"):
         with_repositories(load_tasks(write(tmp_path, own)))
 
 
 def test_an_embedded_row_at_another_commit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    own = {**dict(load_tasks("quick").tasks[0].instance), "base_commit": "0" * 40}
+    own = {**dict(read("quick")[0].instance), "base_commit": "0" * 40}
     with pytest.raises(TaskError, match="not at its base_commit 0000"):
         with_repositories(load_tasks(write(tmp_path, own)))
     assert not any((tmp_path / "cache" / "coding-monkeys" / "repositories").iterdir())
 
 
 @needs_swebench
-def test_every_parser_and_eval_type_of_the_installed_harness_is_known() -> None:
+def test_every_parser_and_eval_type_of_the_installed_harness_is_values_known() -> None:
     code = (
         "from swebench.harness.constants import EvalType; from swebench.harness.log_parsers import PARSER_REGISTRY; "
         "import json; print(json.dumps([sorted(PARSER_REGISTRY), sorted(each.value for each in EvalType)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert [sorted(known("log_parser")), sorted(known("eval_type"))] == json.loads(done.stdout)
+    assert [sorted(values_known("log_parser")), sorted(values_known("eval_type"))] == json.loads(done.stdout)
 
 
 @needs_swebench
@@ -251,7 +265,7 @@ def test_every_parser_and_eval_type_of_the_installed_harness_is_known() -> None:
 def test_a_row_that_the_installed_harness_cannot_grade_is_refused(tmp_path: Path, field: str, value: str) -> None:
     spec = write(tmp_path, row(instance_id="fine"), row(**{field: value}))
     assert refusal(spec) == (
-        f"{spec}:2: the swebench that is installed knows no {field} '{value}'; "
+        f"{spec}:2: the installed swebench knows no {field} '{value}'; "
         "install the version that this data set is for, or remove the row"
     )
 
@@ -261,13 +275,13 @@ def test_rows_of_every_parser_are_read_whatever_their_language(tmp_path: Path) -
     script = "#!/bin/bash\ncd /testbed\n: '>>>>> Start Test Output'\nmake test\n: '>>>>> End Test Output'\n"
     rows = [
         row(instance_id=f"{parser}-{kind}", log_parser=parser, eval_type=kind, eval_script=script)
-        for parser in known("log_parser")
-        for kind in known("eval_type")
+        for parser in values_known("log_parser")
+        for kind in values_known("eval_type")
     ]
-    tasks = load_tasks(write(tmp_path, *rows))
-    assert len(tasks) == 2 * len(known("log_parser")) > 100
-    assert {task.test_command for task in tasks.tasks} == {"bash -c 'cd /testbed\nmake test'"}
-    assert not any(task.origin.env for task in tasks.tasks)  # conda's belongs to Python's images
+    tasks = read(write(tmp_path, *rows))
+    assert len(tasks) == 2 * len(values_known("log_parser")) > 100
+    assert {task.test_command for task in tasks} == {"bash -c 'cd /testbed\nmake test'"}
+    assert not any(task.origin.env for task in tasks)  # conda's belongs to Python's images
 
 
 # the visible tests

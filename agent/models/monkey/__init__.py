@@ -1,4 +1,4 @@
-"""The typewriter monkey: a policy without any language model. `policy` tells how it goes about it."""
+"""The typewriter monkey: a policy without a language model, described in `policy`."""
 
 from agent.models.monkey.policy import Monkey
 

@@ -1,8 +1,8 @@
-"""Where to look: files and functions by how much the issue, the search and the tracebacks speak of them.
+"""Fault localization of the monkey: weights files and functions by how often issue, search and tracebacks name them.
 
-Nothing is understood here; words are compared. A word that looks like code weighs more
-than prose, a function's name more than what stands inside it, a line that a traceback
-names more than either. A function that a suspected one calls is suspected a little too.
+Nothing is understood here; words are compared. A word that looks like code weighs more than prose, a function's name
+more than its contents, a line that a traceback names more than either. A function that a suspected one calls is
+suspected a little too.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def wanted_names(issue: str, most: int = 40) -> list[str]:
 
 @lru_cache(maxsize=128)
 def vocabulary(issue: str) -> Vocabulary:
-    """What the issue's text adds to what can be typed."""
+    """The words of the issue that a mutation may insert."""
     return Vocabulary(
         numbers=tuple(dict.fromkeys(_NUMBER.findall(issue)))[:40],
         strings=tuple(dict.fromkeys(a or b or c for a, b, c in _QUOTED.findall(issue)))[:40],
@@ -87,14 +87,14 @@ def vocabulary(issue: str) -> Vocabulary:
 
 
 def _complaint(memory: Memory) -> tuple[str, ...]:
-    """The texts that say what is wrong: the issue, and how tests failed before anything was changed."""
+    """The texts that describe the fault: the issue, and how tests failed before anything was changed."""
     baseline = memory.baseline
     start = _FAILURES.search(baseline.output) if baseline and baseline.failing else None
     return (memory.issue, baseline.output[start.end() :]) if baseline and start else (memory.issue,)
 
 
 def _weight(names: Sequence[str], texts: Sequence[str]) -> float:
-    """How much the texts speak of these names: each as a whole, or the share of its parts."""
+    """The weight of these names in the texts: each name as a whole, and the share of its parts."""
     total = 0.0
     for text in texts:
         known = weights(text)
@@ -109,14 +109,14 @@ def _weight(names: Sequence[str], texts: Sequence[str]) -> float:
 
 
 def is_test(path: str) -> bool:
-    """True for what a change must leave alone: tests and their helpers."""
+    """True for files that must not be changed: tests and their support files."""
     parts = PurePosixPath(path).parts
-    helpers = any(part in ("test", "tests", "testing", "conftest.py") or part.startswith("test_") for part in parts)
-    return helpers or path.endswith(("_test.py", "_tests.py"))
+    support = any(part in ("test", "tests", "testing", "conftest.py") or part.startswith("test_") for part in parts)
+    return support or path.endswith(("_test.py", "_tests.py"))
 
 
 def suspected_files(memory: Memory) -> dict[str, float]:
-    """ModuleSource files by weight; also some that no listing showed, where the issue or a search names them."""
+    """Source files by weight; also files that no listing showed, where the issue or a search names them."""
     texts = _complaint(memory)
     written = [path.removeprefix("./") for text in texts for path in _PATH.findall(text)]
     named = [path for path in written if "/" in path and ".." not in path]
@@ -130,7 +130,7 @@ def suspected_files(memory: Memory) -> dict[str, float]:
     for page in memory.pages:
         for path in _imported(page.text, found):
             found[path] += 0.3 * found.get(page.path, 0.0)
-    # What is named is where the fault shows, which is often not where it is.
+    # Texts name the place where the fault shows, which is often not where it is.
     return {path: _seldom(path) * weight**0.5 for path, weight in found.items()}
 
 
@@ -157,12 +157,12 @@ def _prior(path: str, texts: Sequence[str]) -> float:
 
 
 def _seldom(path: str) -> float:
-    """What is left of a suspicion against files in which little can go wrong."""
+    """The factor for files that seldom hold a fault."""
     return 0.2 if PurePosixPath(path).stem in _DULL or "docs" in PurePosixPath(path).parts else 1.0
 
 
 def places_in(path: str, memory: Memory) -> list[int]:
-    """Lines of a file that the search or a traceback points at."""
+    """Lines of a file that the search or a traceback names."""
     lines = [definition.line for definition in memory.definitions if definition.path == path]
     return lines + [line for text in _complaint(memory) for other, line in _frames(text) if _same(path, other)]
 
@@ -182,7 +182,7 @@ def _same(path: str, seen: str) -> bool:
 
 
 def suspected_units(memory: Memory) -> dict[tuple[Page, ModuleSource, Unit], float]:
-    """What could be edited on the pages seen, by weight."""
+    """The units on the pages seen, by weight."""
     texts = _complaint(memory)
     found: dict[tuple[Page, ModuleSource, Unit], float] = {}
     for page in memory.pages:
@@ -205,7 +205,7 @@ def _unit_weight(page: Page, source: ModuleSource, unit: Unit, texts: Sequence[s
 
 
 def _inside(unit: Unit, texts: Sequence[str]) -> float:
-    """How much the texts speak of what the unit is made of; long units speak of everything."""
+    """The weight of the unit's words in the texts, divided by their number: long units hold every word."""
     words = _stems_in(unit.identifiers)
     return sum(weights(text).get(word, 0.0) for text in texts for word in words) / (4 + len(words))
 
@@ -218,12 +218,12 @@ def _stems_in(names: tuple[str, ...]) -> frozenset[str]:
 def _with_callees(
     found: Mapping[tuple[Page, ModuleSource, Unit], float],
 ) -> dict[tuple[Page, ModuleSource, Unit], float]:
-    """A part of each suspicion goes on to what is called there, and a part of that part once more."""
+    """Pass half of each weight on to the functions called there, twice."""
     weights = dict(found)
     for _ in range(2):
-        heard: dict[str, float] = {}
+        passed: dict[str, float] = {}
         for (_, _, unit), weight in weights.items():
             for called in unit.calls:
-                heard[called] = max(heard.get(called, 0.0), 0.5 * weight)
-        weights = {key: max(weight, heard.get(key[2].name.rpartition(".")[2], 0.0)) for key, weight in found.items()}
+                passed[called] = max(passed.get(called, 0.0), 0.5 * weight)
+        weights = {key: max(weight, passed.get(key[2].name.rpartition(".")[2], 0.0)) for key, weight in found.items()}
     return weights

@@ -1,8 +1,7 @@
-"""What a conversation says so far, read back from its messages: files, pages, edits, test runs.
+"""The memory of the monkey, read back from the messages of a conversation: files, pages, edits, test runs.
 
-The monkey keeps nothing between turns. `recollect` goes once over the messages and pairs
-each tool call with its observation; anything it does not understand it leaves out, so
-that no observation, however odd, can make it fail.
+The monkey keeps nothing between turns. `remember` goes over the messages once and pairs each tool call with its
+observation. It skips whatever it does not understand, so that no observation can make it fail.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from agent.trajectory import Message
 
-__all__ = ["Definition", "Memory", "Page", "PastEdit", "Run", "recollect"]
+__all__ = ["Definition", "Memory", "Page", "PastEdit", "Run", "remember"]
 
 _ROW = re.compile(r"^ *(\d+)\t(.*)$", re.MULTILINE)
 _MORE = re.compile(r"\n\[lines \d+-\d+ of (\d+)\]\s*\Z")
@@ -45,7 +44,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class PastEdit:
-    """One replacement that the `edit` tool was asked for."""
+    """One replacement that the `edit` tool was asked to make."""
 
     path: str
     old: str
@@ -58,7 +57,7 @@ class PastEdit:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the tests, with these edits standing: what failed, and the output's end."""
+    """One run of the tests with these edits in place: the failing tests, and the end of the output."""
 
     edits: tuple[PastEdit, ...]
     failing: frozenset[str]
@@ -67,11 +66,11 @@ class Run:
 
 @dataclass(slots=True)
 class Memory:
-    """Everything that is known. `standing` are the edits made and not taken back, `tried` all that were asked for."""
+    """Everything that is known. `standing` are the edits made and not reverted, `tried` all edits asked for."""
 
     issue: str = ""
     turns: int = 0
-    asked: set[str] = field(default_factory=set)  # paths that were to be viewed
+    asked: set[str] = field(default_factory=set)  # paths that it asked to view
     files: dict[str, None] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     definitions: list[Definition] = field(default_factory=list)
@@ -86,12 +85,12 @@ class Memory:
         return next((run for run in reversed(self.runs) if not run.edits), None)
 
     @property
-    def verdict(self) -> Run | None:
-        """The run of the tests on what stands now, if that was the last thing done."""
+    def current_run(self) -> Run | None:
+        """The run of the tests with the present edits, if that was the last thing done."""
         return self.runs[-1] if self.runs and self.runs[-1].edits == tuple(self.standing) else None
 
     def edited(self, edit: PastEdit) -> None:
-        """Take note of an edit that was made, or of one that takes the last one back."""
+        """Note an edit that was made, or one that reverts the last one."""
         if self.standing and self.standing[-1].reverse == edit:
             self.standing.pop()
         else:
@@ -101,7 +100,7 @@ class Memory:
                 self.pages[at] = replace(page, text=page.text.replace(edit.old, edit.new))
 
 
-def recollect(messages: Sequence[Message]) -> Memory:
+def remember(messages: Sequence[Message]) -> Memory:
     """Read a conversation."""
     memory = Memory(turns=sum(message.get("role") == "assistant" for message in messages))
     told = [content(message) for message in messages if message.get("role") == "user"]
@@ -112,7 +111,7 @@ def recollect(messages: Sequence[Message]) -> Memory:
 
 
 def content(message: Message) -> str:
-    """A message's text, also where it comes in parts."""
+    """The text of a message, also where it comes in parts."""
     said = message.get("content")
     if isinstance(said, list):
         return "\n".join(str(part.get("text", "")) for part in said if isinstance(part, dict))
@@ -120,7 +119,7 @@ def content(message: Message) -> str:
 
 
 def _observed(messages: Sequence[Message]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Each tool call that was answered, with its arguments and what came of it."""
+    """Each tool call that has a result: name, arguments, result."""
     asked: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for message in messages:
         for call in message.get("tool_calls") or ():

@@ -1,14 +1,13 @@
-"""What a monkey types: one small change to a function, of the kinds that developers get wrong.
+"""The mutations of the monkey: one small change to a function, of the kinds that developers get wrong.
 
-Each kind is a function of a `Bench` (a unit of a source, a random stream, words from the
-issue) that proposes one `Change` or None where it finds nothing to change. Kinds have
-weights, large for the slips that are common in real bug fixes: comparisons, off-by-one
-values, the wrong name, a missing guard or clause, a call too many or too few. What is
-typed comes from the file itself, from the issue's own words and from Python's built-in
-vocabulary; nothing here knows any particular bug.
+Each kind is a function of a `MutationContext` (a unit of a source, a random stream, words of the issue). It proposes
+one `Change`, or None where it finds nothing to change. Kinds have weights, large for the mistakes that are common in
+real bug fixes: comparisons, off-by-one values, the wrong name, a missing guard or clause, a call too many or too few.
+New text comes from the file itself, from the issue's words and from Python's built-in vocabulary; nothing here knows
+any particular bug.
 
-`type_something` draws kinds until a proposal compiles and changes the page. Only the
-changed segment is retyped: layout and comments around it stay as they were.
+`mutate` draws kinds until a proposal compiles and changes the page. Only the changed segment is replaced: layout and
+comments around it stay as they were.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from typing import TypeVar
 
 from agent.models.monkey.source import Change, ModuleSource, Place, Site, Unit
 
-__all__ = ["KINDS", "Bench", "Vocabulary", "type_something"]
+__all__ = ["KINDS", "MutationContext", "Vocabulary", "mutate"]
 
 T = TypeVar("T")
-Kind = Callable[["Bench"], Change | None]
+Kind = Callable[["MutationContext"], Change | None]
 
 KINDS: dict[str, tuple[Kind, float]] = {}
 _TRIES = 40
@@ -86,7 +85,7 @@ _ROWS_COPIED = 12
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What the issue's text adds to what can be typed."""
+    """The words of the issue that may be inserted."""
 
     numbers: tuple[str, ...] = ()
     strings: tuple[str, ...] = ()
@@ -95,8 +94,8 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Where one change is typed, and with what: a unit of a source, the issue's vocabulary, a stream of chance."""
+class MutationContext:
+    """What one mutation is made from: a unit of a source, the issue's vocabulary, a random stream."""
 
     source: ModuleSource
     unit: Unit
@@ -120,7 +119,7 @@ class Bench:
         return self.source.text(node)
 
     def over(self, site: Site[ast.expr], text: str | None, *, wide: bool = False) -> Change | None:
-        """Type `text` over an expression; `wide` says that it needs brackets inside a larger one."""
+        """Replace an expression by `text`; `wide` says that it needs brackets inside a larger one."""
         if text is None:
             return None
         return (*self.source.span(site.node), f"({text})" if wide and not site.loose else text)
@@ -138,7 +137,7 @@ class Bench:
         return (*found.span(), " ".join(found.group().split())) if found else None
 
     def local(self, share: float, near: Iterable[str], far: Iterable[str], than: str = "") -> str | None:
-        """Something from near with this chance, otherwise from far; never `than`."""
+        """A name from `near` with this probability, otherwise from `far`; never `than`."""
         first, second = (near, far) if self.chance(share) else (far, near)
         return self.other(list(first), than) or self.other(list(second), than)
 
@@ -166,13 +165,13 @@ def kind(weight: float) -> Callable[[Kind], Kind]:
     return register
 
 
-def type_something(bench: Bench) -> tuple[str, str] | None:
-    """One random change of the unit: its kind and the page after it; None if none came to mind."""
+def mutate(context: MutationContext) -> tuple[str, str] | None:
+    """One random change of the unit: its kind and the page after it; None if none was found."""
     names, weights = list(KINDS), [weight for _, weight in KINDS.values()]
     for _ in range(_TRIES):
-        name = bench.rng.choices(names, weights)[0]
-        change = KINDS[name][0](bench)
-        page = bench.source.edited(change) if change else None
+        name = context.rng.choices(names, weights)[0]
+        change = KINDS[name][0](context)
+        page = context.source.edited(change) if change else None
         if page is not None:
             return name, page
     return None
@@ -182,88 +181,90 @@ def type_something(bench: Bench) -> tuple[str, str] | None:
 
 
 @kind(30)
-def comparison(bench: Bench) -> Change | None:
-    site = bench.one(bench.unit.sites_of(ast.Compare))
+def comparison(context: MutationContext) -> Change | None:
+    site = context.one(context.unit.sites_of(ast.Compare))
     if site is None:
         return None
     operands = [site.node.left, *site.node.comparators]
-    index = bench.rng.randrange(len(operands) - 1)
-    return _swapped(bench, operands[index], operands[index + 1], _COMPARISON, _COMPARISONS)
+    index = context.rng.randrange(len(operands) - 1)
+    return _swapped(context, operands[index], operands[index + 1], _COMPARISON, _COMPARISONS)
 
 
 @kind(24)
-def arithmetic(bench: Bench) -> Change | None:
-    site = bench.one(bench.unit.sites_of(ast.BinOp))
-    return _swapped(bench, site.node.left, site.node.right, _ARITHMETIC_SIGN, _ARITHMETIC) if site else None
+def arithmetic(context: MutationContext) -> Change | None:
+    site = context.one(context.unit.sites_of(ast.BinOp))
+    return _swapped(context, site.node.left, site.node.right, _ARITHMETIC_SIGN, _ARITHMETIC) if site else None
 
 
 @kind(20)
-def and_or(bench: Bench) -> Change | None:
-    site = bench.one(bench.unit.sites_of(ast.BoolOp))
+def and_or(context: MutationContext) -> Change | None:
+    site = context.one(context.unit.sites_of(ast.BoolOp))
     if site is None:
         return None
-    at = bench.rng.randrange(len(site.node.values) - 1)
+    at = context.rng.randrange(len(site.node.values) - 1)
     left, right = site.node.values[at : at + 2]
-    return _swapped(bench, left, right, _CONJUNCTION, _CONJUNCTIONS)
+    return _swapped(context, left, right, _CONJUNCTION, _CONJUNCTIONS)
 
 
 def _swapped(
-    bench: Bench,
+    context: MutationContext,
     left: ast.expr,
     right: ast.expr,
     pattern: re.Pattern[str],
     options: Mapping[str, Mapping[str, int]],
 ) -> Change | None:
-    gap = bench.gap(left, right, pattern)
+    gap = context.gap(left, right, pattern)
     if gap is None:
         return None
     start, end, sign = gap
-    other = bench.weighed(options.get(sign, {}))
+    other = context.weighed(options.get(sign, {}))
     return (start, end, other) if other else None
 
 
 @kind(6)
-def negation(bench: Bench) -> Change | None:
+def negation(context: MutationContext) -> Change | None:
     """A condition turned round, or a `not` left out."""
-    node = bench.one(bench.unit.conditions)
+    node = context.one(context.unit.conditions)
     if node is None:
         return None
     site = Site(node, loose=False, called=False)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return bench.copy(site, node.operand)
-    return (*bench.source.span(node), f"not {bench.tight(node)}")
+        return context.copy(site, node.operand)
+    return (*context.source.span(node), f"not {context.tight(node)}")
 
 
 @kind(2)
-def operands(bench: Bench) -> Change | None:
+def operands(context: MutationContext) -> Change | None:
     """a - b becomes b - a; a < b becomes b < a."""
-    site = bench.one([*bench.unit.sites_of(ast.BinOp), *bench.unit.sites_of(ast.Compare)])
+    site = context.one([*context.unit.sites_of(ast.BinOp), *context.unit.sites_of(ast.Compare)])
     match site.node if site else None:
         case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
-            (start, left_end), (right_start, end) = bench.source.span(left), bench.source.span(right)
-            between = bench.source.code[left_end:right_start]
-            return None if set("()") & set(between) else (start, end, bench.tight(right) + between + bench.tight(left))
+            (start, left_end), (right_start, end) = context.source.span(left), context.source.span(right)
+            between = context.source.code[left_end:right_start]
+            return (
+                None if set("()") & set(between) else (start, end, context.tight(right) + between + context.tight(left))
+            )
     return None
 
 
 @kind(1)
-def brackets(bench: Bench) -> Change | None:
+def brackets(context: MutationContext) -> Change | None:
     """a + b * c becomes (a + b) * c, or the other way round; a + b becomes a or b alone."""
-    site = bench.one(bench.unit.sites_of(ast.BinOp))
+    site = context.one(context.unit.sites_of(ast.BinOp))
     if site is None:
         return None
-    start, end = bench.source.span(site.node)
+    start, end = context.source.span(site.node)
     match site.node:
         case ast.BinOp(right=ast.BinOp(left=middle)):
-            inner = bench.source.span(middle)[1]
-            return (start, end, f"({bench.source.code[start:inner]}){bench.source.code[inner:end]}")
+            inner = context.source.span(middle)[1]
+            return (start, end, f"({context.source.code[start:inner]}){context.source.code[inner:end]}")
         case ast.BinOp(left=ast.BinOp(right=middle)):
-            inner, opened = bench.source.span(middle)[0], bench.source.code[start:end]
+            inner, opened = context.source.span(middle)[0], context.source.code[start:end]
             if opened.startswith("("):
                 return (start, end, opened.replace("(", "", 1).replace(")", "", 1))
-            return (start, end, f"{bench.source.code[start:inner]}({bench.source.code[inner:end]})")
+            return (start, end, f"{context.source.code[start:inner]}({context.source.code[inner:end]})")
         case ast.BinOp(left=left, right=right):
-            return bench.copy(site, left if bench.chance(0.6) else right)
+            return context.copy(site, left if context.chance(0.6) else right)
     return None
 
 
@@ -271,64 +272,64 @@ def brackets(bench: Bench) -> Change | None:
 
 
 @kind(30)
-def number(bench: Bench) -> Change | None:
-    sites = [site for site in bench.unit.sites_of(ast.Constant) if type(site.node.value) in (int, float)]
-    site = bench.one(sites)
+def number(context: MutationContext) -> Change | None:
+    sites = [site for site in context.unit.sites_of(ast.Constant) if type(site.node.value) in (int, float)]
+    site = context.one(sites)
     if site is None or not isinstance(value := site.node.value, (int, float)):
         return None
     near = [repr(value + 1), repr(value - 1)]
     other = ["0", "1", repr(-value), repr(value * 10), repr(value * 2)]
     if isinstance(value, int):
         other.append(repr(value // 10))
-    seen = [text for text in bench.source.constants if text[0].isdigit()]
-    pool = bench.rng.choices([near, other, seen, list(bench.vocabulary.numbers)], [10, 3, 2, 2])[0]
-    return bench.over(site, bench.other(pool, bench.text(site.node)))
+    seen = [text for text in context.source.constants if text[0].isdigit()]
+    pool = context.rng.choices([near, other, seen, list(context.vocabulary.numbers)], [10, 3, 2, 2])[0]
+    return context.over(site, context.other(pool, context.text(site.node)))
 
 
 @kind(20)
-def flag(bench: Bench) -> Change | None:
+def flag(context: MutationContext) -> Change | None:
     """True, False, None, or an empty value, one for another."""
-    site = bench.one([site for site in bench.unit.sites if bench.text(site.node) in _FLAGS])
-    return bench.over(site, bench.one(_FLAGS[bench.text(site.node)])) if site else None
+    site = context.one([site for site in context.unit.sites if context.text(site.node) in _FLAGS])
+    return context.over(site, context.one(_FLAGS[context.text(site.node)])) if site else None
 
 
 @kind(3)
-def string(bench: Bench) -> Change | None:
+def string(context: MutationContext) -> Change | None:
     """A string for another one that the file or the issue has."""
-    site = bench.one(_strings(bench))
+    site = context.one(_strings(context))
     if site is None:
         return None
-    seen = [text for text in bench.source.constants if text[-1] in "'\""]
+    seen = [text for text in context.source.constants if text[-1] in "'\""]
     own = str(site.node.value)
     turned = [repr(text) for text in (own.lower(), own.upper(), own.strip(), own + " ", "", " ")]
-    pool = bench.rng.choices([seen, turned, [repr(text) for text in bench.vocabulary.strings]], [5, 3, 3])[0]
-    return bench.over(site, bench.other(pool, bench.text(site.node)))
+    pool = context.rng.choices([seen, turned, [repr(text) for text in context.vocabulary.strings]], [5, 3, 3])[0]
+    return context.over(site, context.other(pool, context.text(site.node)))
 
 
 @kind(1)
-def character(bench: Bench) -> Change | None:
+def character(context: MutationContext) -> Change | None:
     """One character of a string left out, doubled, changed or put in."""
-    site = bench.one(_strings(bench))
-    text = bench.text(site.node) if site else ""
+    site = context.one(_strings(context))
+    text = context.text(site.node) if site else ""
     opening = re.match(r"[a-zA-Z]*('''|\"\"\"|'|\")", text)
     if site is None or opening is None:
         return None
     first, last = opening.end(), len(text) - len(opening.group(1))
-    at = bench.rng.randint(first, last)
-    put = bench.rng.choice(text[first:last] + "+*?.^$,:;/-_ 0")
+    at = context.rng.randint(first, last)
+    put = context.rng.choice(text[first:last] + "+*?.^$,:;/-_ 0")
     here = text[at : at + 1] if at < last else ""
-    new = bench.rng.choice(["", put, here + put, here + here])
-    return bench.over(site, text[:at] + new + text[at + len(here) :])
+    new = context.rng.choice(["", put, here + put, here + here])
+    return context.over(site, text[:at] + new + text[at + len(here) :])
 
 
-def _strings(bench: Bench) -> list[Site[ast.Constant]]:
-    return [site for site in bench.unit.sites_of(ast.Constant) if isinstance(site.node.value, (str, bytes))]
+def _strings(context: MutationContext) -> list[Site[ast.Constant]]:
+    return [site for site in context.unit.sites_of(ast.Constant) if isinstance(site.node.value, (str, bytes))]
 
 
 @kind(4)
-def off_by_one(bench: Bench) -> Change | None:
-    site = bench.one([s for s in bench.unit.sites if _countable(s)])
-    return bench.over(site, f"{bench.tight(site.node)} {bench.rng.choice('+-')} 1", wide=True) if site else None
+def off_by_one(context: MutationContext) -> Change | None:
+    site = context.one([s for s in context.unit.sites if _countable(s)])
+    return context.over(site, f"{context.tight(site.node)} {context.rng.choice('+-')} 1", wide=True) if site else None
 
 
 def _countable(site: Site[ast.expr]) -> bool:
@@ -338,21 +339,21 @@ def _countable(site: Site[ast.expr]) -> bool:
 
 
 @kind(1)
-def bounds(bench: Bench) -> Change | None:
+def bounds(context: MutationContext) -> Change | None:
     """Where a range or a slice starts and ends."""
-    calls = [site for site in bench.unit.sites_of(ast.Call) if bench.text(site.node.func) == "range"]
-    slices = [s for s in bench.unit.sites_of(ast.Subscript) if isinstance(s.node.slice, ast.Slice)]
-    site = bench.one([*calls, *slices])
+    calls = [site for site in context.unit.sites_of(ast.Call) if context.text(site.node.func) == "range"]
+    slices = [s for s in context.unit.sites_of(ast.Subscript) if isinstance(s.node.slice, ast.Slice)]
+    site = context.one([*calls, *slices])
     match site.node if site else None:
         case ast.Call(func=function, args=[_, *_] as arguments) as call:
-            start, *rest = [bench.text(argument) for argument in arguments]
+            start, *rest = [context.text(argument) for argument in arguments]
             options = [f"1, {start}", f"{start}, 0, -1", f"{start} - 1, -1, -1"] if not rest else [", ".join(rest)]
-            return (*bench.source.span(call), f"{bench.text(function)}({bench.rng.choice(options)})")
+            return (*context.source.span(call), f"{context.text(function)}({context.rng.choice(options)})")
         case ast.Subscript(value=value, slice=ast.Slice(lower=lower, upper=upper)) as subscript:
-            low, high = (bench.text(bound) if bound else "" for bound in (lower, upper))
+            low, high = (context.text(bound) if bound else "" for bound in (lower, upper))
             ends = [(low, ""), ("", high), (high, low), (low or "1", high), (low, high or "-1"), (low or "-1", high)]
-            low, high = bench.rng.choice(ends)
-            return (*bench.source.span(subscript), f"{bench.text(value)}[{low}:{high}]")
+            low, high = context.rng.choice(ends)
+            return (*context.source.span(subscript), f"{context.text(value)}[{low}:{high}]")
     return None
 
 
@@ -360,136 +361,136 @@ def bounds(bench: Bench) -> Change | None:
 
 
 @kind(12)
-def name(bench: Bench) -> Change | None:
+def name(context: MutationContext) -> Change | None:
     """A name for another one in scope: variables for variables, functions for functions."""
-    sites = [*bench.unit.sites_of(ast.Name), *(s for s in bench.unit.targets if isinstance(s.node, ast.Name))]
-    site = bench.one(sites)
+    sites = [*context.unit.sites_of(ast.Name), *(s for s in context.unit.targets if isinstance(s.node, ast.Name))]
+    site = context.one(sites)
     if site is None:
         return None
-    own = bench.text(site.node)
+    own = context.text(site.node)
     if site.called:
-        return bench.over(site, bench.local(0.7, bench.source.functions, _WRAPPERS, own))
-    return bench.over(site, bench.local(0.85, bench.variables, bench.source.globals, own))
+        return context.over(site, context.local(0.7, context.source.functions, _WRAPPERS, own))
+    return context.over(site, context.local(0.85, context.variables, context.source.globals, own))
 
 
 @kind(16)
-def attribute(bench: Bench) -> Change | None:
-    targets = [s for s in bench.unit.targets if isinstance(s.node, ast.Attribute)]
-    site = bench.one([*bench.unit.sites_of(ast.Attribute), *targets])
+def attribute(context: MutationContext) -> Change | None:
+    targets = [s for s in context.unit.targets if isinstance(s.node, ast.Attribute)]
+    site = context.one([*context.unit.sites_of(ast.Attribute), *targets])
     if site is None or not isinstance(site.node, ast.Attribute):
         return None
-    own, end = site.node.attr, bench.source.span(site.node)[1]
-    here = [other.node.attr for other in bench.unit.sites_of(ast.Attribute) if other.called == site.called]
-    seen = bench.source.methods if site.called else bench.source.attributes
-    known = (*bench.vocabulary.methods, *_METHODS) if site.called else ()
-    other = bench.local(0.5, dict.fromkeys(here), [*seen, *known], own)
+    own, end = site.node.attr, context.source.span(site.node)[1]
+    here = [other.node.attr for other in context.unit.sites_of(ast.Attribute) if other.called == site.called]
+    seen = context.source.methods if site.called else context.source.attributes
+    known = (*context.vocabulary.methods, *_METHODS) if site.called else ()
+    other = context.local(0.5, dict.fromkeys(here), [*seen, *known], own)
     return (end - len(own), end, other) if other else None
 
 
 @kind(0.5)
-def owner(bench: Bench) -> Change | None:
+def owner(context: MutationContext) -> Change | None:
     """`self.` put before a name or left out."""
-    if "self" not in bench.unit.names:
+    if "self" not in context.unit.names:
         return None
-    names = [site for site in bench.unit.sites_of(ast.Name) if site.node.id != "self"]
-    site = bench.one([*names, *bench.unit.sites_of(ast.Attribute)])
+    names = [site for site in context.unit.sites_of(ast.Name) if site.node.id != "self"]
+    site = context.one([*names, *context.unit.sites_of(ast.Attribute)])
     match site.node if site else None:
         case ast.Name(id=own) as node:
-            return (*bench.source.span(node), f"self.{own}")
+            return (*context.source.span(node), f"self.{own}")
         case ast.Attribute(value=ast.Name(id="self"), attr=own) as node:
-            return (*bench.source.span(node), own)
+            return (*context.source.span(node), own)
     return None
 
 
 @kind(1)
-def transplant(bench: Bench) -> Change | None:
+def transplant(context: MutationContext) -> Change | None:
     """An expression for another one that the file has somewhere."""
-    site = bench.one([site for site in bench.unit.sites if site.loose])
+    site = context.one([site for site in context.unit.sites if site.loose])
     if site is None:
         return None
-    own = bench.text(site.node)
-    units = [bench.unit] if bench.chance(0.7) else bench.source.units
+    own = context.text(site.node)
+    units = [context.unit] if context.chance(0.7) else context.source.units
     seen = [other.node for unit in units for other in unit.sites if other.loose]
     short = [node for node in seen if node.lineno == node.end_lineno and not isinstance(node, ast.Constant)]
-    fit = [node for node in short if bench.text(node) != own]
-    node = bench.one(fit)
-    return bench.copy(site, node) if node is not None else None
+    fit = [node for node in short if context.text(node) != own]
+    node = context.one(fit)
+    return context.copy(site, node) if node is not None else None
 
 
 # Calls
 
 
 @kind(16)
-def arguments(bench: Bench) -> Change | None:
+def arguments(context: MutationContext) -> Change | None:
     """Two arguments exchanged, one left out, or one more."""
-    site = bench.one(bench.unit.sites_of(ast.Call))
+    site = context.one(context.unit.sites_of(ast.Call))
     if site is None:
         return None
     call = site.node
-    given = [bench.text(argument) for argument in call.args]
-    given += [f"{k.arg}={bench.text(k.value)}" if k.arg else f"**{bench.text(k.value)}" for k in call.keywords]
-    what = bench.rng.choice(["exchange", "exchange", "leave out", "add"])
+    given = [context.text(argument) for argument in call.args]
+    given += [f"{k.arg}={context.text(k.value)}" if k.arg else f"**{context.text(k.value)}" for k in call.keywords]
+    what = context.rng.choice(["exchange", "exchange", "leave out", "add"])
     if what == "exchange" and len(call.args) > 1:
-        at = bench.rng.randrange(len(call.args) - 1)
+        at = context.rng.randrange(len(call.args) - 1)
         given[at : at + 2] = given[at + 1], given[at]
     elif what == "leave out" and given:
-        del given[bench.rng.randrange(len(given))]
+        del given[context.rng.randrange(len(given))]
     elif what == "add":
-        _one_more(bench, given, len(call.args))
-    return (*bench.source.span(call), f"{bench.text(call.func)}({', '.join(given)})")
+        _one_more(context, given, len(call.args))
+    return (*context.source.span(call), f"{context.text(call.func)}({', '.join(given)})")
 
 
-def _one_more(bench: Bench, given: list[str], positional: int) -> None:
-    name = bench.one(bench.variables)
-    keyword = bench.one(bench.source.keywords)
-    constant = bench.one(bench.source.constants)
+def _one_more(context: MutationContext, given: list[str], positional: int) -> None:
+    name = context.one(context.variables)
+    keyword = context.one(context.source.keywords)
+    constant = context.one(context.source.constants)
     more = [text for text in (name, constant, keyword, f"{name}={name}" if name else None, "key=str.lower") if text]
-    chosen = bench.rng.choice(more)
-    given.insert(len(given) if "=" in chosen else bench.rng.randint(0, positional), chosen)
+    chosen = context.rng.choice(more)
+    given.insert(len(given) if "=" in chosen else context.rng.randint(0, positional), chosen)
 
 
 @kind(10)
-def call_added(bench: Bench) -> Change | None:
+def call_added(context: MutationContext) -> Change | None:
     """x becomes f(x), x.m() or max(x, y)."""
     kinds = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.BinOp, ast.ListComp)
-    site = bench.one([site for site in bench.unit.sites if isinstance(site.node, kinds) and not site.called])
+    site = context.one([site for site in context.unit.sites if isinstance(site.node, kinds) and not site.called])
     if site is None:
         return None
-    text = bench.text(site.node)
-    if bench.chance(0.4):
-        method = bench.local(0.5, bench.source.methods, (*_METHODS, *bench.vocabulary.methods * 3))
-        return bench.over(site, f"{bench.tight(site.node)}.{method}()")
-    if bench.chance(0.2):
-        other = bench.one([*bench.variables, "0", "1"])
-        return bench.over(site, f"{bench.rng.choice(_WRAPPERS_OF_TWO)}({text}, {other})")
-    return bench.over(site, f"{bench.local(0.5, bench.source.functions, _WRAPPERS)}({text})")
+    text = context.text(site.node)
+    if context.chance(0.4):
+        method = context.local(0.5, context.source.methods, (*_METHODS, *context.vocabulary.methods * 3))
+        return context.over(site, f"{context.tight(site.node)}.{method}()")
+    if context.chance(0.2):
+        other = context.one([*context.variables, "0", "1"])
+        return context.over(site, f"{context.rng.choice(_WRAPPERS_OF_TWO)}({text}, {other})")
+    return context.over(site, f"{context.local(0.5, context.source.functions, _WRAPPERS)}({text})")
 
 
 @kind(3)
-def call_removed(bench: Bench) -> Change | None:
+def call_removed(context: MutationContext) -> Change | None:
     """f(x) becomes x; x.m() becomes x."""
-    site = bench.one(bench.unit.sites_of(ast.Call))
+    site = context.one(context.unit.sites_of(ast.Call))
     match site.node if site else None:
         case ast.Call(args=[ast.expr() as inside, *_], func=ast.Name()) if site:
-            return bench.copy(site, inside)
+            return context.copy(site, inside)
         case ast.Call(func=ast.Attribute(value=inside)) if site:
-            return bench.copy(site, inside)
+            return context.copy(site, inside)
     return None
 
 
 @kind(1)
-def lookup(bench: Bench) -> Change | None:
+def lookup(context: MutationContext) -> Change | None:
     """d[k] becomes d.get(k), with a default or without, or the other way round."""
-    site = bench.one([*bench.unit.sites_of(ast.Subscript), *bench.unit.sites_of(ast.Call)])
-    default = bench.rng.choice(["", ", 0", ", None", ", []", ", ''"])
+    site = context.one([*context.unit.sites_of(ast.Subscript), *context.unit.sites_of(ast.Call)])
+    default = context.rng.choice(["", ", 0", ", None", ", []", ", ''"])
     match site.node if site else None:
         case ast.Subscript(value=value, slice=key) if site and not isinstance(key, ast.Slice):
-            default = bench.rng.choice(["", ", 0", ", []", ", ''"])
-            return bench.over(site, f"{bench.text(value)}.get({bench.text(key)}{default})")
+            default = context.rng.choice(["", ", 0", ", []", ", ''"])
+            return context.over(site, f"{context.text(value)}.get({context.text(key)}{default})")
         case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[key, *rest]) if site:
-            if not rest and bench.chance(0.7):
-                return bench.over(site, f"{bench.text(value)}.get({bench.text(key)}{default})")
-            return bench.over(site, f"{bench.text(value)}[{bench.text(key)}]")
+            if not rest and context.chance(0.7):
+                return context.over(site, f"{context.text(value)}.get({context.text(key)}{default})")
+            return context.over(site, f"{context.text(value)}[{context.text(key)}]")
     return None
 
 
@@ -497,71 +498,71 @@ def lookup(bench: Bench) -> Change | None:
 
 
 @kind(2)
-def clause_added(bench: Bench) -> Change | None:
+def clause_added(context: MutationContext) -> Change | None:
     """c becomes c and d, or c or d."""
-    node, more = bench.one(bench.unit.conditions), bench.condition()
+    node, more = context.one(context.unit.conditions), context.condition()
     if node is None or more is None:
         return None
     plain = isinstance(node, (ast.Compare, ast.UnaryOp))
-    text = bench.text(node) if plain else bench.tight(node)
+    text = context.text(node) if plain else context.tight(node)
     more = f"({more})" if re.search(r"\b(?:and|or|if|lambda)\b", more) else more
-    both = [text, more] if bench.chance(0.6) else [more, text]
-    site = Site(node, loose=_is_test(bench, node), called=False)
-    return bench.over(site, bench.rng.choice([" and ", " or "]).join(both), wide=True)
+    both = [text, more] if context.chance(0.6) else [more, text]
+    site = Site(node, loose=_is_test(context, node), called=False)
+    return context.over(site, context.rng.choice([" and ", " or "]).join(both), wide=True)
 
 
-def _is_test(bench: Bench, node: ast.expr) -> bool:
+def _is_test(context: MutationContext, node: ast.expr) -> bool:
     """True if the expression is all of what an `if` or `while` asks."""
-    return any(place.node.test is node for place in bench.unit.places if isinstance(place.node, (ast.If, ast.While)))
+    return any(place.node.test is node for place in context.unit.places if isinstance(place.node, (ast.If, ast.While)))
 
 
 @kind(2)
-def clause_removed(bench: Bench) -> Change | None:
-    site = bench.one([*bench.unit.sites_of(ast.BoolOp), *bench.unit.sites_of(ast.IfExp)])
+def clause_removed(context: MutationContext) -> Change | None:
+    site = context.one([*context.unit.sites_of(ast.BoolOp), *context.unit.sites_of(ast.IfExp)])
     match site.node if site else None:
         case ast.BoolOp(values=values) if site:
-            return bench.copy(site, bench.rng.choice(values))
+            return context.copy(site, context.rng.choice(values))
         case ast.IfExp(body=body, orelse=orelse) if site:
-            return bench.copy(site, body if bench.chance(0.5) else orelse)
+            return context.copy(site, body if context.chance(0.5) else orelse)
     return None
 
 
 @kind(1)
-def fallback(bench: Bench) -> Change | None:
+def fallback(context: MutationContext) -> Change | None:
     """x becomes x or y, or x if it is there, else y."""
-    site = bench.one([s for s in bench.unit.sites if s.loose and not isinstance(s.node, ast.Constant)])
-    other = bench.one([*bench.variables, "0", "None", "''", "[]", "{}", "()"])
+    site = context.one([s for s in context.unit.sites if s.loose and not isinstance(s.node, ast.Constant)])
+    other = context.one([*context.variables, "0", "None", "''", "[]", "{}", "()"])
     if site is None or other is None:
         return None
-    text = bench.tight(site.node)
+    text = context.tight(site.node)
     shapes = [f"{text} or {other}", f"{text} if {text} is not None else {other}", f"{text} if {text} else {other}"]
-    return bench.over(site, bench.rng.choices(shapes, [3, 1, 1])[0], wide=True)
+    return context.over(site, context.rng.choices(shapes, [3, 1, 1])[0], wide=True)
 
 
 @kind(1)
-def filter_changed(bench: Bench) -> Change | None:
+def filter_changed(context: MutationContext) -> Change | None:
     """A comprehension's `if` left out, or one put in."""
-    node = bench.one(bench.unit.comprehensions)
+    node = context.one(context.unit.comprehensions)
     if node is None:
         return None
     if node.ifs:
-        return (bench.source.span(node.iter)[1], bench.source.span(node.ifs[-1])[1], "")
-    end = bench.source.span(node.iter)[1]
-    condition = bench.text(node.target) if bench.chance(0.4) else bench.condition()
+        return (context.source.span(node.iter)[1], context.source.span(node.ifs[-1])[1], "")
+    end = context.source.span(node.iter)[1]
+    condition = context.text(node.target) if context.chance(0.4) else context.condition()
     return (end, end, f" if {condition}") if condition else None
 
 
 @kind(3)
-def guard(bench: Bench) -> Change | None:
+def guard(context: MutationContext) -> Change | None:
     """`if <condition>: <leave>` before a statement."""
-    place, condition = bench.one(bench.unit.places), bench.condition()
+    place, condition = context.one(context.unit.places), context.condition()
     if place is None or condition is None:
         return None
-    plain = ["return", *(f"return {name}" for name in bench.variables[:8])]
+    plain = ["return", *(f"return {name}" for name in context.variables[:8])]
     plain += ["continue", "break"] if place.loop else []
-    raised = [f"raise {exception}({condition!r})" for exception in bench.vocabulary.exceptions]
-    leave = bench.rng.choice(bench.rng.choice([pool for pool in (bench.source.exits, plain, raised) if pool]))
-    start, indent = bench.source.rows(place.node, place.node)[0], bench.source.indent(place.node)
+    raised = [f"raise {exception}({condition!r})" for exception in context.vocabulary.exceptions]
+    leave = context.rng.choice(context.rng.choice([pool for pool in (context.source.exits, plain, raised) if pool]))
+    start, indent = context.source.rows(place.node, place.node)[0], context.source.indent(place.node)
     return (start, start, f"{indent}if {condition}:\n{indent}    {leave}\n")
 
 
@@ -569,113 +570,113 @@ def guard(bench: Bench) -> Change | None:
 
 
 @kind(12)
-def statements_exchanged(bench: Bench) -> Change | None:
-    first = bench.one(bench.unit.places)
-    second = _next(bench, first) if first else None
+def statements_exchanged(context: MutationContext) -> Change | None:
+    first = context.one(context.unit.places)
+    second = _next(context, first) if first else None
     if first is None or second is None:
         return None
-    (start, middle), (after, end) = (bench.source.rows(place.node, place.node) for place in (first, second))
-    code = bench.source.code
+    (start, middle), (after, end) = (context.source.rows(place.node, place.node) for place in (first, second))
+    code = context.source.code
     return (start, end, code[after:end] + code[middle:after] + code[start:middle])
 
 
 @kind(2)
-def statement_removed(bench: Bench) -> Change | None:
-    place = bench.one(bench.unit.places)
+def statement_removed(context: MutationContext) -> Change | None:
+    place = context.one(context.unit.places)
     if place is None:
         return None
-    start, end = bench.source.rows(place.node, place.node)
+    start, end = context.source.rows(place.node, place.node)
     if len(place.block) == 1:
-        return (start, end, f"{bench.source.indent(place.node)}pass")
-    return (start, min(end + 1, len(bench.source.code)), "")
+        return (start, end, f"{context.source.indent(place.node)}pass")
+    return (start, min(end + 1, len(context.source.code)), "")
 
 
 @kind(1.5)
-def statement_copied(bench: Bench) -> Change | None:
+def statement_copied(context: MutationContext) -> Change | None:
     """A statement once more, somewhere else; now and then one of its names is another."""
-    place, where = bench.one(bench.unit.places), bench.one(bench.unit.places)
+    place, where = context.one(context.unit.places), context.one(context.unit.places)
     if place is None or where is None or _rows(place) > _ROWS_COPIED:
         return None
-    text = _reindented(bench, place, bench.source.indent(where.node))
-    words = [word for word in set(re.findall(r"\b[a-z_]\w*", text)) if word in bench.unit.names]
-    old, new = bench.one(sorted(words)), bench.one(bench.variables)
-    if old and new and bench.chance(0.3):
+    text = _reindented(context, place, context.source.indent(where.node))
+    words = [word for word in set(re.findall(r"\b[a-z_]\w*", text)) if word in context.unit.names]
+    old, new = context.one(sorted(words)), context.one(context.variables)
+    if old and new and context.chance(0.3):
         text = re.sub(rf"\b{old}\b", new, text)
-    start, end = bench.source.rows(where.node, where.node)
-    return (start, start, f"{text}\n") if bench.chance(0.5) else (end, end, f"\n{text}")
+    start, end = context.source.rows(where.node, where.node)
+    return (start, start, f"{text}\n") if context.chance(0.5) else (end, end, f"\n{text}")
 
 
 @kind(1.5)
-def statement_moved(bench: Bench) -> Change | None:
-    place, where = bench.one(bench.unit.places), bench.one(bench.unit.places)
+def statement_moved(context: MutationContext) -> Change | None:
+    place, where = context.one(context.unit.places), context.one(context.unit.places)
     if place is None or where is None or len(place.block) == 1:
         return None
-    (start, end), (target, _) = (bench.source.rows(p.node, p.node) for p in (place, where))
-    text, code = _reindented(bench, place, bench.source.indent(where.node)) + "\n", bench.source.code
+    (start, end), (target, _) = (context.source.rows(p.node, p.node) for p in (place, where))
+    text, code = _reindented(context, place, context.source.indent(where.node)) + "\n", context.source.code
     if target >= end + 1:
         return (start, target, code[end + 1 : target] + text)
     return (target, end + 1, text + code[target:start]) if target < start else None
 
 
 @kind(1)
-def indentation(bench: Bench) -> Change | None:
+def indentation(context: MutationContext) -> Change | None:
     """The last statement of a block moved out of it, or the one after a block moved into it."""
-    inward = bench.chance(0.4)
-    place = bench.one(bench.unit.places)
+    inward = context.chance(0.4)
+    place = context.one(context.unit.places)
     if place is None:
         return None
     if inward:
         before = place.block[place.index - 1] if place.index else None
         inner = _last_block(before) if before else None
-        indent = bench.source.indent(inner[-1]) if inner else None
+        indent = context.source.indent(inner[-1]) if inner else None
     else:
         outer = place.outer.node if place.outer else None
         ends = outer is not None and outer.end_lineno == place.node.end_lineno and len(place.block) > 1
-        indent = bench.source.indent(outer) if outer and ends else None
+        indent = context.source.indent(outer) if outer and ends else None
     if indent is None:
         return None
-    return (*bench.source.rows(place.node, place.node), _reindented(bench, place, indent))
+    return (*context.source.rows(place.node, place.node), _reindented(context, place, indent))
 
 
 @kind(1)
-def assignment(bench: Bench) -> Change | None:
+def assignment(context: MutationContext) -> Change | None:
     """= becomes +=, += becomes -=, and the like."""
-    place = bench.one([p for p in bench.unit.places if isinstance(p.node, (ast.Assign, ast.AugAssign))])
+    place = context.one([p for p in context.unit.places if isinstance(p.node, (ast.Assign, ast.AugAssign))])
     match place.node if place else None:
         case ast.Assign(targets=[target], value=value) | ast.AugAssign(target=target, value=value):
-            gap = bench.gap(target, value, re.compile(r"[-+*/%&|]{0,2}="))
-            other = bench.other(["=", "+=", "-=", "|="], gap[2]) if gap else None
+            gap = context.gap(target, value, re.compile(r"[-+*/%&|]{0,2}="))
+            other = context.other(["=", "+=", "-=", "|="], gap[2]) if gap else None
             return (gap[0], gap[1], other) if gap and other else None
     return None
 
 
 @kind(1)
-def leaving(bench: Bench) -> Change | None:
+def leaving(context: MutationContext) -> Change | None:
     """break, continue, pass and return, one for another."""
     kinds = (ast.Break, ast.Continue, ast.Pass, ast.Return)
-    place = bench.one([place for place in bench.unit.places if isinstance(place.node, kinds)])
+    place = context.one([place for place in context.unit.places if isinstance(place.node, kinds)])
     if place is None:
         return None
-    options = ["return", "pass", *(["continue", "break"] if place.loop else []), *bench.source.exits]
-    other = bench.other(options, bench.text(place.node))
-    return (*bench.source.span(place.node), other) if other else None
+    options = ["return", "pass", *(["continue", "break"] if place.loop else []), *context.source.exits]
+    other = context.other(options, context.text(place.node))
+    return (*context.source.span(place.node), other) if other else None
 
 
 @kind(1.5)
-def exception(bench: Bench) -> Change | None:
+def exception(context: MutationContext) -> Change | None:
     """The type that is raised or caught for another, or one more caught."""
-    node = bench.one(bench.unit.exceptions)
+    node = context.one(context.unit.exceptions)
     if node is None:
         return None
-    own = bench.text(node)
-    seen = [bench.text(other) for unit in bench.source.units for other in unit.exceptions]
-    other = bench.local(0.5, [*seen, *bench.vocabulary.exceptions], _EXCEPTIONS, own)
-    caught = not any(isinstance(p.node, ast.Raise) and p.node.lineno == node.lineno for p in bench.unit.places)
-    return (*bench.source.span(node), f"({own}, {other})" if caught and bench.chance(0.4) else other or own)
+    own = context.text(node)
+    seen = [context.text(other) for unit in context.source.units for other in unit.exceptions]
+    other = context.local(0.5, [*seen, *context.vocabulary.exceptions], _EXCEPTIONS, own)
+    caught = not any(isinstance(p.node, ast.Raise) and p.node.lineno == node.lineno for p in context.unit.places)
+    return (*context.source.span(node), f"({own}, {other})" if caught and context.chance(0.4) else other or own)
 
 
-def _next(bench: Bench, place: Place) -> Place | None:
-    same = (other for other in bench.unit.places if other.block is place.block)
+def _next(context: MutationContext, place: Place) -> Place | None:
+    same = (other for other in context.unit.places if other.block is place.block)
     return next((other for other in same if other.index == place.index + 1), None)
 
 
@@ -688,9 +689,9 @@ def _last_block(node: ast.stmt) -> list[ast.stmt] | None:
     return next((block for block in blocks if block), None)
 
 
-def _reindented(bench: Bench, place: Place, indent: str) -> str:
+def _reindented(context: MutationContext, place: Place, indent: str) -> str:
     """The statement's lines, moved to another indentation."""
-    start, end = bench.source.rows(place.node, place.node)
-    own = len(bench.source.indent(place.node))
-    rows = bench.source.code[start:end].split("\n")
+    start, end = context.source.rows(place.node, place.node)
+    own = len(context.source.indent(place.node))
+    rows = context.source.code[start:end].split("\n")
     return "\n".join(indent + row[own:] if row.strip() and not row[:own].strip() else row for row in rows)

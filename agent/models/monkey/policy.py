@@ -1,28 +1,26 @@
-"""The typewriter monkey: what repeated sampling finds when the policy is chance and knows nothing.
+"""The typewriter monkey: what repeated sampling finds with a random policy that knows nothing.
 
-A policy without any language model, behind the same interface as every other model. It
-sees the messages and the tool results that a model would see, and nothing else:
+A policy without a language model, with the same interface as every other model. It sees the messages and tool results
+that a model would see, and nothing else:
 
     look      list the files, search for definitions of names in the issue, perhaps run the tests
-    open      view two to five source files, chosen by how much the issue and tracebacks
-              speak of them (`suspicion`)
-    type      one random change, of the kinds developers get wrong (`slips`), in a function
-              chosen the same way; perhaps run the tests
-    judge     fewer failures than before: keep it, and submit or go on. New failures, or the
-              old ones still there: take the change back and type another, or give up.
-              Nothing failed before or after: nearly always submit.
+    open      view two to five source files, chosen by how often issue and tracebacks name them (`localization`)
+    type      make one random change, of the kinds that developers get wrong (`mutations`), in a function chosen in the
+              same way; perhaps run the tests
+    assess    fewer failures than before: keep the change, and submit or go on. New failures, or the old ones still
+              there: revert the change and make another, or give up. Nothing failed before or after: nearly always
+              submit.
 
-How long it goes on is a matter of its patience, which each attempt draws once from its
-seed, and of what it has seen: tests that failed before it changed anything will tell when
-the fault is gone, so then it perseveres. Limits on turns cut it off from outside.
+How long it goes on depends on its patience, which each attempt draws once from its seed, and on what it has seen: tests
+that failed before any change will tell when the fault is gone, so it goes on longer then. Limits on turns end it from
+outside.
 
-It is a pure function of the conversation and the attempt's seed: the stream of chance of
-a turn comes from the seed and the number of turns so far, and all that it remembers it
-reads back from the messages (`recollection`). A monkey has no tokens; its usage counts
-a token for every four characters read or typed, as a rule of thumb.
+It is a pure function of the conversation and the attempt's seed: the random stream of a turn follows from the seed and
+the number of turns so far, and its memory is read back from the messages (`memory`). A monkey has no tokens; its usage
+counts one token for four characters read or written.
 
-It never edits tests, every edit compiles, and an observation that it does not understand
-(another language, an empty repository, a tool that is missing) makes it shrug and submit.
+It never edits tests, and every edit compiles. Where it understands nothing (another language, an empty repository, a
+missing tool) it submits.
 """
 
 from __future__ import annotations
@@ -32,10 +30,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
-from agent.models.model import Call, Reply
+from agent.agent import AttemptScope
+from agent.models.model import Reply
 from agent.models.monkey.localization import places_in, suspected_files, suspected_units, vocabulary, wanted_names
-from agent.models.monkey.memory import Memory, Page, PastEdit, content, recollect
-from agent.models.monkey.mutations import Bench, type_something
+from agent.models.monkey.memory import Memory, Page, PastEdit, content, remember
+from agent.models.monkey.mutations import MutationContext, mutate
 from agent.trajectory import Message, Usage
 
 __all__ = ["Monkey", "smallest_edit"]
@@ -43,14 +42,14 @@ __all__ = ["Monkey", "smallest_edit"]
 K = TypeVar("K")
 
 # A tool and its arguments.
-Action = tuple[str, dict[str, Any]]
+ToolCall = tuple[str, dict[str, Any]]
 
 LOOK_AT_TESTS = 0.3  # how often the tests are run before anything is changed
 TYPE_TWICE = 0.05  # how often two changes are typed at once
 LOOK_ELSEWHERE = 0.15  # how often more files are opened after a failure
-STRAY = 0.05  # how often a change stands although it did not help, for another one on top
-_TYPING_TRIES = 6  # changes thought of before something else is done
-_FRUITLESS_TURNS = 4  # after so many without a file seen, it gives up
+STRAY = 0.05  # how often a change that did not help is kept and another one made
+_TYPING_TRIES = 6  # changes drawn before something else is done
+_FRUITLESS_TURNS = 4  # after as many turns without a file it gives up
 _PAGE = 400  # lines that `view` shows at once
 _MARGIN = 2  # lines quoted around a change in a file that was seen only in part
 
@@ -60,9 +59,11 @@ class Monkey:
 
     name = "monkey"
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-        memory = recollect(messages)
-        thought, actions = _Turn(memory, call.seed).decide()
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        memory = remember(messages)
+        thought, actions = _Turn(memory, scope.spec.seed).decide()
         offered = {(tool.get("function") or {}).get("name") for tool in tools}
         message = _message(memory.turns, thought, [action for action in actions if action[0] in offered])
         reason = "tool_calls" if "tool_calls" in message else "stop"
@@ -76,14 +77,14 @@ class Monkey:
 
 
 class _Turn:
-    """One turn: what is known, a stream of chance, and the attempt's patience."""
+    """One turn: what is known, a random stream, and the attempt's patience."""
 
     def __init__(self, memory: Memory, seed: int) -> None:
         self.memory = memory
         self.rng = Random(f"turn {memory.turns} of monkey {seed}")
         self.patience = Random(f"patience of monkey {seed}").betavariate(1.2, 1.5)
 
-    def decide(self) -> tuple[str, list[Action]]:
+    def decide(self) -> tuple[str, list[ToolCall]]:
         memory = self.memory
         if not memory.turns:
             return self.look()
@@ -91,20 +92,20 @@ class _Turn:
             return self.open() if memory.turns < _FRUITLESS_TURNS else self.submit()
         if not memory.standing:
             return self.type()
-        if memory.verdict is None:
+        if memory.current_run is None:
             return self.type() if self.chance(STRAY) else self.submit()
-        return self.judge()
+        return self.assess()
 
-    def look(self) -> tuple[str, list[Action]]:
-        actions: list[Action] = [("view", {"path": "."})]
+    def look(self) -> tuple[str, list[ToolCall]]:
+        actions: list[ToolCall] = [("view", {"path": "."})]
         if names := wanted_names(self.memory.issue):
             actions.append(("search", {"pattern": rf"(def|class) +\w*({'|'.join(names)})\w*", "path": "."}))
         if self.chance(LOOK_AT_TESTS):
             actions.append(("run_tests", {}))
         return "look around", actions
 
-    def open(self) -> tuple[str, list[Action]]:
-        """View some of what was not seen yet."""
+    def open(self) -> tuple[str, list[ToolCall]]:
+        """View some files that were not seen yet."""
         chosen = [self.page(path) for path in self.several(self.unseen(), self.rng.randint(2, 5))]
         return ("open", chosen) if chosen else self.submit()
 
@@ -114,8 +115,8 @@ class _Turn:
         files = suspected_files(self.memory).items()
         return {path: weight for path, weight in files if path not in seen or sizes.get(path, 0) > _PAGE}
 
-    def page(self, path: str) -> Action:
-        """A view of a file: of its beginning, unless something points further down or that was seen."""
+    def page(self, path: str) -> ToolCall:
+        """A view of a file: of its beginning, unless a line further down is named or the beginning was seen."""
         far = [line for line in places_in(path, self.memory) if line > _PAGE - 100]
         if far:
             return "view", {"path": path, "start": max(1, self.rng.choice(far) - self.rng.randint(0, 60))}
@@ -123,8 +124,8 @@ class _Turn:
             return "view", {"path": path, "start": self.rng.randint(1, self.memory.sizes[path])}
         return "view", {"path": path}
 
-    def type(self) -> tuple[str, list[Action]]:
-        """One change, now and then two, and perhaps a look at what the tests say to it."""
+    def type(self) -> tuple[str, list[ToolCall]]:
+        """One change, sometimes two, and perhaps a run of the tests."""
         thoughts, actions = [], []
         for _ in range(2 if self.chance(TYPE_TWICE) else 1):
             if typed := self.change():
@@ -143,20 +144,20 @@ class _Turn:
         units = suspected_units(self.memory)
         for _ in range(_TYPING_TRIES if units else 0):
             page, source, unit = self.rng.choices(list(units), list(units.values()))[0]
-            typed = type_something(Bench(source, unit, vocabulary(self.memory.issue), self.rng))
+            typed = mutate(MutationContext(source, unit, vocabulary(self.memory.issue), self.rng))
             edit = smallest_edit(page.path, page.text, typed[1], self.margin(page)) if typed else None
             if typed and edit and edit not in self.memory.tried:
                 return f"{typed[0]} in {unit.name or page.path}", edit
         return None
 
     def margin(self, page: Page) -> int:
-        """Lines to quote around a change: some if the rest of the file may hold the like of it."""
+        """The number of lines to quote around a change: some if the rest of the file may hold the same text."""
         return 0 if page.first == 1 and self.memory.sizes.get(page.path, 0) <= _PAGE else _MARGIN
 
-    def judge(self) -> tuple[str, list[Action]]:
-        """Compare what the tests say with what they said before the change."""
-        assert self.memory.verdict is not None
-        now, before = self.memory.verdict.failing, self.known_failures()
+    def assess(self) -> tuple[str, list[ToolCall]]:
+        """Compare the failing tests with those before the change."""
+        assert self.memory.current_run is not None
+        now, before = self.memory.current_run.failing, self.known_failures()
         if now < before:
             return self.submit() if not now or self.chance(0.4) else self.type()
         if not now and not self.chance(0.1 * self.patience):
@@ -170,9 +171,9 @@ class _Turn:
         baseline = self.memory.baseline
         return baseline.failing if baseline else frozenset()
 
-    def retry(self) -> tuple[str, list[Action]]:
-        """Take back what did not help, then go on as if it had never been."""
-        undone: list[Action] = []
+    def retry(self) -> tuple[str, list[ToolCall]]:
+        """Revert what did not help, then go on as before it."""
+        undone: list[ToolCall] = []
         while len(self.memory.standing) > self.proven():
             back = self.memory.standing[-1].reverse
             self.memory.edited(back)
@@ -181,19 +182,19 @@ class _Turn:
         return f"undo, {thought}", [*undone, *actions]
 
     def proven(self) -> int:
-        """How many of the changes that stand made, as a run of the tests showed, some failures go away."""
+        """How many of the present changes have, in a run of the tests, removed some failures."""
         before, standing = self.known_failures(), tuple(self.memory.standing)
         better = (run.edits for run in self.memory.runs if run.failing < before)
         return max((len(edits) for edits in better if edits == standing[: len(edits)]), default=0)
 
-    def submit(self) -> tuple[str, list[Action]]:
+    def submit(self) -> tuple[str, list[ToolCall]]:
         return "submit", [("submit", {})]
 
     def chance(self, share: float) -> bool:
         return self.rng.random() < share
 
     def several(self, options: Mapping[K, float], count: int) -> list[K]:
-        """So many different options, the heavier the likelier."""
+        """Draw as many different options, in proportion to their weights."""
         left = dict(options)
         chosen: list[K] = []
         while left and len(chosen) < count:
@@ -203,7 +204,7 @@ class _Turn:
 
 
 def smallest_edit(path: str, before: str, after: str, margin: int = 0) -> PastEdit | None:
-    """The fewest whole lines whose replacement turns one text into the other, and that can be taken back.
+    """The fewest whole lines whose replacement turns one text into the other, and that can be reverted.
 
     Both the old and the new lines occur exactly once in their text; `margin` lines around them come
     along in any case. None if that cannot be had.
@@ -233,11 +234,11 @@ def _common(pairs: Iterable[tuple[str, str]]) -> int:
     return count
 
 
-def _replace(edit: PastEdit) -> Action:
+def _replace(edit: PastEdit) -> ToolCall:
     return "edit", {"command": "replace", "path": edit.path, "old": edit.old, "new": edit.new}
 
 
-def _message(turn: int, thought: str, actions: Sequence[Action]) -> Message:
+def _message(turn: int, thought: str, actions: Sequence[ToolCall]) -> Message:
     message: Message = {"role": "assistant", "content": thought}
     calls = [
         {"id": f"call_{turn}_{number}", "type": "function", "function": {"name": tool, "arguments": json.dumps(given)}}
@@ -247,7 +248,7 @@ def _message(turn: int, thought: str, actions: Sequence[Action]) -> Message:
 
 
 def _tokens(messages: Iterable[Message]) -> int:
-    """Characters said, by four."""
+    """The number of characters in the messages, divided by four."""
     said = 0
     for message in messages:
         said += len(content(message))

@@ -1,13 +1,12 @@
-"""A page of Python as the monkey reads it: its functions, and the places where something could be typed.
+"""A page of Python as the monkey reads it: its functions, and the places that could be changed.
 
-A page is what `view` showed: a whole file, or some lines out of the middle of one. The
-latter seldom parse as they stand, so `read` looks for a stretch of whole definitions in
-them and gives it the headers that its indentation asks for (`prefix`). All positions are
-offsets in `ModuleSource.code`, which is the prefix and that stretch; `ModuleSource.edited` puts a
-change of the code back into the page, every other character untouched.
+A page is what `view` showed: a whole file, or some lines from the middle of one. Such lines seldom parse as they stand,
+so `read` looks for a part of whole definitions in them and adds the headers that its indentation needs (`prefix`). All
+positions are offsets in `ModuleSource.code`, which is the prefix and that part. `ModuleSource.edited` puts a change of
+the code back into the page and leaves every other character as it was.
 
-Reading is a pure function of the text and is cached: the attempts on one issue read the
-same few files over and over.
+Reading is a pure function of the text and is cached, because the attempts at one issue read the same few files again
+and again.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _EXITS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site(Generic[E_co]):
-    """An expression that could be retyped. `loose`: anything may stand there without brackets."""
+    """An expression that could be replaced. `loose`: anything may stand there without brackets."""
 
     node: E_co
     loose: bool
@@ -93,7 +92,7 @@ class ModuleSource:
             self.starts.append(self.starts[-1] + len(line) + 1)
         # A line of the code is this many lines further down in the page.
         self.skipped = before.count("\n") - prefix.count("\n")
-        self.units = _Reader(self).units(_parsed(self.code))
+        self.units = _ModuleReader(self).units(_parsed(self.code))
 
     @property
     def page(self) -> str:
@@ -175,7 +174,7 @@ class ModuleSource:
 
 @lru_cache(maxsize=64)
 def read(page: str) -> ModuleSource | None:
-    """The page, or the largest stretch of whole definitions in it that is found soon; None if there is none."""
+    """The page, or a large part of whole definitions in it; None if none is found."""
     if "\r" in page:  # Python would count lines that the tools do not
         return None
     rows = page.split("\n")
@@ -194,7 +193,7 @@ def read(page: str) -> ModuleSource | None:
 
 
 def _headers(row: str) -> str:
-    """What must stand before a line so deeply indented."""
+    """The headers that a line with this indentation needs before it."""
     depth = len(row) - len(row.lstrip(" "))
     return "".join(" " * level + "if 1:\n" for level in range(0, depth, 4)) if row.strip() else ""
 
@@ -219,8 +218,8 @@ def _compiles(code: str) -> bool:
     return True
 
 
-class _Reader:
-    """Walks a module once and puts everything into the unit where it stands."""
+class _ModuleReader:
+    """Walks a module once and sorts everything into the units."""
 
     def __init__(self, source: ModuleSource) -> None:
         self.source = source
@@ -310,7 +309,7 @@ class _Reader:
     def expression(self, node: ast.expr, unit: Unit, *, loose: bool, called: bool = False) -> None:
         match node:
             case ast.JoinedStr() | ast.Starred(value=ast.JoinedStr()):
-                return  # what stands in an f-string has no dependable position before Python 3.12
+                return  # expressions in an f-string have no reliable position before Python 3.12
             case ast.Name():
                 unit.names[node.id] = None
             case ast.Lambda():
@@ -343,7 +342,7 @@ class _Reader:
 
     def note(self, node: ast.expr, unit: Unit, loose: bool, called: bool) -> None:
         if isinstance(node, (ast.Starred, ast.Slice, ast.GeneratorExp, ast.Yield, ast.YieldFrom)):
-            return  # never retyped as a whole: they are not expressions of their own, or share their brackets
+            return  # never replaced as a whole: they are not expressions of their own, or share their brackets
         if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
             unit.targets.append(Site(node, loose, called))
         else:

@@ -1,24 +1,24 @@
-"""Counts of attempts and successes, from wherever they lie: tables, lists of outcomes, runs, reports of other programs.
+"""Counts of attempts and successes, read from tables, lists of outcomes, runs, and reports of other programs.
 
-What is read, by suffix and shape (docs/counts.md has an example of each):
+Files are known by their suffix and shape (docs/counts.md has an example of each):
 
 - `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet`: a row a task with n and the number of correct attempts (*counts*), a
   row an attempt with its outcome, or a row a task with the list of its outcomes (*outcomes*); columns go by name.
-- a folder with `run.sqlite`: a run of this program, read only;
-- a folder of `.yaml` files, one a problem, each with a list `is_corrects`: the Monkeys repository's;
-- a folder below which SWE-bench's harness left its `report.json` files, or its summaries with `resolved_ids`.
+- a folder with `run.sqlite`: a run of this program, which is only read;
+- a folder of `.yaml` files, one a problem, each with a list `is_corrects`: results of the Monkeys repository;
+- a folder that holds `report.json` files of SWE-bench's harness, or its summaries with `resolved_ids`.
 
-What it guarantees:
+Guarantees:
 
-- A file may hold several sets (arms, models); each is read by its own, and rows keep their order.
-- Nothing is guessed: a count that is missing, negative, fractional or more than n, an outcome that is neither a
-  success nor a failure, a task that comes twice, a ragged row is a `CountsError` that names the place. What is left out
-  for good reason (attempts without a verdict, tasks without attempts) is said in `notes`.
+- A file may hold several sets (arms, models). Each is read on its own, and rows keep their order.
+- Nothing is guessed. A count that is missing, negative, fractional or more than n, an outcome that is neither a success
+  nor a failure, a task that comes twice, and a ragged row are each a `CountsError` that names the place. `notes` says
+  what was left out for a good reason, such as attempts without a verdict and tasks without attempts.
 - A CSV file of a million rows takes about a second.
 
-`cells` are the names and values of columns, `sets` goes from columns to `records`, `tables` reads single files and
-`folders` what programs leave. Parquet needs `pyarrow` (the extra `tables`), and only then; YAML of another shape than
-PyYAML writes needs PyYAML.
+`cells` has the names and values of columns, `sets` makes `records` of columns, `tables` reads single files, and
+`folders` reads the folders of programs. Parquet needs `pyarrow` (the extra `tables`); YAML of another shape than PyYAML
+writes needs PyYAML. Each is imported only then.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "CORRECT",
     "OUTCOME",
     "PRICE",
+    "SUFFIXES",
     "TASK",
     "Counts",
     "CountsError",
@@ -46,14 +47,26 @@ __all__ = [
     "run_counts",
 ]
 
+_TABLES: dict[str, Callable[[Path], list[Found]]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+}
+_YAML = (".yaml", ".yml")
+SUFFIXES = (*_TABLES, *_YAML)
+"""Of the files that are read."""
+
 
 def read_counts(path: Path) -> tuple[Counts, ...]:
     """The counts of every set at `path`; single outcomes are counted.
 
     Raises:
-        CountsError: nothing there, nothing that is known, or counts that are none.
-        OSError: it cannot be read.
-        monkeys.store.StoreError: a run that cannot be read.
+        CountsError: there is nothing, nothing of a known form, or counts that are not valid.
+        OSError: the file cannot be read.
+        monkeys.store.StoreError: the run cannot be read.
     """
     return tuple(
         found.counts() if isinstance(found, Outcomes) else found.sampled() for found in _read(Path(path), whole=False)
@@ -61,10 +74,10 @@ def read_counts(path: Path) -> tuple[Counts, ...]:
 
 
 def read_outcomes(path: Path) -> tuple[Outcomes, ...]:
-    """The single attempts of every set at `path`, with all that is known of each.
+    """The single attempts of every set at `path`, with all columns.
 
     Raises:
-        CountsError: as `read_counts`; and a table of counts, which no longer knows its attempts.
+        CountsError: as `read_counts`; a table of counts, which does not tell single attempts apart.
     """
     found = []
     for one in _read(Path(path), whole=True):
@@ -79,20 +92,11 @@ def _read(path: Path, *, whole: bool) -> list[Found]:
         return _read_folder(path, whole=whole)
     if not path.exists():
         raise CountsError(f"there is no {path}; give a table, a run's folder or a folder of reports")
-    readers: dict[str, Callable[[Path], list[Found]]] = {
-        ".csv": read_csv,
-        ".tsv": read_csv,
-        ".json": read_json,
-        ".jsonl": read_jsonl,
-        ".ndjson": read_jsonl,
-        ".parquet": read_parquet,
-        ".yaml": lambda file: read_yaml([file], whole=whole),
-        ".yml": lambda file: read_yaml([file], whole=whole),
-    }
-    if path.suffix.lower() not in readers:
-        raise CountsError(f"{path} is of no known kind: {', '.join(readers)}, or a folder with a run or reports")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise CountsError(f"{path} is of no known kind; give {', '.join(SUFFIXES)}, or a folder with a run or reports")
     try:
-        found = readers[path.suffix.lower()](path)
+        found = read_yaml([path], whole=whole) if suffix in _YAML else _TABLES[suffix](path)
     except UnicodeDecodeError:
         raise CountsError(f"{path} is not UTF-8 text; save it as such") from None
     if not found:

@@ -1,6 +1,6 @@
-"""Cells and columns: the names by which they are known, the values that they may hold, and the one error.
+"""Cells and columns: the names of columns, the values that cells may hold, and `CountsError`.
 
-Every refusal names the place, the cause and the remedy; no value is guessed.
+Every error names the place, the cause and the remedy; no value is guessed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "ARM",
@@ -54,15 +56,15 @@ SPENT = ("tokens", "seconds")
 NAMED = 3
 
 
-class CountsError(ValueError):
-    """No counts can be had from there; the message names the place, the cause and the remedy, in one line."""
+class CountsError(MonkeysError, ValueError):
+    """Counts cannot be read, or do not allow what was asked; the message has place, cause and remedy, in one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))  # a quoted name of a column may hold line ends
 
 
 def numbers_of(place: str, columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, FloatArray]:
-    """Those of these columns that are there and hold amounts; a column of this name may hold something else."""
+    """The columns among `names` that exist and hold numbers; a column of such a name may hold something else."""
     found = {}
     for name in names:
         if column := find_column(columns, (name,)):
@@ -72,7 +74,7 @@ def numbers_of(place: str, columns: Mapping[str, Any], names: Iterable[str]) -> 
 
 
 def find_column(columns: Mapping[str, Any], names: Iterable[str]) -> tuple[str, Any] | None:
-    """The column that goes by one of these names, the first name first, whatever its case."""
+    """The column with one of these names in any case, the first name first."""
     known = {str(key).strip().lower(): key for key in columns}
     for name in names:
         if name in known:
@@ -81,7 +83,7 @@ def find_column(columns: Mapping[str, Any], names: Iterable[str]) -> tuple[str, 
 
 
 def single_values(place: str, key: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The column as it is, once no cell is missing, a list or an object."""
+    """The column as it is. Refuses a cell that is missing, a list or an object."""
     if set(map(type, values)) & {list, tuple, dict, type(None)}:
         row = next(at for at, value in enumerate(values) if value is None or isinstance(value, (list, tuple, dict)))
         raise CountsError(
@@ -91,7 +93,7 @@ def single_values(place: str, key: str, values: Sequence[Any]) -> Sequence[Any]:
 
 
 def as_counts(place: str, key: str, values: Sequence[Any]) -> IntArray:
-    """The cells as whole numbers, negative ones among them."""
+    """The cells as whole numbers; they may be negative."""
     try:
         if not set(map(type, values)) & {bool, float}:
             return np.fromiter(map(int, values), np.int64, len(values))
@@ -123,15 +125,15 @@ def as_numbers(place: str, key: str, values: Sequence[Any]) -> FloatArray:
 
 
 def parse_json(place: str, text: str) -> Any:
-    """The value that the text says."""
+    """The value of a JSON text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CountsError(f"{place} is no JSON ({error})") from None
+        raise CountsError(f"{place} is not JSON ({error})") from None
 
 
 def as_object(place: str, value: Any) -> dict[str, Any]:
-    """The value, once it is an object."""
+    """The value as it is. Refuses anything but an object."""
     if not isinstance(value, dict):
         raise CountsError(f"{place}: an object with named values is needed, not {type(value).__name__}")
     return value

@@ -1,4 +1,4 @@
-"""Counts from what other programs and this one leave in folders: runs, problems as YAML, SWE-bench's reports."""
+"""Counts from folders: runs of this program, problems as YAML, reports of SWE-bench's harness."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from monkeys.formats.counts.cells import CountsError, as_object, parse_json
-from monkeys.formats.counts.records import Counts, Found, Outcomes
+from monkeys.formats.counts.records import DEPENDENT, Counts, Found, Outcomes
 from monkeys.formats.counts.sets import single_attempts
+from monkeys.formats.design import run_design
+from monkeys.formats.submissions import submission_columns
 from monkeys.pricing.cost_report import cost_report
-from monkeys.runner.scheduler import AllocationSpec
 from monkeys.science.coverage import until_success
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _Verdicts: TypeAlias = dict[_Attempt, bool]
 
 
 def read_yaml(files: Sequence[Path], *, whole: bool) -> list[Found]:
-    """The Monkeys repository's results: one file a problem, as PyYAML writes it, with the list `is_corrects`."""
+    """Results of the Monkeys repository: one file a problem, as PyYAML writes it, with the list `is_corrects`."""
     task: list[str] = []
     correct: list[Any] = []
     columns: dict[str, list[Any]] = {"samples": [], "question": []} if whole else {}
@@ -76,7 +77,7 @@ def _yaml(file: Path, text: str) -> dict[str, Any]:
 
 
 def read_run(path: Path, *, whole: bool) -> Found:
-    """A run as counts with its tokens, or `whole`: its attempts with their patches and what was asked."""
+    """A run as counts with its tokens, or `whole`: its attempts with their submissions and what was asked."""
     from monkeys.store import Store
 
     store = Store.read(path)
@@ -87,12 +88,18 @@ def read_run(path: Path, *, whole: bool) -> Found:
 
 
 def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
-    """The counts of a run with its tokens, seconds and dollars, and how its attempts came about.
+    """The counts of a run with its tokens, seconds and dollars. Infra errors are no attempts.
 
-    Where they stopped on success, n and c are those until then, in the order of the indices; where they were allocated
-    by outcomes, `first` has those that were fixed beforehand. Infra errors are no attempts.
+    The sampling design of the run decides which attempts count:
+
+    | sampling | n and c |
+    |---|---|
+    | independent | of all attempts |
+    | stopped | until each task's first success, in the order of the indices |
+    | adaptive | of all attempts; `first` has those of the attempts whose number was fixed beforehand |
+    | dependent | as stopped, and marked as `dependent` |
     """
-    bill = cost_report(store)
+    costs = cost_report(store)
     counts = Counts(
         name=store.folder.name,
         task_ids=tuple(tally.task for tally in tallies),
@@ -103,17 +110,19 @@ def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
             "tokens": np.array([tally.usage.total for tally in tallies], np.float64),
             "seconds": np.array([tally.seconds for tally in tallies], np.float64),
         },
-        costs=None if bill is None else np.array([bill.tasks[tally.task] for tally in tallies], np.float64),
+        costs=None if costs is None else np.array([costs.tasks[tally.task] for tally in tallies], np.float64),
         notes=_waiting(sum(tally.unverified for tally in tallies)),
     )
-    choice = AllocationSpec.of(store.config)
-    if choice.rule == "stop":
-        return _stopped(store, counts)
-    return _firsts(store, counts, choice) if choice.looks else counts
+    design = run_design(store)
+    if design.kind == "independent":
+        return counts
+    if design.first is not None:
+        return _firsts(store, counts, design.first)
+    return _until_success(store, counts, dependent=design.kind == "dependent")
 
 
-def _stopped(store: Store, counts: Counts) -> Counts:
-    """Until each task's first success; what waits for its verdict, and what came after it, is not known yet."""
+def _until_success(store: Store, counts: Counts, *, dependent: bool) -> Counts:
+    """Until each task's first success. Nothing is known of an attempt without a verdict, nor of what came after it."""
     known: dict[str, list[bool]] = {task: [] for task in counts.task_ids}
     waiting: set[str] = set()
     for row in store.attempts():
@@ -129,45 +138,62 @@ def _stopped(store: Store, counts: Counts) -> Counts:
             line[: len(outcomes)] = outcomes
         n[some], correct[some], cap = until_success(table)
     note = f"attempts on a task ended with its first success, or after {cap}: estimated as such"
-    return replace(counts, n=n, correct=correct, stopped_at=cap, notes=(*counts.notes, note))
+    if dependent:
+        note = (
+            f"{DEPENDENT}, so that pass@k of single attempts is refused: the curve is of the procedure as it was run, "
+            f"the share of tasks that its first k attempts solved, up to k = {cap}"
+        )
+    return replace(counts, n=n, correct=correct, stopped_at=cap, dependent=dependent, notes=(*counts.notes, note))
 
 
-def _firsts(store: Store, counts: Counts, choice: AllocationSpec) -> Counts:
+def _firsts(store: Store, counts: Counts, first: int) -> Counts:
+    """With the counts of the first attempts on each task, whose number did not depend on outcomes."""
     number = {task: at for at, task in enumerate(counts.task_ids)}
     n, correct = np.zeros_like(counts.n), np.zeros_like(counts.correct)
     for row in store.attempts():
-        if row.index < choice.first and row.outcome is not None and not row.exit.infra:
+        if row.index < first and row.outcome is not None and not row.exit.infra:
             n[number[row.task]] += 1
             correct[number[row.task]] += row.outcome == "resolved"
     note = (
-        f"attempts were allocated by outcomes ({choice.rule}): the curve is of the first {choice.first} on each task, "
-        "distributions and predictions of all"
+        f"attempts were allocated by outcomes: the curve is of the first {first} on each task, distributions and "
+        "predictions of all"
     )
     return replace(counts, first=(n, correct), notes=(*counts.notes, note))
 
 
 def _run_attempts(store: Store) -> Outcomes:
+    """The attempts of a run with their submissions, of a design under which random subsets of them are alike."""
     from tasks.task import Outcome
 
-    choice = AllocationSpec.of(store.config)
-    if choice.rule == "stop":
+    design = run_design(store)
+    if design.kind == "stopped":
         raise CountsError(
             f"{store.folder.name}: attempts ended with a task's first success, so that too many of the candidates are "
-            "correct; sample with another --allocate to evaluate selection"
+            "correct; sample with another strategy, such as independent, to evaluate selection"
         )
-    rows = [row for row in store.attempts() if not row.exit.infra and not (choice.looks and row.index >= choice.first)]
-    judged = [row for row in rows if row.outcome is not None]
+    if design.kind == "dependent":
+        raise CountsError(
+            f"{store.folder.name}: {DEPENDENT}, so that a random subset of the candidates is not what k attempts would "
+            "give; sample with another strategy, such as independent, to evaluate selection"
+        )
+    rows = [
+        row for row in store.attempts() if not row.exit.infra and (design.first is None or row.index < design.first)
+    ]
+    verified = [row for row in rows if row.outcome is not None]
+    if not verified:
+        cause = "none of its attempts has a verdict yet" if rows else "it holds no attempt yet"
+        raise CountsError(
+            f"run {store.folder.name} has no candidates to select from: {cause}; give the command that began the run "
+            "again, without --no-verify"
+        )
     numbers = {task: number for number, task in enumerate(store.task_ids())}
     return Outcomes(
         name=store.folder.name,
         task_ids=tuple(numbers),
-        task=np.array([numbers[row.task] for row in judged], np.int64),
-        correct=np.array([row.outcome is Outcome.RESOLVED for row in judged], np.bool_),
-        columns={
-            "patch": [store.patch(row).decode("utf-8", "surrogateescape") for row in judged],
-            "question": _statements(store, judged),
-        },
-        notes=_waiting(len(rows) - len(judged)),
+        task=np.array([numbers[row.task] for row in verified], np.int64),
+        correct=np.array([row.outcome is Outcome.RESOLVED for row in verified], np.bool_),
+        columns={**submission_columns(store, verified), "question": _statements(store, verified)},
+        notes=_waiting(len(rows) - len(verified)),
     )
 
 
@@ -189,7 +215,7 @@ def _waiting(attempts: int) -> tuple[str, ...]:
 
 
 def _statements(store: Store, rows: Sequence[AttemptRow]) -> list[str]:
-    """What each attempt was asked: the first message of the user, one look-up a task."""
+    """The statement of each attempt's task: the user's first message, with one look-up a task."""
     asked: dict[str, str] = {}
     for row in rows:
         if row.task not in asked:
@@ -200,10 +226,11 @@ def _statements(store: Store, rows: Sequence[AttemptRow]) -> list[str]:
 
 
 def read_reports(path: Path, only: Path | None = None) -> list[Found]:
-    """SWE-bench's harness: `RUN/MODEL/INSTANCE/report.json`, summaries `MODEL.RUN.json`, or both.
+    """Reports of SWE-bench's harness: `RUN/MODEL/INSTANCE/report.json`, summaries `MODEL.RUN.json`, or both.
 
-    Each pair of run and model is one attempt on each of its instances; models that differ in `-attempt-007` alone are
-    one set. What the harness calls an error has no verdict, but for a patch that does not apply, which is a failure.
+    Each pair of run and model is one attempt on each of its instances. Models whose names differ only in a suffix such
+    as `-attempt-007` are one set. What the harness calls an error has no verdict, except for a patch that does not
+    apply, which is a failure.
     """
     verdicts: _Verdicts = {}
     errors: set[_Attempt] = set()
@@ -252,7 +279,7 @@ def _read_summary(file: Path, model: str, run: str, verdicts: _Verdicts, errors:
 def _ids(file: Path, summary: Mapping[str, Any], key: str) -> list[str]:
     listed = summary.get(key) or []
     if not isinstance(listed, list):
-        raise CountsError(f"{file}: {key} is no list of instances; it is no summary of SWE-bench's harness")
+        raise CountsError(f"{file}: {key} is not a list of instances; give a summary of SWE-bench's harness")
     return [str(instance) for instance in listed]
 
 

@@ -1,4 +1,4 @@
-"""What is known once a file is read: `Counts`, a row a task, and `Outcomes`, a row an attempt."""
+"""The records that a file is read into: `Counts`, a row a task, and `Outcomes`, a row an attempt."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from monkeys.formats.counts.cells import (
     numbers_of,
 )
 
-__all__ = ["Counts", "Found", "Outcomes"]
+__all__ = ["DEPENDENT", "Counts", "Found", "Outcomes"]
 
+DEPENDENT = "attempts know of earlier ones, and are not draws from one distribution"
 SWEBENCH_ID = re.compile(r"([^\s/]+)__([^\s/]+)-\d+")
 
 
@@ -39,15 +40,17 @@ class Counts:
     n: IntArray
     correct: IntArray
     repos: tuple[str, ...] | None = None
-    """Each task's repository, where it is said; `repositories` reads it from SWE-bench's ids too."""
+    """Each task's repository, where the file has it; `repositories` reads it from SWE-bench's ids too."""
     costs: FloatArray | None = None
-    """Dollars in all on each task, where it is said."""
+    """Dollars in all on each task, where the file has them."""
     tokens: IntArray | None = None
-    """Prompt tokens, the cached ones among them, and completion tokens of all tries on each task, where it is said."""
+    """Prompt tokens, the cached ones among them, and completion tokens of all tries on each task, where known."""
     spent: Mapping[str, FloatArray] = field(default_factory=dict)
-    """What all attempts on each task took of "tokens" or "seconds", where it is said."""
+    """What all attempts on each task took of "tokens" or "seconds", where known."""
     stopped_at: int | None = None
     """Attempts on a task ended with its first success, or after so many; None: their number was fixed beforehand."""
+    dependent: bool = False
+    """Attempts know of earlier ones; n and c are those until the first success, and `stopped_at` is their limit."""
     first: tuple[IntArray, IntArray] | None = None
     """n and c of each task's first attempts alone, where later ones were allocated by outcomes."""
     notes: tuple[str, ...] = ()
@@ -72,22 +75,27 @@ class Counts:
 
     @property
     def attempts(self) -> int:
-        """The largest k that the counts can carry: the smallest n that did not depend on outcomes."""
+        """The largest k of a curve: the smallest n that did not depend on outcomes."""
         if self.stopped_at is not None:
             return self.stopped_at
         return int((self.n if self.first is None else self.first[0]).min())
 
     @property
     def repositories(self) -> tuple[str, ...] | None:
-        """Each task's repository: as said, or by ids of SWE-bench's form, `owner__name-123`; None where neither is."""
+        """Each task's repository: from the file, or from ids of SWE-bench's form, `owner__name-123`; else None."""
         return self.repos or _repos(self.task_ids)
 
     def fixed(self) -> Counts:
-        """The counts of those attempts whose number was fixed beforehand.
+        """The counts of independent attempts whose number was fixed beforehand.
 
         Raises:
-            CountsError: there are none, for attempts ended with a task's first success.
+            CountsError: there are none: attempts ended with a task's first success, or know of one another.
         """
+        if self.dependent:
+            raise CountsError(
+                f"{self.name}: {DEPENDENT}; `monkeys coverage` shows the coverage of the procedure as it was run, and "
+                "this needs independent attempts: sample with another strategy, such as independent"
+            )
         if self.stopped_at is not None:
             raise CountsError(
                 f"{self.name}: attempts ended with a task's first success, so that n depends on the outcomes; "
@@ -98,8 +106,21 @@ class Counts:
         n, correct = self.first
         return replace(self, n=n, correct=correct, first=None)
 
+    def likelihood(self) -> tuple[IntArray, IntArray]:
+        """n and c for distributions of pass@1 and predictions, which hold however many attempts a task was given.
+
+        Raises:
+            CountsError: attempts know of one another, so that a task has no pass@1.
+        """
+        if self.dependent:
+            raise CountsError(
+                f"{self.name}: {DEPENDENT}, so that a task has no pass@1 from which more attempts can be predicted; "
+                "sample with another strategy, such as independent, or make the attempts and use `monkeys coverage`"
+            )
+        return self.n, self.correct
+
     def only(self, kept: BoolArray) -> Counts:
-        """The same of these tasks alone."""
+        """The counts of these tasks alone."""
 
         def names(column: Sequence[str]) -> tuple[str, ...]:
             return tuple(value for value, keep in zip(column, kept, strict=True) if keep)
@@ -117,7 +138,7 @@ class Counts:
         )
 
     def sampled(self) -> Counts:
-        """The same without the tasks that have no attempt, which a note then names.
+        """The counts without the tasks that have no attempt, which a note then names.
 
         Raises:
             CountsError: none has any.
@@ -142,11 +163,11 @@ class Outcomes:
     """Each attempt's task, as an index into `task_ids`."""
     correct: BoolArray
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """What else is known of each attempt, under the names it has in the file: answer, patch, scores."""
+    """The other columns of the file by their names: answer, patch, scores."""
     notes: tuple[str, ...] = ()
 
     def counts(self) -> Counts:
-        """The same, counted."""
+        """The counts of these attempts."""
         tasks = len(self.task_ids)
         found = find_column(self.columns, REPO)
         repos = None

@@ -1,4 +1,4 @@
-"""From columns to records: what a table's columns say it is, and how many sets (arms, models) it holds."""
+"""From columns to records: the kind of a table by its columns, and the sets (arms, models) that it holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Columns", "sets_in", "single_attempts", "transposed"]
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 YES = frozenset({"1", "1.0", "true", "yes", "resolved", "passed", "pass", "correct", "success"})
 NO = frozenset({"0", "0.0", "false", "no", "unresolved", "failed", "fail", "incorrect", "wrong", "failure"})
-NEITHER = frozenset({"infra error", "unverified"})  # no attempt at all, in this program's own words
+NEITHER = frozenset({"infra error", "unverified"})  # this program's words for attempts that do not count
 
 
 def sets_in(place: str, name: str, columns: Columns) -> list[Found]:
@@ -52,7 +52,7 @@ def sets_in(place: str, name: str, columns: Columns) -> list[Found]:
 
 
 def _set(place: str, name: str, columns: Columns) -> Found:
-    """One table, taken for what its columns say it is."""
+    """One table, of the kind that its columns show."""
     lists, task = find_column(columns, LISTS), find_column(columns, TASK)
     attempts, correct = find_column(columns, ATTEMPTS), find_column(columns, CORRECT)
     if lists is not None and all(isinstance(value, (list, tuple)) for value in lists[1]):
@@ -82,7 +82,7 @@ def _set(place: str, name: str, columns: Columns) -> Found:
 def single_attempts(
     place: str, name: str, task: Sequence[Any], outcome: tuple[str, Sequence[Any]], columns: Columns
 ) -> Found:
-    """A row for each attempt: its task and its outcome; what else the columns say goes along."""
+    """A row for each attempt with its task and its outcome; the other columns are kept."""
     meaning: dict[Any, bool | None] = {}
     key, values = outcome
     for value in set(single_values(place, key, values)):

@@ -1,6 +1,6 @@
-"""Tables from single files: CSV, JSON, JSON lines, Parquet. What is refused names the row.
+"""Tables from single files: CSV, JSON, JSON lines, Parquet. An error names the row.
 
-A CSV file of a million rows takes about a second; Parquet needs pyarrow, and only then.
+A CSV file of a million rows takes about a second. Only Parquet needs pyarrow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHUNK = 4096  # rows at once
 
 
 def read_csv(path: Path) -> list[Found]:
-    """A table with a header; cells between commas, tabs or semicolons, whichever the header has the most of."""
+    """A table with a header. Cells are separated by commas, tabs or semicolons: the one most frequent in the header."""
     csv.field_size_limit(2**31 - 1)  # a patch may be long
     columns: list[list[str]] = []
     rows = 1
@@ -58,7 +58,7 @@ def read_csv(path: Path) -> list[Found]:
                     ) from None
                 rows += len(chunk)
         except csv.Error as error:
-            raise CountsError(f"{path} is no table ({error})") from None
+            raise CountsError(f"{path} is not a table ({error})") from None
     if not columns or not columns[0]:
         return []
     if all(_is_number(name) for name in header):
@@ -116,13 +116,13 @@ def _from_json(place: str, name: str, data: Any) -> list[Found]:
 
 
 def _is_row(value: Mapping[str, Any]) -> bool:
-    """Is this one task's counts, and not a set of its own?"""
+    """Whether these are the counts of one task, and not a set of their own."""
     n, correct = find_column(value, ATTEMPTS), find_column(value, CORRECT)
     return n is not None and correct is not None and not isinstance(correct[1], list) and not isinstance(n[1], list)
 
 
 def _stretched(place: str, data: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """An object of columns, one number for all made a column; what is no column (a prompt, a note) is left out."""
+    """The columns of an object. One number for all tasks becomes a column; a prompt or a note is left out."""
     listed = find_column(data, LISTS)
     if listed is not None and not any(isinstance(one, list) for one in _as_list(listed[1])):
         return {key: [value] for key, value in data.items()}  # one problem
@@ -151,7 +151,7 @@ def read_parquet(path: Path) -> list[Found]:
     try:
         table = parquet.read_table(path)
     except pyarrow.ArrowInvalid as error:
-        raise CountsError(f"{path} is no Parquet file ({str(error).splitlines()[0][:120]})") from None
+        raise CountsError(f"{path} is not a Parquet file ({str(error).splitlines()[0][:120]})") from None
     if not table.num_rows:
         return []
     _unique(path, table.column_names)
@@ -160,7 +160,7 @@ def read_parquet(path: Path) -> list[Found]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would walk the growing columns again and again: a million rows in .4 s."""
+    """Without the garbage collector, which goes through the growing columns again and again: .4 s in a million rows."""
     running = gc.isenabled()
     gc.disable()
     try:

@@ -1,9 +1,8 @@
 """A coverage curve as characters: log k to the right, coverage upwards.
 
-Takes and returns plain data, so that it serves any terminal and any test: `plot` gives
-lines of (characters, `Ink`). With Unicode the measured curve is drawn in braille dots,
-two by four a cell; without, one star a cell. Where the law is drawn it hides what is
-beneath, at every third column only, so that curve and law are both to be followed.
+`plot` takes and returns plain data: lines of (characters, `Ink`), which any terminal can colour. With Unicode the
+measured curve is drawn in braille dots, two by four in a cell; without, as one star in a cell. The fitted law is drawn
+over the curve at every third column, so that both can be followed.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ from enum import Enum
 from itertools import groupby
 from math import exp, log
 
-__all__ = ["Glyphs", "Ink", "Line", "Point", "glyphs", "plot"]
+from monkeys.report.point import Point
+
+__all__ = ["Glyphs", "Ink", "Line", "glyphs", "plot"]
 
 
 class Ink(Enum):
-    """What a character belongs to."""
+    """The part of the drawing that a character belongs to; each has its colour."""
 
     AXIS = "axis"
     BAND = "band"
@@ -28,18 +29,8 @@ class Ink(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """Coverage at one k; `low` and `high` are None where there is no interval."""
-
-    k: int
-    coverage: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Glyphs:
-    """What is drawn with."""
+    """The characters of a drawing."""
 
     curve: str
     band: str
@@ -56,7 +47,7 @@ PLAIN = Glyphs(curve="*", band=".", law="o", side="|", tick="+", corner="+", flo
 # The dots of a braille cell, [row][column], as bits from U+2800.
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 TOPS = (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-LABEL = 7  # "  75 % " in front of the axis
+LABEL = 7  # cells for "  75 % " in front of the axis
 
 Line = list[tuple[str, Ink]]
 
@@ -76,8 +67,8 @@ def plot(
 ) -> list[Line]:
     """The curve through `points` (ascending k, at least two) with both axes: height + 2 lines of at most `width` cells.
 
-    `height` is 4 n + 1, so that a quarter of the axis falls on a line. `ticks` are the k to be named, as far as there
-    is room.
+    `height` is 4 n + 1, so that each quarter of the axis falls on a line. `ticks` are the k that are labelled, as far
+    as there is room.
     """
     return _Plot(points, law, ticks, width - LABEL - 1, height, glyphs(unicode), unicode).lines()
 
@@ -107,17 +98,17 @@ class _Plot:
         self.overlay()
         return [*(self.line(row) for row in reversed(range(self.rows))), *self.floor()]
 
-    # Places. Dots count from the left and from the floor, and so do cells.
+    # Positions. Dots and cells are counted from the left and from the bottom.
 
     def place(self, k: float) -> float:
-        """Where k stands between the two ends of the axis."""
+        """The position of k between the two ends of the axis, from 0 to 1."""
         return (log(k) - self.logs[0]) / (self.logs[-1] - self.logs[0])
 
     def dot(self, coverage: float) -> int:
         return round(max(0.0, min(coverage / self.top, 1.0)) * (self.rows * self.up - 1))
 
     def between(self, step: int, steps: int) -> tuple[float, float | None, float | None]:
-        """Coverage and its interval at a place, on straight lines from point to point."""
+        """Coverage and its interval at a step of the axis, on straight lines from point to point."""
         at = self.logs[0] + step / steps * (self.logs[-1] - self.logs[0])
         right = min(bisect_right(self.logs, at), len(self.logs) - 1)
         share = (at - self.logs[right - 1]) / (self.logs[right] - self.logs[right - 1])
@@ -128,7 +119,7 @@ class _Plot:
 
         return one.coverage + share * (two.coverage - one.coverage), mixed(one.low, two.low), mixed(one.high, two.high)
 
-    # Layers, from the ground up
+    # Layers, from the lowest to the highest
 
     def shade(self) -> None:
         for column in range(self.columns):
@@ -143,7 +134,7 @@ class _Plot:
         before = None
         for x in range(width):
             y = self.dot(self.between(x, width - 1)[0])
-            # A steep step is drawn through, for a curve has no gaps.
+            # A steep step is filled in, so that the curve has no gaps.
             for dot in range(y if before is None else min(y, before + 1), y + 1):
                 cell = dot // self.up, x // self.across
                 inked[cell] = inked.get(cell, 0) | DOTS[self.up - 1 - dot % self.up][x % self.across]
@@ -169,7 +160,7 @@ class _Plot:
 
     def floor(self) -> Iterator[Line]:
         marks, names = [self.glyphs.floor] * self.columns, [" "] * self.columns
-        # The ends first to be sure of their names; the others where there is room.
+        # The end first, so that it is labelled; the others where there is room.
         shown = dict.fromkeys([k for k in (self.points[-1].k, *self.ticks) if 1 <= k <= self.points[-1].k])
         room = [False] * len(names)
         for k in shown:
@@ -186,5 +177,5 @@ class _Plot:
 
 
 def _runs(cells: Sequence[tuple[str, Ink]]) -> Line:
-    """Neighbours of one ink as one piece."""
+    """Neighbouring cells of one ink as one piece."""
     return [("".join(text for text, _ in run), ink) for ink, run in groupby(cells, key=lambda cell: cell[1])]

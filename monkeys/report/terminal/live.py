@@ -1,10 +1,12 @@
-"""The live display of the main job. It only reads a `Progress`, from a thread of its own.
+"""The live display of a run: what a person sees while attempts and verifications go on.
 
-On a terminal: issues x attempts, redrawn four times a second in place. Elsewhere: one plain
-line at the start, every ten seconds and at the end. Quiet: nothing. Guarantees: the last
-line stays when the display goes; the cursor is never hidden, so that a terminal is sane
-even after SIGKILL; nothing here slows the sampling noticeably (lines are put together by
-hand, for a rich table of this size costs ten times as much).
+On a terminal: issues x attempts, redrawn four times a second in place. Elsewhere: one plain line at the start, every
+ten seconds and at the end. Quiet: nothing. A `Screen` draws a `Progress` from a thread of its own, and its `take` is a
+sink that prints the first lines of a run and its warnings above the display.
+
+Guarantees: the last line stays when the display goes; the cursor is never hidden, so that a terminal can be used even
+after SIGKILL; drawing does not slow the sampling noticeably (lines are put together by hand, because a rich table of
+this size costs ten times as much).
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Self
+from threading import Event as Flag
+from threading import Thread
+from typing import Self
 
-from monkeys.runner.progress import Progress, TaskProgress
-from monkeys.text import Encodable, amount, count, duration, percent, plain, several, speaks_unicode
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.live import Live
+from monkeys.events.events import Event, RunBegan, Warned
+from monkeys.events.progress import Progress, TaskProgress
+from monkeys.report.terminal.console import Encodable, speaks_unicode
+from monkeys.text import amount, count, duration, percent, plain, several
 
 __all__ = ["Display", "Lines", "Screen", "frame", "make_screen", "status"]
 
@@ -32,7 +38,10 @@ Line = list[tuple[str, str]]
 
 
 class Screen:
-    """What shows a run while it goes on; this one shows nothing. Use it as a context manager."""
+    """Shows a run while it goes on; this one shows nothing. Use it as a context manager, and `take` as a sink."""
+
+    def take(self, event: Event) -> None:
+        """Print what a person should read once. Other events are shown through the progress."""
 
     def __enter__(self) -> Self:
         return self
@@ -41,80 +50,96 @@ class Screen:
         return None
 
 
-def make_screen(progress: Progress, *, title: str, quiet: bool, console: Console) -> Screen:
-    """The screen that suits the console. `title` says what is sampled."""
+def make_screen(progress: Progress, *, quiet: bool, console: Console) -> Screen:
+    """The screen that suits the console."""
     if quiet:
         return Screen()
     # A console may call itself a terminal because colours are forced; control codes belong on a real one only.
     if console.is_interactive and console.file.isatty():
-        return Display(progress, title, console)
-    return Lines(progress, title, console)
+        return Display(progress, console)
+    return Lines(progress, console)
 
 
-class Lines(Screen):
-    """Plain lines, for files and pipes."""
+class _Telling(Screen):
+    """A screen that prints the first lines of a run and its warnings, and then shows how the run goes on."""
 
-    def __init__(self, progress: Progress, title: str, console: Console, every: float = EVERY_SECONDS) -> None:
-        self._progress, self._title, self._console, self._every = progress, title, console, every
-        self._over = Event()
-        self._thread = Thread(target=self._go_on, name="screen", daemon=True)
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress, self._console, self._title = progress, console, ""
+        self._shown = False
 
-    def __enter__(self) -> Self:
-        progress = self._progress
-        _say(self._console, f"{plain(self._title)}: {_size(progress)}")
-        self._thread.start()
-        return self
+    def take(self, event: Event) -> None:
+        if isinstance(event, RunBegan):
+            self._title = event.title
+            for line in event.lines:
+                self._say(line)
+            for line in event.warnings:
+                self._say(line, "bold red")
+            self._shown = True
+            self._begin()
+        elif isinstance(event, Warned):
+            self._say(event.text, "bold red")
 
     def __exit__(self, *failure: object) -> None:
+        if self._shown:
+            self._shown = False
+            self._end()
+            self._say(status(self._progress))
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+    def _say(self, line: str, style: str = "") -> None:
+        """One line, however long."""
+        self._console.print(Encodable(Text(plain(line), style)), soft_wrap=True, end="")
+
+
+class Lines(_Telling):
+    """Plain lines, for files and pipes."""
+
+    def __init__(self, progress: Progress, console: Console, every: float = EVERY_SECONDS) -> None:
+        super().__init__(progress, console)
+        self._every, self._over = every, Flag()
+        self._thread = Thread(target=self._go_on, name="screen", daemon=True)
+
+    def _begin(self) -> None:
+        self._say(f"{self._title}: {_size(self._progress)}")
+        self._thread.start()
+
+    def _end(self) -> None:
         self._over.set()
         self._thread.join()
-        _say(self._console, status(self._progress))
 
     def _go_on(self) -> None:
         while not self._over.wait(self._every):
-            _say(self._console, status(self._progress))
+            self._say(status(self._progress))
 
 
-class Display(Screen):
+class Display(_Telling):
     """Issues x attempts, in place."""
 
-    def __init__(self, progress: Progress, title: str, console: Console) -> None:
-        self._progress, self._title, self._console = progress, title, console
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        from rich.live import Live
-
+    def _begin(self) -> None:
         drawn = _Frame(self._progress, self._title)
         self._live = Live(
             drawn if speaks_unicode(self._console) else Encodable(drawn),
             console=self._console,
             refresh_per_second=REDRAWS_PER_SECOND,
             transient=True,
-            # What goes to a file must not be caught and drawn here.
+            # Output that goes to a file must not be caught and drawn here.
             redirect_stdout=sys.stdout.isatty(),
             redirect_stderr=sys.stderr.isatty(),
         )
         self._live.start(refresh=True)
         self._console.show_cursor(True)
-        return self
 
-    def __exit__(self, *failure: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            _say(self._console, status(self._progress))
-
-
-def _say(console: Console, line: str) -> None:
-    """One line, however long, without colours."""
-    from rich.text import Text
-
-    console.print(Encodable(Text(line)), soft_wrap=True, end="")
+    def _end(self) -> None:
+        self._live.stop()
 
 
 def status(progress: Progress) -> str:
-    """All that matters in one plain line."""
+    """The progress in one plain line."""
     parts = [
         duration(progress.seconds),
         f"{count(progress.done)}/{count(progress.total)} attempts",
@@ -123,7 +148,7 @@ def status(progress: Progress) -> str:
         f"{_turns_per_second(progress)} turns/s",
         f"{amount(progress.usage_here.total)} tokens",
     ]
-    if spent := progress.spending():
+    if spent := progress.spending:
         parts.append(f"spent {', '.join(spent)}")
     if infra := sum(row.infra for row in progress.tasks.values()):
         parts.append(several(infra, "infra error"))
@@ -136,8 +161,8 @@ def status(progress: Progress) -> str:
 
 def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]:
     """The whole display, for a terminal of this size: at most `height` lines of at most `width` cells."""
-    rows, spent = list(progress.tasks.values()), progress.spending()
-    room = max(1, height - 9 - bool(spent))  # what the rest takes, and a line to spare for the cursor
+    rows, spent = list(progress.tasks.values()), progress.spending
+    room = max(1, height - 9 - bool(spent))  # without the other lines and one to spare for the cursor
     shown = rows if len(rows) <= room else _under_way(rows, progress.attempts, max(1, room - 1))
     columns = _Columns.fit(rows, progress.attempts, width)
     lines = [
@@ -158,7 +183,7 @@ def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where things stand in a line of one issue."""
+    """The widths of the columns of one issue's line."""
 
     name: int
     bar: int
@@ -188,7 +213,7 @@ class _Columns:
         ]
 
     def gauge(self, row: TaskProgress, wanted: int) -> Line:
-        """Resolved, unresolved, without verdict, to come; whatever there is at all gets a cell."""
+        """Resolved, without verdict, unresolved, to come. A number above zero gets at least one cell."""
         left = self.bar
         line: Line = []
         for number, glyph, style in (
@@ -213,12 +238,12 @@ def _heading(title: str, size: str, width: int) -> Line:
 
 
 def _under_way(rows: Sequence[TaskProgress], wanted: int, room: int) -> list[TaskProgress]:
-    """The issues begun and not done, and as far as there is room those done last, in their order."""
+    """Issues that are begun and not done and, as far as there is room, those done last; in their order."""
     begun = [number for number, row in enumerate(rows) if row.sampled or row.infra]
-    open_ones = [number for number in begun if rows[number].sampled < wanted or rows[number].unverified]
-    closed = [number for number in begun if number not in set(open_ones)]
-    chosen = open_ones[-room:]
-    chosen += closed[len(closed) - min(len(closed), room - len(chosen)) :]
+    unfinished = [number for number in begun if rows[number].sampled < wanted or rows[number].unverified]
+    finished = [number for number in begun if number not in set(unfinished)]
+    chosen = unfinished[-room:]
+    chosen += finished[len(finished) - min(len(finished), room - len(chosen)) :]
     return [rows[number] for number in sorted(chosen)]
 
 
@@ -236,7 +261,7 @@ def _others(rows: Sequence[TaskProgress], wanted: int) -> Line:
 
 
 def _totals(progress: Progress, width: int) -> list[Line]:
-    """What is reached, and at which pace, in two lines of four columns."""
+    """A bar, and below it what is reached and at which pace, in two lines of four columns."""
     reached = [
         (f"{progress.solved} of {len(progress.tasks)}", "solved"),
         (percent(_coverage(progress)), "coverage"),
@@ -280,8 +305,6 @@ class _Frame:
         self._progress, self._title = progress, title
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.segment import Segment
-
         for line in frame(self._progress, self._title, *console.size):
             yield from (Segment(text, console.get_style(style)) for text, style in line)
             yield Segment.line()

@@ -2,151 +2,110 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from monkeys.pricing.cost_report import attempt_dollars, quotes_of
-from monkeys.report.summary import Summary
-from monkeys.report.terminal.final_screen import columns, issues, name
-from monkeys.store import AttemptRow, Store, StoreError
+from monkeys.report.configuration import lines
+from monkeys.report.terminal.console import columns, facts, name
+from monkeys.report.terminal.final_screen import issues
+from monkeys.report.views import RunRow, RunsView, RunView, TaskView, Try
 from monkeys.text import amount, count, duration, money, percent, plain, several, span
 from tasks.task import Outcome
 
-__all__ = ["attempts", "extent", "outcome", "overview", "runs"]
+__all__ = ["attempts", "outcome", "overview", "runs"]
 
-HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 HUES = {Outcome.RESOLVED: "green", Outcome.UNRESOLVED: "", Outcome.INFRA_ERROR: "red", None: "yellow"}
+# The columns of the table of runs, with the room that each needs beside the longest name.
+RUN_COLUMNS = {"<run": 0, "<began": 70, "<model": 50, "<tasks": 60, "issues": 32, "attempts": 24, "coverage": 14}
 ROOM_FOR_REASONS = 100
 ROOM_FOR_MONEY = 90
 
 
-def runs(folders: Iterable[Path]) -> RenderableType:
-    """A line for every run, the newest first."""
-    table = columns("<run", "<began", "<model", "<tasks", "issues", "attempts", "coverage")
-    table.columns[1].no_wrap = True
-    lines: list[tuple[float, list[str | Text]]] = []
-    for folder in folders:
-        try:
-            store = Store.read(folder)
-        except StoreError as error:
-            lines.append((0.0, [name(folder.name), "", name(str(error), "red")]))
-            continue
-        try:
-            began, config, tallies = store.sessions()[0]["began"], store.config, store.tallies()
-        finally:
-            store.close()
-        solved = sum(tally.resolved > 0 for tally in tallies)
-        cells: list[str | Text] = [
-            name(folder.name),
-            _moment(began),
-            name(str(config.get("model", "–"))),
-            name(str(config.get("tasks", "–"))),
-            count(len(tallies)),
-            count(sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies)),
-            Text(percent(solved / len(tallies) if tallies else None), style="green" if solved else "dim"),
-        ]
-        lines.append((began, cells))
-    for _, cells in sorted(lines, key=lambda line: line[0], reverse=True):
-        table.add_row(*cells)
-    return Padding(table, (1, 1, 1, 1))
+def runs(view: RunsView, width: int) -> Iterator[RenderableType]:
+    """A line for every run. A run's name is whole, for one that is cut cannot be given to a command."""
+    longest = max((len(plain(row.run)) for row in view.runs), default=0)
+    # Where there is no room for all, what the name tells as well is left out first.
+    shown = [heading for heading, room in RUN_COLUMNS.items() if width >= longest + room]
+    table = columns(*shown)
+    table.columns[0].min_width = longest
+    for row in view.runs:
+        cells = _run(row)
+        table.add_row(*(cells[heading] for heading in shown))
+    yield Padding(table, (1, 1, 1, 1))
 
 
-def overview(store: Store, summary: Summary) -> Iterator[RenderableType]:
-    """A run: how it was set up, who wrote it, its tasks."""
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    facts.add_row("run", Text(plain(summary.folder), style="bold"))
-    for key, value in store.config.items():
-        if (told := _setting(key, value)) is not None:
-            facts.add_row(key.replace("_", " "), Text(plain(told)))
-    yield Padding(facts, (1, 1, 0, 1))
+def overview(view: RunView) -> Iterator[RenderableType]:
+    """A run: its configuration, its sessions, its tasks."""
+    summary = view.summary
+    setup = facts(fold=True)
+    setup.add_row("run", Text(plain(summary.folder), style="bold"))
+    for label, text in lines(view.configuration):
+        setup.add_row(plain(label), Text(plain(text)))
+    yield Padding(setup, (1, 1, 0, 1))
     sessions = columns("<session", "lasted", "tries", "<end")
-    for session in store.sessions():
-        ended = session["ended"]
-        lasted = duration(ended - session["began"]) if ended else "–"
-        # It cannot be told from here whether its process still lives.
-        end = session["note"] or ("" if ended else "under way, or killed")
-        sessions.add_row(_moment(session["began"]), lasted, count(session["attempts"]), name(end))
+    for session in view.sessions:
+        # The record does not tell whether a session's process still lives.
+        end = session.note or ("under way, or killed" if session.ended is None else "")
+        sessions.add_row(_moment(session.began), duration(session.seconds), count(session.tries), name(end))
     yield Padding(sessions, (1, 1, 0, 1))
     yield Padding(issues(summary), (1, 1, 0, 1))
     yield Padding(Text(f"{summary.commands[0]} TASK [ATTEMPT] shows more", style="dim"), (1, 1, 1, 1))
 
 
-def attempts(store: Store, task: str, width: int) -> Iterator[RenderableType]:
-    """Every try at a task, infra errors included."""
+def attempts(view: TaskView, width: int) -> Iterator[RenderableType]:
+    """Every try at a task, infra errors included. Reasons and costs need some width."""
     reasons = width >= ROOM_FOR_REASONS
-    rows, quotes = list(store.attempts(task)), quotes_of(store) if width >= ROOM_FOR_MONEY else {}
-    priced = ["$"] if quotes else []
-    table = columns(
-        "attempt", "<outcome", "<exit", "turns", "tokens", *priced, "time", "lines", "<patch", *(["<reason"] * reasons)
-    )
-    for row in rows:
-        dollars = attempt_dollars(store, row, quotes)
-        table.add_row(
-            *_attempt(store, row, dollars), *([name(row.detail if row.exit.infra else row.reason, "dim")] * reasons)
-        )
-    counted = [row for row in rows if not row.exit.infra]
-    resolved = sum(row.outcome is Outcome.RESOLVED for row in counted)
-    infra = f", {several(len(rows) - len(counted), 'infra error')} besides" if len(rows) > len(counted) else ""
-    said = f"{several(len(counted), 'attempt')}, {count(resolved)} resolved{infra}"
-    head = Text.assemble((plain(task), "bold"), f"   {said}")
-    yield Padding(head, (1, 1, 1, 1))
+    priced = width >= ROOM_FOR_MONEY and any(one.dollars is not None for one in view.tries)
+    kind = next((one.submission_kind for one in (*view.counted, *view.tries)), "patch")
+    headings = ["attempt", "<outcome", "<exit", "turns", "tokens", *(["$"] * priced), "time", "lines", f"<{kind}"]
+    table = columns(*headings, *(["<reason"] * reasons))
+    for one in view.tries:
+        reason = one.reason if one.counts else one.detail
+        table.add_row(*_attempt(one, priced), *([name(reason, "dim")] * reasons))
+    infra = len(view.tries) - len(view.counted)
+    besides = f", {several(infra, 'infra error')} besides" if infra else ""
+    totals = f"{several(len(view.counted), 'attempt')}, {count(view.resolved)} resolved{besides}"
+    yield Padding(Text.assemble((plain(view.task), "bold"), f"   {totals}"), (1, 1, 1, 1))
     yield Padding(table, (0, 1, 1, 1))
 
 
-def outcome(row: AttemptRow) -> Text:
-    return Text(row.outcome or "unverified", style=HUES[row.outcome], no_wrap=True)
+def outcome(one: Try) -> Text:
+    """The verdict on a try, in its colour."""
+    return Text(one.outcome or "unverified", style=HUES[one.outcome], no_wrap=True)
 
 
-def extent(patch: bytes) -> tuple[int, int]:
-    """How many lines a git patch adds and removes."""
-    added = removed = old = new = 0
-    for line in patch.split(b"\n"):
-        if old > 0 or new > 0:  # inside a hunk, where "--- a" is a line that begins with "-- a"
-            added += line.startswith(b"+")
-            removed += line.startswith(b"-")
-            old -= not line.startswith((b"+", b"\\"))
-            new -= not line.startswith((b"-", b"\\"))
-        elif hunk := HUNK.match(line):
-            old, new = (int(size) if size is not None else 1 for size in hunk.groups())
-    return added, removed
+def _run(row: RunRow) -> dict[str, RenderableType]:
+    cells: dict[str, RenderableType] = dict.fromkeys(RUN_COLUMNS, "")
+    if row.error:
+        return cells | {"<run": name(row.run), "<model": name(row.error, "red"), "coverage": Text("unreadable", "red")}
+    return {
+        "<run": name(row.run),
+        "<began": "–" if row.began is None else Text(_moment(row.began), no_wrap=True),
+        "<model": name(row.model or "–"),
+        "<tasks": name(row.tasks or "–"),
+        "issues": count(row.issues),
+        "attempts": count(row.attempts),
+        "coverage": Text(percent(row.coverage), style="green" if row.solved else "dim"),
+    }
 
 
-def _attempt(store: Store, row: AttemptRow, dollars: float | None) -> Sequence[RenderableType]:
-    patch = store.patch(row)
-    added, removed = extent(patch)
+def _attempt(one: Try, priced: bool) -> Sequence[RenderableType]:
+    changed = one.submission_bytes and one.lines_added is not None
     return (
-        str(row.index),
-        outcome(row),
-        Text(row.exit, no_wrap=True),
-        count(row.turns),
-        amount(row.usage.total),
-        *([] if dollars is None else [money(dollars).removeprefix("$")]),
-        span(row.seconds),
-        f"+{added} -{removed}" if patch else "–",
-        Text(row.patch.hex()[:8] if patch else "empty", style="dim", no_wrap=True),
+        str(one.index),
+        outcome(one),
+        Text(one.exit, no_wrap=True),
+        count(one.turns),
+        amount(one.usage.total),
+        *(["–" if one.dollars is None else money(one.dollars).removeprefix("$")] * priced),
+        span(one.seconds),
+        f"+{one.lines_added} -{one.lines_removed}" if changed else "–",
+        Text(one.submission_digest[:8] if one.submission_bytes else "empty", style="dim", no_wrap=True),
     )
-
-
-def _setting(key: str, value: Any) -> str | None:
-    """A setting in one line; None for what is empty or too long to be read here."""
-    if isinstance(value, Mapping):
-        pairs = [(inner, value[inner]) for inner in value if isinstance(value[inner], int | float | str | None)]
-        if key == "prompts":
-            return f"{', '.join(value)} (whole in the run)"
-        return ", ".join(f"{inner.replace('_', ' ')} {said}" for inner, said in pairs if said is not None) or None
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or None
-    return str(value)
 
 
 def _moment(seconds: float) -> str:

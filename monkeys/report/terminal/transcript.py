@@ -1,62 +1,56 @@
-"""One attempt to read: what the model was told, said, did and saw, its patch, and what the verifier made of that.
+"""One attempt to read: what the model was told, said, did and saw, what it handed in, and the verdict.
 
-Long passages are abridged unless asked for `full`. Everything a model, a test or a
-repository wrote goes through `plain`: it cannot move the cursor.
+Long passages are abridged unless `full` is asked for. Text that a model, a test or a repository wrote goes through
+`plain`, so that it cannot move the cursor.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from difflib import unified_diff
-from itertools import pairwise
 from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
-from agent.scan import scan
-from agent.trajectory import Message, Turn
-from monkeys.pricing.cost_report import attempt_dollars, quotes_of
+from monkeys.report.terminal.console import facts
 from monkeys.report.terminal.tables import outcome
-from monkeys.store import AttemptRow, Store
+from monkeys.report.views import AttemptView, Call, TurnView
 from monkeys.text import abridged, amount, count, money, plain, span
-from tasks.task import Outcome
+from tasks.task import Outcome, Submission
 
 __all__ = ["transcript"]
 
 OPENING_LINES = 14
 REASONING_LINES = 8
-OBSERVATION_LINES = (10, 8)  # of the beginning and of the end
+OBSERVATION_LINES = (10, 8)  # at the beginning and at the end
 CALL_LINES = 30
 TESTS = 12
 INDENT = 3
 
 
-def transcript(store: Store, row: AttemptRow, *, full: bool, log: bool) -> Iterator[RenderableType]:
-    """The attempt from top to bottom."""
-    yield _head(store, row)
+def transcript(view: AttemptView, *, full: bool, log: bool) -> Iterator[RenderableType]:
+    """The attempt from top to bottom, with the verifier's log if asked for."""
+    yield _head(view)
     page = _Page(full)
-    costs = store.turns(row)
-    opening, turns = _split(store.conversation(row), costs)
-    for message in opening:
-        yield page.label(str(message.get("role")))
-        yield page.passage(_content(message), OPENING_LINES, prose=True)
-    for number, messages in enumerate(turns):
-        yield from page.turn(number, messages, costs[number] if number < len(costs) else None)
-    patch = store.patch(row)
-    yield page.label("patch" if patch else "patch: empty")
-    if patch:
-        yield _highlighted(patch)
-    yield from _verdict(store, row, patch, page, log)
+    for message in view.opening:
+        yield page.label(message.role)
+        yield page.passage(message.text, OPENING_LINES, prose=True)
+    for turn in view.turns:
+        yield from page.turn(turn)
+    submission = view.submission
+    yield page.label(submission.kind if submission.body else f"{submission.kind}: empty")
+    if submission.body:
+        yield _submitted(submission)
+    yield from _verdict(view, page, log)
     yield ""
 
 
 class _Page:
-    """How passages are laid out: whole, or abridged, and then a line that is no prose stays one line."""
+    """Lays out passages: whole, or abridged with each line kept on one line unless it is prose."""
 
     def __init__(self, full: bool) -> None:
         self.full = full
@@ -70,37 +64,31 @@ class _Page:
             shown = "\n".join(abridged(shown, head, tail))
         return Padding(self._text(shown, style, self.full or prose), (0, 0, 0, INDENT))
 
-    def turn(self, number: int, messages: Sequence[Message], cost: Turn | None) -> Iterator[RenderableType]:
-        said, *rest = messages
+    def turn(self, turn: TurnView) -> Iterator[RenderableType]:
         spent = ""
-        if cost:
-            spent = f"{amount(cost.usage.prompt)} in, {amount(cost.usage.completion)} out"
-            spent += f", {cost.model_seconds:.1f} s model, {cost.tool_seconds:.1f} s tools"
-        yield self.label(f"turn {number}", spent)
-        if reasoning := said.get("reasoning_content") or said.get("reasoning"):
-            yield self.passage(str(reasoning), REASONING_LINES, style="dim italic", prose=True)
-        if text := _content(said).strip():
+        if turn.usage is not None:
+            spent = f"{amount(turn.usage.prompt)} in, {amount(turn.usage.completion)} out"
+            spent += f", {turn.model_seconds:.1f} s model, {turn.tool_seconds:.1f} s tools"
+        yield self.label(f"turn {turn.number}", spent)
+        if turn.reasoning:
+            yield self.passage(turn.reasoning, REASONING_LINES, style="dim italic", prose=True)
+        if text := turn.text.strip():
             yield self.passage(text, CALL_LINES, prose=True)
-        seen = {message.get("tool_call_id"): message for message in rest if message.get("role") == "tool"}
-        for call in said.get("tool_calls") or ():
+        for call in turn.calls:
             yield self.call(call)
-            if (answer := seen.pop(call.get("id"), None)) is not None:
-                yield self.passage(_content(answer), *OBSERVATION_LINES, style="dim")
+            if call.observation is not None:
+                yield self.passage(call.observation, *OBSERVATION_LINES, style="dim")
             else:
                 yield self.passage("no observation: the attempt ended here", 1, style="yellow")
-        for message in rest:
-            if message.get("role") != "tool" or message.get("tool_call_id") in seen:
-                yield self.label(str(message.get("role")))
-                yield self.passage(_content(message), *OBSERVATION_LINES, style="dim")
+        for message in turn.messages:
+            yield self.label(message.role)
+            yield self.passage(message.text, *OBSERVATION_LINES, style="dim")
 
-    def call(self, call: Mapping[str, Any]) -> RenderableType:
-        function = call.get("function") or {}
-        tool, written = str(function.get("name")), function.get("arguments")
-        arguments = _arguments(written)
-        if arguments is None:
-            lines = [(f"{tool} {written}", "cyan")]
+    def call(self, call: Call) -> RenderableType:
+        if call.arguments is None:
+            lines = [(f"{call.tool} {call.written}", "cyan")]
         else:
-            lines = _call(tool, arguments)
+            lines = _call(call.tool, call.arguments)
         if not self.full and len(lines) > CALL_LINES:
             left = len(lines) - CALL_LINES
             lines = [*lines[:CALL_LINES], (f"… {left} more lines", "dim")]
@@ -113,47 +101,20 @@ class _Page:
         return Text(text, style=style, no_wrap=not wrapped, overflow="fold" if wrapped else "ellipsis")
 
 
-def _head(store: Store, row: AttemptRow) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("attempt", Text.assemble((plain(row.task), "bold"), f"  {row.index}"))
-    table.add_row("outcome", outcome(row))
-    table.add_row("ended", Text(plain(f"{row.exit}{f': {row.detail}' if row.detail else ''}")))
-    tokens = f"{count(row.usage.prompt)} tokens in, {count(row.usage.completion)} out"
-    dollars = attempt_dollars(store, row, quotes_of(store))
-    paid = "" if dollars is None else f"   {money(dollars)}"
-    table.add_row("cost", f"{count(row.turns)} turns   {tokens}{paid}   {span(row.seconds)}")
-    table.add_row("seed", str(row.seed))
-    others = sum(other.index == row.index for other in store.attempts(row.task)) - 1
-    if others:
-        table.add_row("try", f"{row.tries}, of {others + 1}; --try N shows another")
-    for sign in scan(store.conversation(row)):
+def _head(view: AttemptView) -> RenderableType:
+    attempt, table = view.attempt, facts(fold=True)
+    table.add_row("attempt", Text.assemble((plain(attempt.task), "bold"), f"  {attempt.index}"))
+    table.add_row("outcome", outcome(attempt))
+    table.add_row("ended", Text(plain(f"{attempt.exit}{f': {attempt.detail}' if attempt.detail else ''}")))
+    tokens = f"{count(attempt.usage.prompt)} tokens in, {count(attempt.usage.completion)} out"
+    dollars = "" if attempt.dollars is None else f"   {money(attempt.dollars)}"
+    table.add_row("cost", f"{count(attempt.turns)} turns   {tokens}{dollars}   {span(attempt.seconds)}")
+    table.add_row("seed", str(attempt.seed))
+    if view.tries > 1:
+        table.add_row("try", f"{attempt.try_number}, of {view.tries}; --try N shows another")
+    for sign in view.signs:
         table.add_row("sign", Text(plain(f"turn {sign.turn} {sign.what}: {sign.words}"), style="yellow"))
     return Padding(table, (1, 1, 0, 1))
-
-
-def _split(messages: Sequence[Message], costs: Sequence[Turn]) -> tuple[list[Message], list[list[Message]]]:
-    """What came before the model's first word, answers given as examples included, and its turns."""
-    said = [at for at, message in enumerate(messages) if message.get("role") == "assistant"]
-    examples = sum(at < costs[0].end for at in said) - 1 if costs else len(said)
-    bounds = [*said[max(0, examples) :], len(messages)]
-    return list(messages[: bounds[0]]), [list(messages[start:end]) for start, end in pairwise(bounds)]
-
-
-def _content(message: Message) -> str:
-    content = message.get("content")
-    if isinstance(content, list):  # parts, as some servers have it
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content or "")
-
-
-def _arguments(written: Any) -> dict[str, Any] | None:
-    try:
-        arguments = json.loads(written or "{}")
-    except (TypeError, ValueError):
-        return None
-    return arguments if isinstance(arguments, dict) else None
 
 
 def _call(tool: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -165,15 +126,15 @@ def _call(tool: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
             return [(f"$ {first}", "cyan"), *((f"  {line}", "cyan") for line in others)]
         case "view":
             start, end = arguments.get("start"), arguments.get("end")
-            span = f":{start or 1}-{end or ''}" if start or end else ""
-            return [(f"view {path}{span}", "cyan")]
+            lines = f":{start or 1}-{end or ''}" if start or end else ""
+            return [(f"view {path}{lines}", "cyan")]
         case "search":
             return [(f"search {arguments.get('pattern')} in {path}", "cyan")]
         case "edit":
             return _edit(path, arguments)
         case _:
-            said = json.dumps(arguments, ensure_ascii=False) if arguments else ""
-            return [(f"{tool} {said}".rstrip(), "cyan")]
+            written = json.dumps(arguments, ensure_ascii=False) if arguments else ""
+            return [(f"{tool} {written}".rstrip(), "cyan")]
 
 
 def _edit(path: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -181,36 +142,38 @@ def _edit(path: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
     old = str(arguments.get("old") or "").splitlines() if command == "replace" else []
     new = str(arguments.get("new") or "").splitlines()
     place = f" after line {arguments.get('line')}" if command == "insert" else ""
-    # The first two lines name files and those with @@ places, neither of which are known here.
+    # The first two lines name files, and lines with @@ name places; neither is known here.
     changed = [line for line in list(unified_diff(old, new, n=2, lineterm=""))[2:] if not line.startswith("@@")]
     hues = {"+": "green", "-": "red"}
     return [(f"edit {path}: {command}{place}", "cyan"), *((f"  {line}", hues.get(line[0], "")) for line in changed)]
 
 
-def _highlighted(patch: bytes) -> Text:
-    text = plain(patch.decode("utf-8", "replace")).rstrip("\n")
+def _submitted(submission: Submission) -> RenderableType:
+    """A patch with its lines coloured; anything else as it is."""
+    text = plain(submission.body.decode("utf-8", "replace")).rstrip("\n")
+    if submission.kind != "patch":
+        return Padding(Text(text, overflow="fold"), (0, 0, 0, INDENT))
     shown = Syntax("", "diff", theme="ansi_dark").highlight(text)
     shown.rstrip()
     return shown
 
 
-def _verdict(store: Store, row: AttemptRow, patch: bytes, page: _Page, log: bool) -> Iterator[RenderableType]:
-    if row.exit.infra:
+def _verdict(view: AttemptView, page: _Page, log: bool) -> Iterator[RenderableType]:
+    attempt = view.attempt
+    if not attempt.counts:
         yield page.label("verdict: none", "an infra error is not verified")
         return
-    tests, written = store.verdict_detail(row.task, patch)
-    shown = outcome(row)
-    yield Padding(
-        Text.assemble(("verdict: ", "bold"), shown, f"   {plain(row.reason)}" if row.reason else ""), (1, 0, 0, 1)
-    )
-    differs = row.official is not None and row.official != (row.outcome is Outcome.RESOLVED)
-    if row.official is not None and row.outcome and (differs or row.flags):
-        yield page.label(f"by the harness's own score: {'resolved' if row.official else 'unresolved'}")
-    for flag in (*(("another run said otherwise",) if row.flaky else ()), *row.flags):
+    reason = f"   {plain(attempt.reason)}" if attempt.reason else ""
+    yield Padding(Text.assemble(("verdict: ", "bold"), outcome(attempt), reason), (1, 0, 0, 1))
+    differs = attempt.official is not None and attempt.official != (attempt.outcome is Outcome.RESOLVED)
+    if attempt.official is not None and attempt.outcome and (differs or attempt.flags):
+        yield page.label(f"by the harness's own score: {'resolved' if attempt.official else 'unresolved'}")
+    flaky = ("another run of the tests gave a different verdict",) if attempt.flaky else ()
+    for flag in (*flaky, *attempt.flags):
         yield Padding(Text(plain(flag), style="yellow"), (0, 0, 0, INDENT))
-    # Those that fail are why one looks; the others only fill the screen.
-    order = sorted(tests.items(), key=lambda test: test[1].lower() == "passed")
-    failing = sum(status.lower() != "passed" for status in tests.values())
+    # Tests that fail come first and are all shown; of the others only as many as there is room for.
+    order = sorted(view.tests.items(), key=lambda test: test[1].lower() == "passed")
+    failing = sum(status.lower() != "passed" for status in view.tests.values())
     room = len(order) if page.full else max(TESTS, failing)
     lines = Text(overflow="fold")
     for test, status in order[:room]:
@@ -219,8 +182,8 @@ def _verdict(store: Store, row: AttemptRow, patch: bytes, page: _Page, log: bool
     if len(order) > room:
         lines.append(f"… {len(order) - room} more that passed\n", "dim")
     lines.rstrip()
-    if tests:
+    if view.tests:
         yield Padding(lines, (0, 0, 0, INDENT))
     if log:
-        yield page.label("verifier's log" if written else "verifier's log: empty")
-        yield plain(written).rstrip("\n")
+        yield page.label("verifier's log" if view.log else "verifier's log: empty")
+        yield plain(view.log).rstrip("\n")

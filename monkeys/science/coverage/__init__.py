@@ -1,4 +1,4 @@
-"""Coverage and reliability, from a table of counts.
+"""Estimators of coverage and reliability from counts.
 
 A task was attempted n times and c of the attempts resolved it. From n and c alone this package estimates
 
@@ -6,12 +6,12 @@ A task was attempted n times and c of the attempts resolved it. From n and c alo
   tasks at every k (`pass_at_every_k`);
 - pass^k, *reliability*, that all of them do (`pass_hat_k`), and G-Pass@k, that a share of them does (`g_pass_at_k`);
 - curves over k with an interval at each k: of all tasks (`coverage_curve`), by group (`coverage_by_group`), against
-  what it costs (`coverage_against_cost`), of attempts stopped on success (`stopped_curve`);
+  cost (`coverage_against_cost`), of attempts stopped on success (`stopped_curve`);
 - the difference between two arms on the same tasks (`paired_difference`), and one task's own interval
   (`task_interval`).
 
-`counts` sums a table of outcomes. What the data cannot carry is refused with a `CoverageError` that names the tasks,
-the cause and the remedy. It takes plain arrays and imports nothing else of the project.
+`counts` sums a table of outcomes. An estimate that the data do not allow is refused with a `CoverageError` that names
+the tasks, the cause and the remedy. The package takes plain arrays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Two arms on the same tasks: how much more one of them covers.
+"""The difference in coverage between two arms on the same tasks.
 
 Coverage varies far more between tasks than between arms, so that two curves whose intervals overlap may well differ.
-Paired by task, most of that variation drops out.
+Comparing the arms task by task removes most of that variation.
 
 Measured (`benchmarks/science.py --intervals`): of random draws of 12, 30 and 128 tasks from published tables of four
 pairs of models, a nominal .95 interval held the true difference in .93-1.00, .92-1.00 and .94-1.00, worst to best over
@@ -34,14 +34,14 @@ class Difference:
     low: tuple[float, ...]
     high: tuple[float, ...]
     p_value: tuple[float, ...]
-    """Of the hypothesis that both arms are alike: how often the difference is as large if, task by task, the arms are
-    swapped at random. Of one k; not corrected for looking at several."""
+    """Of the hypothesis that both arms are alike: how often the difference is as large when the arms are swapped at
+    random on each task. For one k at a time; not corrected for several k."""
     tasks: int
     attempts: int
     """The smallest number of attempts on any task in either arm."""
     level: float
     method: Method
-    """How the intervals of the two arms are made."""
+    """Method of the intervals of the two arms."""
     replicates: int
     """Random swaps behind the p-value, and replicates behind the interval."""
     seed: int
@@ -78,7 +78,7 @@ def paired_difference(
         n_b, c_b: those of arm b, of the same tasks in the same order.
         ks: whole numbers between 1 and the smallest n of both; `default_ks` of it when left out.
         replicates: random swaps for the p-value, and replicates for the interval.
-        method: how the intervals of the arms are made, `"gaffke"` or `"korn-graubard"`.
+        method: method of the intervals of the arms, `"gaffke"` or `"korn-graubard"`.
 
     Raises:
         CoverageError: as `coverage_curve`; arms of different numbers of tasks.

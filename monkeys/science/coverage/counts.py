@@ -1,12 +1,12 @@
-"""What a table of counts is, and what is refused as one.
+"""Tables of counts: how they are made from outcomes, and which of them are refused.
 
 A task was attempted n times and c of the attempts resolved it; `counts` sums a table of outcomes to n and c. Every
-refusal is a `CoverageError` that names the tasks, the cause and the remedy; no number is made up.
+refusal is a `CoverageError` that names the tasks, the cause and the remedy; no number is guessed.
 
-pass@k rests on attempts that are independent and whose number did not depend on their outcomes. Who knows otherwise
-says so (`Sampling`) and is told what would be right. Who says nothing is refused where the data themselves speak:
-counts that look stopped on success, and outcomes whose order shows that attempts depend on one another. Data that show
-neither sign may still be either; that much is left to the caller.
+pass@k needs attempts that are independent and whose number did not depend on their outcomes. A caller who knows that
+they were sampled in another way passes `sampling`; the error then says which estimator is right. Without it, data that
+show one of two signs are refused: counts that look stopped on success, and outcomes whose order shows that attempts
+depend on one another. Data without these signs may still be stopped or dependent, which only the caller can know.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "CoverageError",
@@ -38,8 +40,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 Names: TypeAlias = Sequence[str]
 Sampling: TypeAlias = Literal["independent", "stopped", "adaptive", "dependent"]
-"""How the attempts came about: independent of one another and as many as fixed beforehand, stopped on success, as many
-as the outcomes so far made worthwhile, or in sight of one another."""
+"""How the attempts came about: independent and as many as fixed beforehand; stopped on success; as many as the outcomes
+so far made worthwhile; or each with knowledge of earlier ones."""
 
 _NAMED = 5  # tasks named in an error before the rest is only counted
 _STOPPED_BY_CHANCE = 1e-3  # below this probability a table is taken for stopped on success
@@ -51,14 +53,14 @@ _REMEDIES: dict[str, str] = {
     "adaptive": "how many attempts a task got depended on its outcomes, and pass@k from all of them is biased: use the "
     "first m attempts of every task for an m fixed beforehand, or `monkeys.science.scaling.fit_mixture`, whose "
     "likelihood does not depend on the stopping rule",
-    "dependent": "attempts that see one another are not k draws from one distribution: count each independent "
+    "dependent": "attempts that know of one another are not k draws from one distribution: count each independent "
     "trajectory as one attempt, or take the outcomes in order through `until_success` and `stopped_curve`, which is "
     "coverage of the procedure as it was run",
 }
 
 
-class CoverageError(ValueError):
-    """The counts cannot carry what was asked of them; the message says what would be right instead."""
+class CoverageError(MonkeysError, ValueError):
+    """The counts do not allow the estimate that was asked for; the message says what would be right instead."""
 
 
 def counts(
@@ -94,7 +96,7 @@ def until_success(
     """The counts as if each task had been left alone after its first `successes`: what `stopped_curve` takes.
 
     Args:
-        outcomes: as for `counts`; whatever was made after the stop is ignored.
+        outcomes: as for `counts`; attempts after the stop are ignored.
 
     Returns:
         n, c and the cap: the smallest number of attempts among the tasks that were never stopped, or the most made.
@@ -108,7 +110,7 @@ def until_success(
     n = np.where(stopped, made_at[np.arange(len(made)), reached.argmax(axis=1)], made_at[:, -1])
     c = np.where(stopped, successes, resolved.sum(axis=1))
     cap = made_at[~stopped, -1].min() if not stopped.all() else made_at[:, -1].max()
-    # What came after the cap says nothing of a task that was to have no more than that many.
+    # Attempts after the cap do not count on a task that was to have no more than that many.
     late = n > cap
     if late.any():
         c = np.where(late, (resolved & (made_at <= cap)).sum(axis=1), c)
@@ -117,7 +119,7 @@ def until_success(
 
 
 def check_sampling(n: NDArray[Any], c: NDArray[Any], sampling: Sampling | None) -> None:
-    """Refuse counts that were not sampled independently, by the caller's word or, without it, by their looks."""
+    """Refuse counts that were not sampled independently: as the caller says, or else as the counts themselves show."""
     if sampling == "independent":
         return
     if sampling is not None:
@@ -127,7 +129,7 @@ def check_sampling(n: NDArray[Any], c: NDArray[Any], sampling: Sampling | None) 
         raise CoverageError(_REMEDIES[sampling])
     n, c = np.ravel(n), np.ravel(c)
     short = n < n.max(initial=0)
-    # Stopped on the first success: whoever has fewer attempts than the most has just one success, and nobody more.
+    # Stopped on the first success: tasks with fewer attempts than the most have one success each, and none has more.
     if short.sum() >= 3 and (c <= 1).all() and (c[short] == 1).all() and np.prod(1 / n[short]) < _STOPPED_BY_CHANCE:
         raise CoverageError(
             f"the counts look stopped on success: all {short.sum()} tasks with fewer than {n.max():.0f} attempts have "
@@ -137,7 +139,7 @@ def check_sampling(n: NDArray[Any], c: NDArray[Any], sampling: Sampling | None) 
 
 
 def _refuse_last_successes(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: IntArray, c: IntArray) -> None:
-    """In a random order the last attempt is resolved with probability c / n: all tasks at once is no chance."""
+    """In a random order the last attempt is resolved with probability c / n: on all tasks at once it is not chance."""
     last = made.shape[1] - 1 - made[:, ::-1].argmax(axis=1)
     ends = resolved[np.arange(len(made)), last]
     short = (n < n.max()) & (c > 0)
@@ -175,7 +177,7 @@ def _refuse_dependent(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: I
 
 
 def _outcomes(outcomes: ArrayLike, names: Names | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which attempts were made and which of them resolved, after refusing what is no table of outcomes."""
+    """Which attempts were made and which of them resolved the task. Refuses tables that do not hold outcomes."""
     try:
         table = np.asarray(outcomes)
     except ValueError:
@@ -197,7 +199,7 @@ def _outcomes(outcomes: ArrayLike, names: Names | None) -> tuple[NDArray[np.bool
 
 
 def checked_counts(n: ArrayLike, c: ArrayLike, names: Names | None) -> tuple[FloatArray, FloatArray]:
-    """n and c as float arrays of one shape, checked against each other."""
+    """n and c as float arrays of one shape, with c <= n."""
     try:
         attempts, resolved = np.broadcast_arrays(whole("n", n), whole("c", c))
     except CoverageError:

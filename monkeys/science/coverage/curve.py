@@ -1,9 +1,9 @@
 """Coverage over k with an interval at each k: of all tasks, of groups of them, and of attempts stopped on success.
 
-What it guarantees:
+Guarantees:
 
-- Each task counts by its own n; the curve ends at the smallest.
-- An interval always says what it is. Where it cannot be had its bounds are NaN and `Curve.reason` says why.
+- Each task counts by its own n; the curve ends at the smallest n.
+- An interval always says what it is. Where there is none its bounds are NaN and `Curve.reason` says why.
 - The same arguments give the same curve, whatever the order of the tasks under `bootstrap="tasks"`.
 """
 
@@ -66,7 +66,7 @@ class Curve:
     high: tuple[float, ...]
     """Upper bound of the interval at each k; NaN where there is no interval."""
     reason: str
-    """Why the interval is missing at some k; empty when it is there at all of them."""
+    """Why the interval is missing at some k; empty when there is one at every k."""
     level: float
     """Nominal level of the interval, such as .95."""
     bootstrap: Bootstrap
@@ -76,7 +76,7 @@ class Curve:
     seed: int
     tasks: int
     attempts: int
-    """The smallest number of attempts on any task, and so the largest k that the counts can carry."""
+    """The smallest number of attempts on any task, and so the largest k of the curve."""
     estimate: Estimate = "pass@k"
 
     @property
@@ -122,7 +122,7 @@ def coverage_curve(
 ) -> Curve:
     """Coverage at each k, the mean of pass@k over tasks, with an interval.
 
-    `bootstrap` says which question the interval answers:
+    `bootstrap` chooses the question that the interval answers:
 
     - `"tasks"`: how far would coverage move with other tasks of the same kind? Tasks are the sampled unit and keep
       their counts. The noise of having only n attempts on each task is already in the counts, hence in the interval.
@@ -140,14 +140,14 @@ def coverage_curve(
         seed: seed of the resampling, >= 0.
         names: names of the tasks for error messages.
         bootstrap: what is resampled, as above.
-        method: how the interval over tasks is made: see `monkeys.science.coverage.intervals`, which has measurements
-            of each. Gaffke's when left out, percentile under `"two-level"`.
+        method: method of the interval over tasks; `monkeys.science.coverage.intervals` has measurements of each.
+            Gaffke's when left out, percentile under `"two-level"`.
         sampling: how the attempts came about, where the caller knows: see `Sampling`.
         estimate: `"pass@k"` for coverage, `"pass^k"` for reliability.
 
     Raises:
         CoverageError: as `pass_at_k`; counts that are not one per task; attempts that were not sampled independently;
-            an interval that cannot be had as asked.
+            an interval that does not exist for these arguments.
     """
     attempts, resolved, wanted = curve_counts(n, c, ks, names)
     check_sampling(attempts, resolved, sampling)
@@ -191,7 +191,7 @@ def stopped_curve(
 ) -> Curve:
     """Coverage at each k up to `cap` from attempts stopped on success: the mean of `pass_at_k_stopped`.
 
-    With `successes` = 1 it also holds for attempts that saw those before them: it is coverage of the procedure as run.
+    With `successes` = 1 it also holds for attempts that know of earlier ones: it is coverage of the procedure as run.
     Arguments and errors are those of `pass_at_k_stopped` and `coverage_curve`; counts come from `until_success`.
     """
     attempts, resolved = _one_per_task(n, c, names)

@@ -3,7 +3,7 @@
 pass@k is the probability that at least one of k attempts resolves the task, pass^k that all of them do, G-Pass@k_tau
 that at least a share tau does. Their means over tasks are coverage and reliability.
 
-What it guarantees: the estimates are unbiased for independent attempts whose number was fixed beforehand, and those of
+Guarantees: the estimates are unbiased for independent attempts whose number was fixed beforehand, and those of
 `pass_at_k_stopped` for attempts stopped on success. For n up to 10^6 pass@k is accurate to 1e-15 relative, also where
 it is tiny; pass^k to 1e-15 absolute and, down to 1e-300, 1e-11 relative; G-Pass@k to 1e-11. The time of pass@k and
 pass^k does not depend on n, c or k; that of G-Pass@k grows with min(c, k).
@@ -202,7 +202,7 @@ def task_interval(
 
 
 def check_stopped(n: FloatArray, c: FloatArray, cap: int, successes: int, names: Names | None) -> None:
-    """Refuse counts that stopping after `successes` or `cap` attempts cannot have given."""
+    """Refuse counts that cannot come from stopping after `successes` or `cap` attempts."""
     if successes < 1 or cap < 1:
         raise CoverageError(f"successes = {successes}, cap = {cap}: both are at least 1")
     for wrong, cause in (

@@ -1,8 +1,8 @@
-"""Coverage against what it costs: attempts, tokens, money, FLOPs or seconds, whatever the caller has counted.
+"""Coverage against its cost in any unit: attempts, tokens, money, FLOPs or seconds.
 
-Two ways to spend: k attempts on every task, or up to k and none after the first success, which gives the same coverage
-for less. The expected cost of the second needs no second experiment: an attempt j is made if the j - 1 before it
-failed, with probability 1 - pass@(j-1), whose estimate is unbiased.
+There are two ways to spend: k attempts on every task, or up to k and none after the first success, which gives the same
+coverage for less. The expected cost of the second way needs no second experiment: attempt j is made if the j - 1
+attempts before it failed, with probability 1 - pass@(j-1), whose estimate is unbiased.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CostCurve:
     tasks: int
     attempts: int
     interval: str
-    """What the intervals are, in words."""
+    """The intervals in words."""
 
     def at(self, budget: float) -> CostPoint:
         """The last of the curve's points that costs no more than `budget` per task; nothing is interpolated.

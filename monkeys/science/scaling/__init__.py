@@ -5,11 +5,11 @@
   `fit_log_log`).
 - The distribution of pass@1 over tasks by maximum likelihood (`fit_mixture`), chosen on unseen tasks
   (`choose_mixture`).
-- Coverage at more attempts than were made, with an interval or the word unknown (`predict_coverage`).
-- Families of models laid over one another (`align_family`).
+- Coverage at more attempts than were made, with an interval, or declared unknown (`predict_coverage`).
+- The curves of a family of models, aligned (`align_family`).
 
-Every fit carries its residual. What cannot carry a fit is refused with a `FitError`. It takes plain arrays, imports
-nothing of the project but the estimators, and scipy only when a fit is made.
+Every fit has its residual. Data that do not allow a fit are refused with a `FitError`. The package takes plain arrays,
+and imports scipy only when a fit is made.
 """
 
 from __future__ import annotations

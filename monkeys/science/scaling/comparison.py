@@ -1,7 +1,7 @@
-"""How sure a fitted law is, and whether two models differ in exponent or slope.
+"""Intervals of a fitted law, and the difference between two models in exponent and slope.
 
-Tasks are the sampled unit: the law is fitted anew to tasks drawn with replacement. Two models on the same tasks are
-compared on the same draws, so that what the tasks have in common drops out.
+Tasks are the sampled unit: the law is fitted again to tasks drawn with replacement. Two models on the same tasks are
+compared on the same draws, so that the variation between tasks drops out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LawInterval:
     level: float
     replicates: int
     lost: int
-    """Replicates that carried no law and were left out."""
+    """Replicates to which no law could be fitted; they are left out."""
     seed: int
 
 

@@ -1,4 +1,4 @@
-"""Curves of one family laid over one another: by how many attempts a weaker model trails a stronger one.
+"""Alignment of the curves of one family of models: by how many attempts a weaker model trails a stronger one.
 
 Within a family of models, curves of coverage over log k have much the same shape, shifted (arXiv 2407.21787, section
 3). The anchor is the largest pass@1 of the family; each curve is shifted left, in log k, by the k* whose pass@k is
@@ -24,9 +24,9 @@ class Aligned:
     """One model's curve beside the anchor's."""
 
     shift: int
-    """k*: as many attempts of this model cover what one of the anchor's does. 1 for the anchor itself."""
+    """k*: so many attempts of this model cover as much as one attempt of the anchor. 1 for the anchor itself."""
     coverage: float
-    """pass@k* of this model, which comes close to the anchor's pass@1."""
+    """pass@k* of this model, close to the anchor's pass@1."""
     slope: float
     """Coverage gained with ten times the attempts, as measured from k* to 10 k*; NaN where the curve ends before."""
     residual_mean: float

@@ -1,8 +1,8 @@
-"""What distribution of pass@1 over tasks stands behind a table of counts.
+"""The distribution of pass@1 over tasks, fitted to a table of counts.
 
-Each task fails exponentially, with its own p; how coverage grows is decided by how p is distributed over tasks, above
-all near p = 0 (Schaeffer et al. 2025, "How Do Large Language Monkeys Get Their Power (Laws)?", ICML). Four families are
-fitted, all by maximum likelihood on the counts themselves, each task by its own n:
+On each task the chance of failing falls exponentially, by its own p. How coverage grows depends on how p is distributed
+over tasks, above all near p = 0 (Schaeffer et al. 2025, "How Do Large Language Monkeys Get Their Power (Laws)?", ICML).
+Four families are fitted, all by maximum likelihood on the counts themselves, each task by its own n:
 
 | family | p of a task | parameters |
 |---|---|---|
@@ -11,11 +11,11 @@ fitted, all by maximum likelihood on the counts themselves, each task by its own
 | `scaled` | `scale` times Beta(alpha, beta): no task beyond `scale` | 3 |
 | `kumaraswamy` | density alpha beta p^(alpha-1) (1 - p^alpha)^(beta-1) | 2 |
 
-In each, 1 - coverage falls as k^-alpha in the end (with `zero`, to a floor): alpha is the tail's exponent.
+In each family, 1 - coverage falls as k^-alpha for large k (with `zero`, to a floor): alpha is the exponent of the tail.
 
-What it guarantees: the likelihood of counts does not depend on the stopping rule, so that the fit holds for attempts
-that were allocated by their outcomes, too. `choose_mixture` compares families on tasks that the fit has not seen. A fit
-whose parameters run off to the edge of their range is returned with `at_edge` set: there the data do not hold them.
+Guarantees: the likelihood of counts does not depend on the stopping rule, so that the fit also holds for attempts that
+were allocated by their outcomes. `choose_mixture` compares families on tasks that the fit has not seen. A fit whose
+parameters run to the edge of their range is returned with `at_edge` set: there the data do not determine them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Mixture:
     log_likelihood: float
     """Of the counts, with their binomial coefficients."""
     at_edge: bool
-    """Whether a parameter ran to the end of its range, where the data do not hold it."""
+    """Whether a parameter ran to the edge of its range, where the data do not determine it."""
     residual_mean: float
     """Mean of |fitted - measured| coverage over `residual_points` k up to `k_max`."""
     residual_std: float
@@ -102,7 +102,7 @@ class MixtureChoice:
     """The families compared on tasks that the fit had not seen; what `choose_mixture` returns."""
 
     best: Mixture
-    """Fit on all tasks of the family that is best on unseen ones, or of a simpler one within a standard error of it."""
+    """The fit on all tasks, of the family that is best on unseen tasks or a simpler one within a standard error."""
     fits: dict[Family, Mixture]
     held_out: dict[Family, float]
     """Mean log likelihood of an unseen task; larger is better."""

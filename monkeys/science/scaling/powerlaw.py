@@ -3,18 +3,19 @@
 `log c = a k^b`, that is `c(k) = exp(a k^b)` with a < 0 and b < 0: coverage rises from exp(a) at k = 1 towards 1
 ("Large Language Monkeys: Scaling Inference Compute with Repeated Sampling", arXiv 2407.21787).
 
-What it guarantees:
+Guarantees:
 
 - The fit is the paper's, to its printed digits: `scipy.optimize.curve_fit` on the exp form, without weights, from
   a = -3 and b = -.3, on coverage at 40 log-spaced k (rounded, duplicates dropped); its error is the mean and the
-  standard deviation of the absolute difference at 100 log-spaced k. Every fit carries that residual.
-- What cannot carry a fit (nothing or everything solved, no growth, fewer than three k) is refused with a `FitError`.
+  standard deviation of the absolute difference at 100 log-spaced k. Every fit has that residual.
+- Data that do not allow a fit (nothing or everything solved, no growth, fewer than three k) are refused with a
+  `FitError`.
 
-What it does not promise: that the law holds beyond the k it was fitted on. It is a description of the sampled range;
-the points of a curve are dependent and of unequal variance, least squares knows of neither, and an extrapolation from
-few successes can be wrong by an order of magnitude. `PowerLaw.k_max` says where the data ended.
+Not promised: that the law holds beyond the k it was fitted on. It describes the sampled range. The points of a curve
+are dependent and of unequal variance, which least squares ignores, and an extrapolation from few successes can be wrong
+by an order of magnitude. `PowerLaw.k_max` says where the data ended.
 
-It takes plain arrays. Of the project it imports the estimators alone, and scipy only when a fit is made.
+The module takes plain arrays, and imports scipy only when a fit is made.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from envs.errors import MonkeysError
 from monkeys.science.coverage import pass_at_k
 from monkeys.science.coverage.curve import kinds_of
 from monkeys.science.coverage.estimators import unchecked_pass_at_k
@@ -49,8 +51,8 @@ _RESIDUAL_POINTS = 100
 _NO_GROWTH = 1e-12  # a curve that rises by less rises by rounding alone
 
 
-class FitError(ValueError):
-    """The data cannot carry a fit; the message says why, and what would."""
+class FitError(MonkeysError, ValueError):
+    """The data do not allow a fit; the message says why, and which data would."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def fit_coverage(n: ArrayLike, c: ArrayLike) -> PowerLaw:
 
 
 def coverage_at(n: ArrayLike, c: ArrayLike, points: int) -> tuple[NDArray[np.int64], FloatArray]:
-    """Coverage at `points` log-spaced k up to the smallest n, after refusing counts that carry no curve."""
+    """Coverage at `points` log-spaced k up to the smallest n. Refuses counts that have no curve."""
     pass_at_k(n, c, 1)  # refuses what are not counts, before n is used to choose k
     attempts, resolved = np.broadcast_arrays(n, c)
     ks = log_spaced_ks(int(attempts.min()), points)
@@ -196,7 +198,7 @@ def residual(fitted: FloatArray, measured: FloatArray) -> tuple[float, float]:
 
 
 def _points(ks: ArrayLike, coverage: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """The points as float arrays, after refusing those that cannot carry a fit."""
+    """The points as float arrays. Refuses points that do not allow a fit."""
     try:
         k, c = np.asarray(ks, dtype=np.float64), np.asarray(coverage, dtype=np.float64)
     except (TypeError, ValueError):

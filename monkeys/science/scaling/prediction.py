@@ -1,13 +1,13 @@
-"""Coverage at more attempts than were made, with an interval, or the word that it is unknown.
+"""Coverage at more attempts than were made, with an interval, or declared unknown.
 
-What is predicted: the share of *these* tasks that would be solved if attempts went on, alike and independent, until
-each task had k of them. A task already solved stays so; the question is how many of the others would follow.
+The prediction is the share of *these* tasks that would be solved if independent attempts of the same kind went on until
+each task had k of them. A solved task stays solved; the question is how many of the others would be solved too.
 
-An unsolved task may have a small p or none at all, and n failures tell the two apart only while p > 1 / n or so. The
-interval therefore takes in every distribution of pass@1 of the form "0 with some probability, else Beta" that the
-counts do not contradict: whose likelihood is within the chi-square bound of the largest (the profile likelihood of the
-prediction), widened by the chance of which tasks follow. Where that leaves too much open, or too few tasks were solved
-to hold three parameters, the prediction says that it is unknown and gives no figure, only the interval.
+An unsolved task may have a small p or p = 0, and n failures tell the two apart only while p > 1 / n or so. The interval
+therefore covers every distribution of pass@1 of the form "0 with some probability, else Beta" that the counts do not
+contradict: those whose likelihood is within the chi-square bound of the largest (the profile likelihood of the
+prediction). It is widened by the chance of which tasks are solved. Where the interval is too wide, or too few tasks
+were solved to determine three parameters, the prediction is declared unknown: it has an interval and no figure.
 
 Measured on five published tables, from 500 random subsets of 100 attempts each to coverage at 10,000: the nominal .95
 interval held the truth in .96 to 1.00 of them (docs/scaling.md; `benchmarks/science.py --predictions`).
@@ -50,16 +50,16 @@ class Forecast:
     reason: str
     """Why the prediction is unknown; empty where it is known."""
     point: float
-    """What `mixture` gives even where that means nothing; for studies of the estimator, not for reports."""
+    """The figure that `mixture` gives, also where it is unreliable; for studies of the estimator, not for reports."""
     mixture: Mixture | None
-    """The fit behind `coverage`: beta, or zero-inflated where Akaike's criterion has it; None with nothing solved."""
+    """The fit behind `coverage`: beta, or zero-inflated where its AIC is smaller; None with nothing solved."""
     level: float
     attempts: int
     """The smallest number of attempts on any task."""
     tasks: int
 
     def __str__(self) -> str:
-        """The prediction in words."""
+        """The forecast in words."""
         between = f"{100 * self.low:.1f} to {100 * self.high:.1f} % at level {self.level:g}"
         if self.coverage is None:
             return f"coverage at k = {self.k:,} is unknown ({between}): {self.reason}"

@@ -1,9 +1,9 @@
 """Straight lines through a coverage curve, for comparison with others' figures.
 
-`fit_log_linear`: coverage against log k, the eye's law, good over a decade or two in the middle of a curve and absurd
-at both ends. `fit_log_log`: log(-log coverage) against log k, the exponentiated power law by regression. Both treat the
-points of a curve as independent and of equal variance, which they are not (Kazdan et al. 2025, arXiv 2510.05197): they
-describe; for extrapolation take `predict_coverage`.
+`fit_log_linear`: coverage against log k, good over a decade or two in the middle of a curve and wrong at both ends.
+`fit_log_log`: log(-log coverage) against log k, the exponentiated power law by regression. Both treat the points of a
+curve as independent and of equal variance, which they are not (Kazdan et al. 2025, arXiv 2510.05197). They describe the
+curve; for extrapolation use `predict_coverage`.
 """
 
 from __future__ import annotations

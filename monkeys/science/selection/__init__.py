@@ -1,13 +1,11 @@
-"""Which candidate is handed in when nobody knows the verdict.
+"""Selection: which candidate to hand in when the verdicts are not known.
 
-    rules        how one is chosen: random, plurality, best, top, tournament; they take arrays and ask nobody
-    evaluation   how well rules choose over k, beside coverage, as the Monkeys paper measures it
-    verifier     attempts until an imperfect verifier accepts one, and where to stop
-    patches      patches that do the same, told by their text
-    answers      answers to problems of mathematics
-    judging      what models say of candidates: P(YES), comparisons, rewards; each asked once and kept
-
-It imports of the project the estimators of coverage alone.
+rules        rules that choose one: random, plurality, best, top, tournament; on plain arrays
+evaluation   how well rules choose over k, beside coverage, as the Monkeys paper measures it
+verifier     attempts until an imperfect verifier accepts one, and the k at which to stop
+patches      the normal form of a patch, by which equal patches are found
+answers      answers to problems of mathematics, and their normal form
+judging      scores of candidates by models: P(YES), comparisons, rewards; each question is asked once
 """
 
 from monkeys.science.selection.answers import final_answer, normalised_answer

@@ -1,8 +1,8 @@
-"""Answers to problems of mathematics: found in a completion, and made comparable as text.
+"""Answers to problems of mathematics: found in a completion, and brought to a form in which they can be compared.
 
-`final_answer` looks where the usual prompts ask for it: after GSM8K's `####`, in the last `\\boxed{}`, after Minerva's
-"the final answer is". `normalised_answer` takes away what does not change a value on sight. Two forms of one value
-(1/2 and .5) stay apart: pass an `equivalent` to `monkeys.science.selection.classes_of` where that matters.
+`final_answer` looks where the usual prompts ask for the answer: after GSM8K's `####`, in the last `\\boxed{}`, after
+Minerva's "the final answer is". `normalised_answer` removes what obviously does not change a value. Two forms of one
+value (1/2 and .5) stay apart: pass an `equivalent` to `monkeys.science.selection.classes_of` where that matters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DROPPED = re.compile(r"\\(?:left|right|!|,|;| )|\\text\{\s*|\\mathrm\{\s*|\s+|\$
 
 
 def final_answer(completion: str) -> str | None:
-    """The answer that a completion ends on, as written; None where it gives none."""
+    """The final answer of a completion, as written; None where there is none."""
     if found := GSM8K.search(completion):
         return found[1].strip()
     if (boxed := _last_boxed(completion)) is not None:

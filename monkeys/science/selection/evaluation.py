@@ -1,15 +1,15 @@
-"""How well rules choose, over the number of candidates, beside coverage: as the Monkeys paper measures it.
+"""Evaluation of rules over the number of candidates, beside coverage, as the Monkeys paper measures it.
 
 For each k, `subsets` times, k of each task's candidates are drawn without replacement, the rule chooses one, and the
 share of tasks with a correct choice is noted: its mean over the subsets and its standard deviation are what the paper
 draws (arXiv 2407.21787, 100 subsets). Guarantees:
 
-- A rule's own ties are counted by their probability and not drawn, so that the deviation is that of the subsets.
-- The same seed gives the same subsets, the same for every rule; a subset of k is a part of that of the next k.
+- Ties of a rule count by their probability and are not drawn, so that the deviation is that of the subsets alone.
+- The same seed gives the same subsets for every rule; a subset of k is a part of that of the next k.
 - Coverage at k is the unbiased pass@k of all candidates; `Evaluation.gap` is how far a rule stays below it.
 
-What the deviation is not: an interval over tasks. It is the spread of drawing subsets of one fixed sample, shrinks to
-nothing at k = n, and says nothing of other tasks.
+The deviation is no interval over tasks. It is the spread of drawing subsets of one fixed sample: it is 0 at k = n, and
+says nothing of other tasks.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class RuleCurve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rules beside coverage; what `evaluate` returns. Everything runs in parallel with `ks`."""
+    """Rules beside coverage; what `evaluate` returns. All sequences run in parallel with `ks`."""
 
     ks: tuple[int, ...]
     coverage: tuple[float, ...]
-    """What a rule that knows the verdicts, an oracle, would reach."""
+    """The share of tasks that an oracle, a rule that knows the verdicts, would reach."""
     curves: tuple[RuleCurve, ...]
     tasks: int
     subsets: int
     seed: int
 
     def gap(self, curve: RuleCurve) -> tuple[float, ...]:
-        """Coverage minus what the rule reaches, at each k: what a better choice could still gain."""
+        """Coverage minus the rule's mean at each k: what a better rule could still gain."""
         return tuple(oracle - mean for oracle, mean in zip(self.coverage, curve.mean, strict=True))
 
 
@@ -73,15 +73,15 @@ def evaluate(
     """Evaluate rules on the same subsets of the tasks' candidates.
 
     Args:
-        rules: what to evaluate.
+        rules: the rules to evaluate.
         tasks: the candidates of each.
         ks: whole numbers from 1 to the fewest candidates of any task; the k of a coverage table when left out.
         subsets: how many subsets are drawn for each k, at least 2.
         seed: seed of the drawing, >= 0.
 
     Raises:
-        SelectionError: nothing to evaluate, or candidates without what a rule needs.
-        monkeys.science.coverage.CoverageError: a k that is none, or more than a task's candidates.
+        SelectionError: nothing to evaluate, or candidates without the scores or classes that a rule needs.
+        monkeys.science.coverage.CoverageError: a k below 1, or more than a task's candidates.
     """
     if not rules or not tasks:
         raise SelectionError("nothing to evaluate: give at least one rule and the candidates of at least one task")
@@ -116,9 +116,9 @@ def evaluate(
 
 
 def share_of_correct(tasks: Sequence[Candidates]) -> tuple[Share, ...]:
-    """The paper's figure: each task's share of correct samples, the largest first, and what plurality makes of it.
+    """The paper's figure: each task's share of correct samples, the largest first, and whether plurality finds one.
 
-    A task whose correct samples are few is one that coverage solves and plurality cannot.
+    A task with few correct samples is solved by coverage, and not by plurality.
 
     Raises:
         SelectionError: no tasks, or candidates without classes.

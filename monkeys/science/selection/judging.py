@@ -1,16 +1,20 @@
-"""What models say of candidates: a judge's P(YES), a judge's comparisons two by two, a reward model's scores.
+"""Scores of candidates by models: a judge's P(YES), a judge's comparisons of two, a reward model's scores.
 
-Guarantees: each question is asked once, whatever comes of it later: the `AnswerCache` keeps every answer under a digest
-of model and request, in memory and in a file, so that rules are evaluated on thousands of subsets without another
-call and a second start goes on where the first one stopped. Equal candidates are asked about once. A judge's answer is
-a probability read from the log-probabilities of its first token and not a word; where it says neither, it is NaN and
-never a number made up. Pairs are asked in both orders, for judges prefer what they read first.
+A judge is a language model that is asked about a candidate. Guarantees:
 
-Servers: `Client` is the seam; `JudgeServer` is any OpenAI-compatible one. Judges use `/chat/completions` with
-`logprobs`; reward models vLLM's `/score` (pairs of texts, cross-encoders), `/pooling` and `/classify` (conversations).
+- Each question is asked once. The `AnswerCache` keeps every answer under a digest of model and request, in memory and
+  in a file: rules are evaluated on thousands of subsets without another call, and a second start goes on where the
+  first one stopped. Equal candidates are asked about once.
+- A judge's answer is a probability, read from the log-probabilities of its first token. Where that token is neither
+  answer it is NaN.
+- Pairs are asked in both orders, for judges prefer the candidate that they read first.
 
-When it is wrong: a model that thinks before it answers does not answer with its first token; a judge that has seen the
-task's fix in training is no test of judging. Prompts are after SWE-Gym's verifier (arXiv 2412.21139).
+`Client` is the protocol of a server; `JudgeServer` is any OpenAI-compatible one. Judges use `/chat/completions` with
+`logprobs`; reward models use vLLM's `/score` (pairs of texts, cross-encoders), `/pooling` and `/classify`
+(conversations).
+
+When it is wrong: a model that reasons before it answers does not answer with its first token; a judge that has seen a
+task's fix in training is no test of judges. The prompts follow SWE-Gym's verifier (arXiv 2412.21139).
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from envs.errors import MonkeysError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -46,8 +52,8 @@ PAIRWISE = (
 REWARDS = ("/score", "/pooling", "/classify")
 
 
-class JudgeError(Exception):
-    """A model could not be asked; the message says why. What it had answered before is kept in the ledger."""
+class JudgeError(MonkeysError):
+    """A model could not be asked; the message says why. Its earlier answers are kept in the cache."""
 
 
 class Client(Protocol):
@@ -62,10 +68,9 @@ class Client(Protocol):
 
 
 class JudgeServer:
-    """Any OpenAI-compatible server, by the `openai` package: it tries again what can heal, `retries` times.
+    """Any OpenAI-compatible server, by the `openai` package. A passing failure is tried again, `retries` times.
 
-    Use it as a context manager. `base_url` ends in `/v1`; scoring paths are asked at the root beside it, as vLLM has
-    them.
+    Use it as a context manager. `base_url` ends in `/v1`; scoring paths are at the root, without `/v1`, as in vLLM.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class JudgeServer:
         await self._client.close()
 
     async def check(self) -> None:
-        """One cheap request, not tried again, before anything is asked. Raises `JudgeError` where nobody listens."""
+        """Send one cheap request, once, before any question. Raises `JudgeError` where no server answers."""
         import openai
 
         try:
@@ -103,7 +108,7 @@ class JudgeServer:
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
         except openai.APIStatusError:
-            pass  # a server without that page may well judge
+            pass  # a server without that path may still answer questions
 
     def _lost(self, error: BaseException) -> JudgeError:
         cause = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())[:200]
@@ -126,13 +131,13 @@ class JudgeServer:
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
         except ValueError as error:
-            raise JudgeError(f"{root}{path} answers with what is no JSON ({error})") from None
+            raise JudgeError(f"{root}{path} does not answer with JSON ({error})") from None
 
 
 class AnswerCache:
-    """What models answered, by digest of model and request: one JSON line each in `path`, or in memory alone.
+    """Answers of models by digest of model and request: one JSON line each in `path`, or without it in memory alone.
 
-    A torn last line, of a process that was killed, is dropped; its question is asked again.
+    A torn last line, left by a process that was killed, is dropped; its question is asked again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -155,7 +160,7 @@ class AnswerCache:
         return len(self._answers)
 
     def get(self, key: str) -> float | None:
-        """The answer under this key; None where the question was not asked yet."""
+        """The answer under this key; None where the question has not been asked."""
         return self._answers.get(key)
 
     def put(self, key: str, value: float, model: str) -> None:
@@ -173,10 +178,10 @@ class AnswerCache:
 
 
 class Judging:
-    """Asks one model about candidates, `at_once` requests at a time; counts in `asked` what was not in the ledger."""
+    """Asks one model about candidates, `at_once` requests at a time. `asked` counts the requests that were sent."""
 
-    def __init__(self, client: Client, ledger: AnswerCache, *, at_once: int = 16) -> None:
-        self._client, self._ledger = client, ledger
+    def __init__(self, client: Client, cache: AnswerCache, *, at_once: int = 16) -> None:
+        self._client, self._cache = client, cache
         self._at_once = at_once
         self.asked = 0
 
@@ -189,7 +194,7 @@ class Judging:
         return await self._each(candidates, question)
 
     async def preferences(self, issue: str, candidates: Sequence[str]) -> FloatArray:
-        """Probability that candidate i is better than j, shape (n, n); equal ones are even. Raises `JudgeError`."""
+        """Probability that candidate i is better than j, shape (n, n); .5 for equal ones. Raises `JudgeError`."""
         distinct = list(dict.fromkeys(candidates))
         pairs = [(i, j) for i in range(len(distinct)) for j in range(len(distinct)) if i != j]
 
@@ -211,8 +216,8 @@ class Judging:
     async def rewards(self, issue: str, candidates: Sequence[str], path: str = "/score") -> FloatArray:
         """A reward model's score of each candidate, shape (n,). Raises `JudgeError`.
 
-        `/score` takes the issue and the candidate as a pair of texts, `/pooling` and `/classify` as what a user and an
-        assistant said; of several numbers (tokens, classes) the last one counts.
+        `/score` takes the issue and the candidate as a pair of texts, `/pooling` and `/classify` as a user's and an
+        assistant's message. Of several numbers (tokens, classes) the last one counts.
         """
         if path not in REWARDS:
             raise JudgeError(f"{path!r} is no path of a reward model: choose from {', '.join(REWARDS)}")
@@ -234,10 +239,10 @@ class Judging:
         return np.array([known[candidate] for candidate in candidates], np.float64)
 
     async def _gathered(self, questions: Sequence[Coroutine[Any, Any, float]]) -> list[float]:
-        gate = asyncio.Semaphore(self._at_once)
+        slots = asyncio.Semaphore(self._at_once)
 
         async def one(question: Coroutine[Any, Any, float]) -> float:
-            async with gate:
+            async with slots:
                 return await question
 
         tasks = [asyncio.ensure_future(one(question)) for question in questions]
@@ -264,7 +269,7 @@ class Judging:
     async def _ask(self, path: str, body: Mapping[str, Any], read: Callable[[Any], float]) -> float:
         full = {"model": self._client.model, **body}
         key = hashlib.sha256(json.dumps([path, full], sort_keys=True).encode()).hexdigest()[:32]
-        known = self._ledger.get(key)
+        known = self._cache.get(key)
         if known is not None:
             return known
         answer = await self._client.post(path, full)
@@ -277,12 +282,12 @@ class Judging:
                 f"{path} of model {self._client.model!r} does not answer as expected "
                 f"({type(error).__name__}: {error}): {said}"
             ) from None
-        self._ledger.put(key, value, self._client.model)
+        self._cache.put(key, value, self._client.model)
         return value
 
 
 def _probability(answer: Any, one: str, other: str) -> float:
-    """P(one) / (P(one) + P(other)) of the first token; without log-probabilities by the word itself."""
+    """P(one) / (P(one) + P(other)) of the first token; without log-probabilities 1 or 0 by the word itself."""
     choice = answer["choices"][0]
     content = (choice.get("logprobs") or {}).get("content") or []
     if not content:
@@ -297,7 +302,7 @@ def _probability(answer: Any, one: str, other: str) -> float:
 
 
 def _sendable(text: str) -> str:
-    """The text in UTF-8, with ? for the bytes of a patch that are none."""
+    """The text in UTF-8, with ? for bytes of a patch that are not UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 

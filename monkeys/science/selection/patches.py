@@ -1,16 +1,17 @@
-"""Patches that do the same, told by their text: comments and white space aside.
+"""The normal form of a patch: equal for patches that change the same, comments and white space aside.
 
-`normalised` reduces a unified diff to what it changes, so that patches with equal results are of one class:
+`normalised` reduces a unified diff to its changes, so that patches with equal results are of one class:
 
-- A line that is changed counts with its place in the *old* file, so that the same words elsewhere are another change;
-  context lines, hunk headers and the order of files do not count.
-- Comments, blank lines and white space are left out: by `#` rules for Python, shell and the like, by `//` and `/* */`
-  for the C family. Strings are kept to the letter. Python and YAML keep their indentation, for it carries meaning.
-- A change of comments or white space alone is none; a patch of nothing else is the empty patch, "".
+- A changed line counts with its place in the *old* file: the same words elsewhere are another change. Context lines,
+  hunk headers and the order of files do not count.
+- Comments, blank lines and white space are left out: by the rules of `#` for Python, shell and similar languages, by
+  `//` and `/* */` for the C family. Strings are kept as they are. Python and YAML keep their indentation, for it has
+  a meaning.
+- A change of comments or white space alone is no change; a patch of nothing else is the empty patch, "".
 
-When it is wrong: it knows a fragment and not the file, so a hunk that begins inside of a docstring or a block comment
-keeps the comments in it, and variables that are renamed, statements that are swapped or docstrings that are reworded
-make two classes of one. It errs towards telling patches apart. (Agentless, arXiv 2407.01489, compares syntax trees of
+When it is wrong: it sees a fragment and not the file, so that a hunk that begins inside a docstring or a block comment
+keeps the comments in it. Renamed variables, swapped statements and reworded docstrings make two classes of one. It errs
+on the side of keeping patches apart. (Agentless, arXiv 2407.01489, compares syntax trees of
 the patched files, which needs the repository.)
 """
 
@@ -31,7 +32,7 @@ STRING = (
     r"""(?P<string>\"{3}(?:\\.|(?!\"{3}).)*\"{3}|'{3}(?:\\.|(?!'{3}).)*'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
 )
 OTHER = r"|(?P<line>\n)|(?P<space>[^\S\n]+)|(?P<rest>\w+|.)"
-# A block comment is looked for so far only: what opens many and closes none must not take for ever.
+# The search for the end of a block comment is limited: text that opens many and closes none must not take for ever.
 LEXERS = {
     "#": re.compile(STRING + r"|(?P<comment>\#[^\n]*)" + OTHER, re.DOTALL),
     "/": re.compile(STRING + r"|(?P<comment>//[^\n]*|/\*.{0,2000}?\*/)" + OTHER, re.DOTALL),
@@ -42,7 +43,7 @@ TELLING = ("rename ", "copy ", "new file", "deleted file", "old mode", "new mode
 
 
 def normalised(patch: str | bytes) -> str:
-    """The patch reduced to what it changes; equal for patches of one class, "" for one that changes nothing."""
+    """The patch reduced to its changes; equal for patches of one class, "" for one that changes nothing."""
     text = patch.decode("utf-8", "surrogateescape") if isinstance(patch, bytes) else patch
     return "\n".join(sorted(filter(None, map(_file, _files(text)))))
 
@@ -117,7 +118,7 @@ def _changes(start: int, hunk: Sequence[str], suffix: str) -> list[str]:
     found: list[str] = []
     removed: list[tuple[int, str]] = []
     added: list[str] = []
-    old, last = start, start - 1  # this line of the old file, and the last one of it that says something
+    old, last = start, start - 1  # this line of the old file, and its last line that is neither blank nor a comment
 
     def close(at: int) -> None:
         if [line for _, line in removed] != added:

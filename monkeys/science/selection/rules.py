@@ -1,20 +1,20 @@
-"""Rules by which one of several candidates is handed in when nobody knows the verdict.
+"""Rules that choose one of several candidates to hand in when the verdicts are not known.
 
-A rule is given a task's candidates and which of them were drawn, and returns *with what probability each drawn one is
-handed in*. Ties are shared evenly, so that a rule has no luck of its own. Rules are made of each other:
+A rule is given a task's candidates and which of them were drawn, and returns *the probability that each drawn one is
+handed in*. Ties are shared evenly, so that a rule has no randomness of its own. Rules can be composed:
 
     Random()                                        any of them
     Plurality()                                     the class with the most members: normalised patches, answers
     Best("reward")                                  the highest score: a reward model, P(YES) of a judge
     Plurality("reward")                             the class with the most reward
     Tournament()                                    the most wins when a judge compares them two by two
-    Top("regression", 1, Plurality())               of those that break the fewest tests the commonest (Agentless)
+    Top("regression", 1, Plurality())               of those that break the fewest tests, plurality (Agentless)
     Top("votes", 3, Best("length", least=True))     of the top three by tests' votes the shortest (CodeMonkeys)
     Top("reward", 10, Best("votes"))                hybrid: of ten by a reward model the one most tests pass (R2E-Gym)
 
 Sources: Monkeys arXiv 2407.21787, Agentless 2407.01489, CodeMonkeys 2501.14723, R2E-Gym 2504.07164, SWE-Gym 2412.21139.
 
-It takes plain arrays. What models or tests said is in the candidates' columns, so that a rule asks nobody.
+The module takes plain arrays. What models or tests say of candidates is in their scores: a rule asks no model itself.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from envs.errors import MonkeysError
 
 __all__ = [
     "Best",
@@ -44,27 +46,27 @@ FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 Value = TypeVar("Value", bound=Hashable)
 
-NOTHING = -1  # the class of a candidate that hands in nothing
+NOTHING = -1  # the class of an empty submission
 _CELLS = 2**21  # numbers held at once by a tournament
 
 
-class SelectionError(ValueError):
-    """A rule cannot be applied to these candidates; the message says what is missing."""
+class SelectionError(MonkeysError, ValueError):
+    """A rule cannot be applied to these candidates; the message says what is missing and how to give it."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """One task's candidates: what is known of each, and what nobody is to know. Arrays run in parallel, shape (n,)."""
+    """One task's candidates with their verdicts and scores. Arrays run in parallel, shape (n,)."""
 
     task: str
     correct: BoolArray
-    """The hidden verdicts; no rule looks at them."""
+    """The verdicts, for the evaluation alone; no rule looks at them."""
     classes: IntArray | None = None
-    """Which candidates are the same, as whole numbers from 0; -1 for one that hands in nothing. See `classes_of`."""
+    """The class of equal candidates that each is in, from 0; -1 for an empty submission. See `classes_of`."""
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     """Scores by name, the higher the better unless a rule says otherwise; NaN where there is none."""
     preferences: FloatArray | None = None
-    """Probability that candidate i is better than j, shape (n, n); NaN where nobody compared them."""
+    """Probability that candidate i is better than j, shape (n, n); NaN where they were not compared."""
 
     def __post_init__(self) -> None:
         if not self.n:
@@ -162,7 +164,7 @@ class Top:
 class Plurality:
     """Any member of the class with the most members, or with the largest sum of the scores `weights`.
 
-    Candidates that hand in nothing have no vote and win only where nobody hands in anything.
+    Empty submissions have no vote, and win only where all are empty.
     """
 
     weights: str | None = None
@@ -196,7 +198,7 @@ class Plurality:
 
 @dataclass(frozen=True)
 class Tournament:
-    """The most wins when each is compared with each other; two that nobody compared are even."""
+    """The most wins when each is compared with each other; two that were not compared are even."""
 
     name: str = "tournament"
 
@@ -258,7 +260,7 @@ def votes(passes: ArrayLike, before: ArrayLike | None = None) -> FloatArray:
 
 
 def _scores(task: Candidates, column: str, least: bool, drawn: IntArray, allowed: BoolArray) -> FloatArray:
-    """The drawn ones' scores, the higher the better; the least number there is for one without, or not allowed."""
+    """The scores of the drawn ones, the higher the better; minus infinity for one without a score or not allowed."""
     scores = task.score(column)
     known = np.where(np.isnan(scores), -np.inf, -scores if least else scores)[drawn]
     return np.asarray(np.where(allowed, known, -np.inf))

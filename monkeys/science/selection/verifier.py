@@ -1,4 +1,4 @@
-"""Attempts until an imperfect verifier accepts one: what comes of it over k, and where to stop.
+"""Attempts until an imperfect verifier accepts one: the share of correct submissions over k, and the best k.
 
 An attempt at a task is correct with probability p; the verifier accepts a correct one with probability `tpr` and a
 wrong one with `fpr`. Up to k attempts are made, the first that is accepted is handed in. Then, with
@@ -7,13 +7,13 @@ wrong one with `fpr`. Up to k attempts are made, the first that is accepted is h
     accepted within k    1 - (1 - a)^k              attempts made    (1 - (1 - a)^k) / a
     correct if accepted  p tpr / a
 
-An average over tasks of unlike p has a turning point: the easy tasks are accepted early, and what further attempts add
-comes from hard tasks, where most of what is accepted is wrong. If a wrong one costs anything, the best k is finite
-("Inference Scaling fLaws", arXiv 2411.17501). This module gives the average at each k, and that k.
+The average over tasks of different p has a turning point: easy tasks are accepted early, and further attempts add
+hard tasks, where most of what is accepted is wrong. If a wrong submission costs anything, the best k is finite
+("Inference Scaling fLaws", arXiv 2411.17501). This module computes the average at each k, and that k.
 
-When it is wrong: p, tpr and fpr are taken as known and attempts as independent. p = c/n from few attempts makes
-hopeless tasks of those that were not solved by chance: pass the distribution that was fitted to the counts, its points
-as `p` and their mass as `weights`. On some tasks the verifier is worse than on others: pass one `fpr` for each then.
+When it is wrong: p, tpr and fpr are taken as known and attempts as independent. With p = c/n from few attempts, a task
+that was not solved by chance has p = 0: pass the distribution that was fitted to the counts instead, its points as `p`
+and their mass as `weights`. Where the verifier is worse on some tasks than on others, pass one `fpr` for each.
 With tests as the verifier, 7.8 % of the patches that pass fail the developers' whole suite
 (arXiv 2503.15223).
 """
@@ -37,7 +37,7 @@ _CELLS = 2**21  # numbers held at once
 
 @dataclass(frozen=True)
 class Verified:
-    """What is handed in at each k, as shares of the tasks; the three add up to 1."""
+    """The outcome at each k, as shares of the tasks: correct, wrong and nothing add up to 1."""
 
     ks: tuple[int, ...]
     correct: tuple[float, ...]
@@ -50,20 +50,20 @@ class Verified:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The k that is best, and what it is worth."""
+    """The best k and its worth."""
 
     k: int
-    """0 where not to try at all is best."""
+    """0 where it is best to make no attempt."""
     worth: float
     """Correct minus `wrong_costs` times wrong minus `attempt_costs` times attempts, a task."""
     at_limit: bool
-    """The best k is the largest that was looked at, so that more may be better still."""
+    """Whether the best k is the largest one considered, so that a larger one may be better."""
 
 
 def verified(
     p: ArrayLike, ks: ArrayLike, *, fpr: ArrayLike, tpr: ArrayLike = 1.0, weights: ArrayLike | None = None
 ) -> Verified:
-    """What comes of up to k attempts a task with this verifier.
+    """The outcome of up to k attempts on each task with this verifier.
 
     Args:
         p: probability that an attempt is correct, shape (tasks,); in [0, 1].
@@ -102,8 +102,8 @@ def best_stop(
 ) -> Stopping:
     """The k from 0 to `largest` with the greatest worth: correct - `wrong_costs` wrong - `attempt_costs` attempts.
 
-    The smallest such k; all of them are looked at, for the worth may have more than one hill. Costs are in terms of
-    what a correct one is worth. With `wrong_costs` and `attempt_costs` 0 more attempts never hurt.
+    It is the smallest such k. All k are considered, for the worth may have several maxima. Costs are in units of the
+    worth of a correct submission. With both costs 0, more attempts never hurt.
 
     Raises:
         SelectionError: as `verified`; costs below 0; `largest` < 1.
@@ -152,7 +152,7 @@ def _rates(share: FloatArray, fpr: ArrayLike, tpr: ArrayLike) -> tuple[FloatArra
 
 
 def _reached(accept: FloatArray, ks: FloatArray, mass: FloatArray, right: FloatArray) -> FloatArray:
-    """At each k the mass that is accepted, that of what is right of it, and the attempts that are made; three rows."""
+    """At each k the mass that is accepted, the part of it that is correct, and the attempts made; three rows."""
     never = accept == 0
     log = np.log1p(-np.where(accept < 1, accept, 0.0))
     found = np.empty((3, ks.size))

@@ -16,16 +16,19 @@ from typing import Any
 import docker
 import pytest
 
-from agent.models import Call
-from agent.models.scripted import Replay, say
+from agent.actions.native import schemas
+from agent.models.replay import Predictions, Replay
+from agent.models.scripted import say
+from agent.tools import TOOLS
 from agent.trajectory import Exit, Message
-from envs.docker.orphans import marks, orphans
+from envs.docker.orphans import orphans, owner_labels
 from monkeys.commands import housekeeping
 from monkeys.commands.main import main
 from monkeys.report.summary import summarize
 from monkeys.store import Store
+from tests.envs.support.image_registry import MINE, LocalRegistry, engine, serving
+from tests.helpers import attempt_scope
 from tests.monkeys.report.test_report import BAD, GOOD, Tries, make_run, outcomes
-from tests.registry import MINE, Registry, engine, serving
 
 PATCH = b"diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,3 @@\n-x = 1\n+x = 2\n+y = 3\n z = 4\n"
 LATIN = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-caf\xe9\n+th\xe9\n"
@@ -187,7 +190,7 @@ def test_report_json_is_the_summary_for_machines(monkeys: Any, runs: Path) -> No
     store = Store.read(runs / "first")
     expected = summarize(store).to_json()
     store.close()
-    assert json.loads(monkeys("report", "first", "--json").out) == json.loads(expected)
+    assert json.loads(monkeys("report", "first", "--json").out) == expected
 
 
 def test_runs_lists_every_run_and_says_which_cannot_be_read(monkeys: Any, runs: Path) -> None:
@@ -198,7 +201,7 @@ def test_runs_lists_every_run_and_says_which_cannot_be_read(monkeys: Any, runs: 
     lines = {line.split()[0]: line for line in said.out.splitlines() if line.strip()}
     assert said.code == 0
     assert lines["first"].split()[3:] == ["monkey", "quick", "2", "8", "50.0", "%"]
-    assert "broken" in lines
+    assert lines["broken"].endswith("unreadable")
     assert "README.md" not in lines
 
 
@@ -329,8 +332,8 @@ def test_a_patch_that_is_not_utf_8_is_left_out_with_a_warning(monkeys: Any, tmp_
 
 def test_what_is_exported_can_be_replayed(monkeys: Any, tmp_path: Path) -> None:
     monkeys("export", "first", "--out", str(tmp_path / "out"))
-    model = Replay.from_predictions(tmp_path / "out" / "attempt-000.jsonl")
-    reply = asyncio.run(model.reply([], [], call=Call("repo__task-1", 0, 1)))
+    model = Replay(Predictions(tmp_path / "out" / "attempt-000.jsonl").solution)
+    reply = asyncio.run(model.reply([], schemas(TOOLS), scope=attempt_scope("repo__task-1")))
     [call] = reply.message["tool_calls"]
     assert PATCH.decode() in json.loads(call["function"]["arguments"])["command"]
 
@@ -363,7 +366,7 @@ def client() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
     with serving(tmp_path_factory.mktemp("registry")) as registry:
         yield registry
 
@@ -415,7 +418,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_images_are_fetched_before_a_run_listed_and_removed(
-    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+    registry: LocalRegistry, client: docker.DockerClient, machine: Machine, tmp_path: Path
 ) -> None:
     images = [registry.push(f"cli-{number}") for number in range(2)]
     tasks = task_file(tmp_path / "two.jsonl", *images)
@@ -423,7 +426,7 @@ def test_images_are_fetched_before_a_run_listed_and_removed(
     assert (said.code, said.err) == (0, "")
     assert said.out.count("missing\n") == 2
     assert "0 of 2 images are here" in said.out
-    assert re.search(r"the missing ones take about 5 MB at the most; .* may be used at /", said.out)
+    assert re.search(r"the missing images take about 5 MB at most; .* are free at /", said.out)
 
     said = machine("images", "prefetch", "--tasks", tasks, "--parallel", "2")
     assert (said.code, said.err) == (0, "")
@@ -434,20 +437,20 @@ def test_images_are_fetched_before_a_run_listed_and_removed(
 
     listed = machine("images").out
     assert all(re.search(rf"{image} +1 MB +20\d\d-\d\d-\d\d \d\d:\d\d +20\d\d-", listed) for image in images)
-    assert "2 images, 2 MB at the most" in listed
+    assert "2 images, 2 MB at most" in listed
     assert "would be removed" in machine("images", "remove", "--quota", "0.0015", "--dry-run").out
-    assert "1 image, 1 MB at the most" in machine("images", "remove", "--quota", "0.0015").out
+    assert "1 image, 1 MB at most" in machine("images", "remove", "--quota", "0.0015").out
     container = client.api.create_container(images[1], labels={MINE: ""})["Id"]
     said = machine("images", "remove", "--all")
     assert said.code == 0
     assert f"in use by containers or by other images:\n  {images[1]}" in said.out
     client.api.remove_container(container)
     assert re.search(rf"{images[1]} .* removed\n", machine("images", "remove", "--all").out)
-    assert "no image that this program pulled is here" in machine("images").out
+    assert "there is no image that this program pulled" in machine("images").out
 
 
 def test_images_that_cannot_be_had_are_exit_code_1_with_their_causes_and_the_others_come(
-    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+    registry: LocalRegistry, client: docker.DockerClient, machine: Machine, tmp_path: Path
 ) -> None:
     good, bad = registry.push("cli-good"), f"{registry.host}/{MINE}:cli-bad"
     said = machine("images", "prefetch", "--tasks", task_file(tmp_path / "two.jsonl", bad, good))
@@ -458,7 +461,7 @@ def test_images_that_cannot_be_had_are_exit_code_1_with_their_causes_and_the_oth
 
 
 def test_images_come_through_a_mirror_and_for_a_platform(
-    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+    registry: LocalRegistry, client: docker.DockerClient, machine: Machine, tmp_path: Path
 ) -> None:
     plain = f"{MINE}/cli-mirrored:v1"
     registry.push("v1", path=f"hub/{MINE}/cli-mirrored", machine="both")
@@ -472,7 +475,7 @@ def test_images_come_through_a_mirror_and_for_a_platform(
 
 
 def test_more_than_the_quota_lets_stay_is_refused_before_anything_is_pulled(
-    registry: Registry, client: docker.DockerClient, machine: Machine, tmp_path: Path
+    registry: LocalRegistry, client: docker.DockerClient, machine: Machine, tmp_path: Path
 ) -> None:
     images = [registry.push(f"cli-much-{number}") for number in range(2)]
     tasks = task_file(tmp_path / "two.jsonl", *images)
@@ -499,18 +502,22 @@ def test_clean_removes_half_built_folders_of_dead_processes_with_or_without_an_e
     os.utime(old, (1e9, 1e9))
     said = machine("clean", "--dry-run", DOCKER_HOST="unix:///nowhere.sock")
     assert (said.code, said.out) == (0, f"would be removed: half-built {old}\n")
-    assert re.fullmatch(r"warning: no containers were looked at: no Docker engine answers .*\n", said.err)
+    assert re.fullmatch(r"warning: containers were not checked: no Docker engine answers .*\n", said.err)
     assert old.is_dir()
     assert machine("clean", DOCKER_HOST="unix:///nowhere.sock").out == f"removed: half-built {old}\n"
     assert not old.exists()
     assert young.is_dir()
 
 
-MARK = "import json, sys; from envs.docker.orphans import marks; print(json.dumps(marks('gone', sys.argv[1], 60)))"
+MARK = """
+import json, sys
+from envs.docker.orphans import owner_labels
+print(json.dumps(owner_labels('gone', sys.argv[1], 60)))
+"""
 
 
 def test_clean_removes_what_dead_runs_left_and_tells_what_it_leaves_alone(
-    registry: Registry,
+    registry: LocalRegistry,
     client: docker.DockerClient,
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
@@ -524,12 +531,12 @@ def test_clean_removes_what_dead_runs_left_and_tells_what_it_leaves_alone(
     client.api.pull(image)
     dead = json.loads(subprocess.run([sys.executable, "-c", MARK, MINE], capture_output=True, check=True).stdout)
     left = client.api.create_container(image, labels={MINE: "", **dead})["Id"]
-    kept = client.api.create_container(image, labels={MINE: "", **marks("going", f"{MINE}-task", 60)})["Id"]
+    kept = client.api.create_container(image, labels={MINE: "", **owner_labels("going", f"{MINE}-task", 60)})["Id"]
 
     assert main(["clean", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"container .* gone .* dead +would be removed\n", out)
-    assert re.search(rf"of a run that goes on(.|\n)*container +{MINE}-task +going", out)
+    assert re.search(rf"of a run that is alive(.|\n)*container +{MINE}-task +going", out)
     assert main(["clean"]) == 0
     assert re.search(r"container .* gone .* dead +removed\n", capsys.readouterr().out)
     there = {container["Id"] for container in client.api.containers(all=True, filters={"label": MINE})}

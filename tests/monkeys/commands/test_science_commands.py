@@ -211,6 +211,31 @@ def test_select_on_a_run_compares_its_patches(monkeys: Any, tmp_path: Path) -> N
     assert data(monkeys("coverage", "mine", "--json"))["sets"]["mine"]["points"][0]["value"] == pytest.approx(1 / 3)
 
 
+def test_a_run_is_found_by_its_name_also_where_that_ends_like_a_file(monkeys: Any, tmp_path: Path) -> None:
+    tries = {name: [(b"x", GOOD), (b"y", BAD), (b"z", BAD)] for name in "ab"}
+    for name in ("qa-scripted-script.json-21f3526e", "mine.json"):
+        make_run(tmp_path / name, tries)
+        for words in (["coverage"], ["select"], ["fit"], ["predict", "--k", "9"], ["cost", "--price", "1"]):
+            assert list(data(monkeys(words[0], name, *words[1:], "--json"))["sets"]) == [name]
+        picture = tmp_path / f"{name}.svg"
+        assert monkeys("coverage", name, "--plot", picture).code == 0
+        assert name in picture.read_text()
+    said = monkeys("coverage", "qa-scripted-script.json-21f3526f")
+    assert (said.code, "did you mean qa-scripted-script.json-21f3526e" in said.err) == (2, True)
+    said = monkeys("coverage", "mine.jsonl")
+    assert (said.code, "there is no mine.jsonl; give a table" in said.err) == (2, True)
+
+
+def test_a_file_comes_before_a_run_of_the_same_name(
+    monkeys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "both.csv", {"a": [(b"x", GOOD)]})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    written(tmp_path / "here" / "both.csv", COUNTS)
+    assert data(monkeys("coverage", "both.csv", "--json"))["sets"]["both"]["tasks"] == 50
+
+
 @pytest.mark.parametrize(
     ("words", "answer", "rule", "questions"),
     [
@@ -259,7 +284,7 @@ def test_without_matplotlib_a_picture_names_what_to_install(tmp_path: Path, coun
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"error: pictures need matplotlib; `pip install 'coding-monkeys\[plot\]'` brings it\n", done.stderr
+        r"error: a picture needs matplotlib; install it with `pip install 'coding-monkeys\[plot\]'`\n", done.stderr
     )
 
 

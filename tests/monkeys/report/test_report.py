@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import exp, nan
 from pathlib import Path
 from threading import Thread
@@ -19,37 +20,49 @@ from threading import Thread
 import pytest
 from rich.console import Console
 
+from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from envs import Origin
+from monkeys.events import AttemptBegan, AttemptEnded, Progress, RunBegan, VerdictReached
+from monkeys.report.point import Point
+from monkeys.report.record import json_text
 from monkeys.report.summary import Summary, summarize
-from monkeys.report.terminal.curve import Ink, Point, plot
+from monkeys.report.terminal.curve import Ink, plot
 from monkeys.report.terminal.final_screen import render
 from monkeys.report.terminal.live import Display, Lines, Screen, frame, make_screen, status
-from monkeys.report.terminal.tables import extent
-from monkeys.runner.progress import Progress
+from monkeys.report.views.task import changed_lines
 from monkeys.science.coverage import coverage_curve
 from monkeys.science.scaling import fit_coverage
 from monkeys.store import Store
 from monkeys.text import abridged, amount, duration, percent, plain
-from tasks.task import Outcome, Submission, Task, TaskSet, Verdict
+from tasks.swe.task import SweTask
+from tasks.task import Outcome, Submission, TaskSet, Verdict
 
 # A task's tries: each a patch and its outcome (None: no verdict), or the exit of an infra error.
 Tries = Sequence[tuple[bytes, Outcome | None] | Exit]
 
 GOOD, BAD = Outcome.RESOLVED, Outcome.UNRESOLVED
 CONFIG = {
-    "tasks": "quick",
-    "model": "monkey",
+    "tasks": {"set": "quick"},
+    "agent": {"prompts": {"system": "You are an engineer."}, "tools": ["bash"]},
+    "model": {"name": "monkey"},
     "seed": 0,
-    "prompts": {"system": "You are an engineer."},
-    "tools": ["bash"],
 }
 
 
-def make_task(name: str) -> Task:
+def make_task(name: str) -> SweTask:
     origin = Origin(commit="c" * 40, repository=Path("/nowhere"))
-    return Task(
-        name, f"some/{name}", "1", "It fails.", "", "", ("test_a",), ("test_b",), origin, "python -m unittest", {}
+    return SweTask(
+        id=name,
+        statement="It fails.",
+        group=f"some/{name}",
+        origin=origin,
+        test_command="python -m unittest",
+        patch="",
+        test_patch="",
+        fail_to_pass=("test_a",),
+        pass_to_pass=("test_b",),
+        instance={},
     )
 
 
@@ -60,18 +73,19 @@ def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, 
         index = 0
         for seed, one in enumerate(each):
             if isinstance(one, Exit):
-                store.record_attempt(
-                    task, index, seed, Trajectory(one, (), (), Submission(b""), 0.1, "the sandbox died")
-                )
+                failed = Trajectory(one, (), (), Submission(b""), 0.1, "the sandbox died")
+                store.record_attempt(AttemptSpec(task, index, seed), failed)
                 continue
             patch, outcome = one
             answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
             turns = tuple(Turn(end, Usage(1000, 20, 400), 0.2, 0.3) for end in (*answers[1:], len(messages)))
-            store.record_attempt(task, index, seed, Trajectory(Exit.SUBMITTED, messages, turns, Submission(patch), 0.5))
+            submission = Submission(patch)
+            trajectory = Trajectory(Exit.SUBMITTED, messages, turns, submission, 0.5)
+            store.record_attempt(AttemptSpec(task, index, seed), trajectory)
             if outcome is not None:
                 tests = {"test_a": "passed" if outcome is GOOD else "failed", "test_b": "passed"}
                 reason = "" if outcome is GOOD else "1 of 2 expected tests do not pass"
-                store.record_verdict(task, patch, Verdict(outcome, reason, tests, 0.1, b"Ran 2 tests\n"))
+                store.record_verdict(task, submission, Verdict(outcome, reason, tests, 0.1, b"Ran 2 tests\n"))
             index += 1
     store.end_session("done")
     store.close()
@@ -139,10 +153,10 @@ def test_a_long_text_keeps_both_ends_and_says_how_much_is_left_out() -> None:
     assert abridged(text, 8, 1) == text.splitlines()
 
 
-def test_the_extent_of_a_patch_counts_lines_of_hunks_alone() -> None:
+def test_the_changed_lines_of_a_patch_are_those_of_its_hunks_alone() -> None:
     patch = b"--- a/q.sql\n+++ b/q.sql\n@@ -1,3 +1,2 @@\n--- a comment\n-x\n+++ y\n z\n\\ No newline at end of file\n"
-    assert extent(patch) == (1, 2)
-    assert extent(b"") == (0, 0)
+    assert changed_lines(patch) == (1, 2)
+    assert changed_lines(b"") == (0, 0)
 
 
 # The curve
@@ -268,17 +282,18 @@ def test_the_json_of_a_summary_is_strict_and_has_null_where_there_is_no_number(t
     def refuse(name: str) -> float:
         raise AssertionError(name)
 
-    data = json.loads(summary.to_json(), parse_constant=refuse)
+    data = json.loads(json_text(summary), parse_constant=refuse)
     assert data["pass_at_k"][0]["coverage"] == pytest.approx(0.4)
     assert data["pass_at_k"][0]["low"] < 0.02 < 0.98 < data["pass_at_k"][0]["high"]
     assert data["issues"][0]["resolved"] == 2
+    assert data["kind"] == "patch"
     assert data["interval"]["missing"] == ""
     assert data["law"]["form"] == "c = exp(a k^b)"
 
 
 def test_a_run_can_be_summarized_while_it_is_written(tmp_path: Path) -> None:
     store = Store.write(tmp_path / "run", CONFIG, TaskSet("quick", (make_task("one"),)), {})
-    store.record_attempt("one", 0, 1, Trajectory(Exit.SUBMITTED, (), (), Submission(b"x"), 0.5))
+    store.record_attempt(AttemptSpec("one", 0, 1), Trajectory(Exit.SUBMITTED, (), (), Submission(b"x"), 0.5))
     assert summary_of(tmp_path / "run").issues[0].unverified == 1
     store.close()
 
@@ -334,6 +349,38 @@ def test_a_name_that_would_steer_the_terminal_is_shown_harmless(tmp_path: Path) 
     assert "one[bold]" in shown
 
 
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [("patch", "patches"), ("answer", "answers"), ("program", "programs"), ("proof", "proofs")],
+)
+def test_the_last_column_of_the_issues_is_headed_by_the_kind_of_the_submissions(
+    finished: Summary, kind: str, heading: str
+) -> None:
+    shown = drawn(replace(finished, kind=kind))
+    assert line_with(shown, "issue").split() == ["issue", "n", "resolved", "rate", "infra", heading]
+
+
+def test_the_kind_of_a_run_is_that_of_its_attempts_and_needs_no_suite(tmp_path: Path) -> None:
+    store = Store.write(tmp_path / "run", CONFIG | {"suite": "gone"}, TaskSet("q", (make_task("one"),), "gone"), {})
+    assert summarize(store).kind == "submission", "nothing is known of it before the first attempt"
+    failed = Trajectory(Exit.SANDBOX_FAILED, (), (), Submission(), 0.1)
+    store.record_attempt(AttemptSpec("one", 0, 1), failed)
+    assert summarize(store).kind == "submission", "an infra error hands in nothing"
+    answer = Trajectory(Exit.SUBMITTED, (), (), Submission(b"42", "answer"), 0.5)
+    store.record_attempt(AttemptSpec("one", 0, 2), answer)
+    summary = summarize(store)
+    store.close()
+    assert (summary.kind, summary.to_json()["kind"]) == ("answer", "answer")
+    assert line_with(drawn(summary), "issue").split()[-1] == "answers"
+
+
+@pytest.mark.parametrize(("suite", "kind"), [("swe", "patch"), ("answers", "answer")])
+def test_before_its_first_attempt_a_run_has_the_kind_of_its_suite(tmp_path: Path, suite: str, kind: str) -> None:
+    store = Store.write(tmp_path / "run", CONFIG | {"suite": suite}, TaskSet("q", (make_task("one"),), suite), {})
+    assert summarize(store).kind == kind
+    store.close()
+
+
 def test_tasks_that_are_all_alike_have_a_wide_interval(tmp_path: Path) -> None:
     shown = drawn(summary_of(make_run(tmp_path / "run", {"one": outcomes(5, 2), "two": outcomes(5, 2)})))
     assert line_with(shown, "1  ").split()[:4] == ["1", "40.0", "%", "6.3"]
@@ -344,15 +391,20 @@ def test_tasks_that_are_all_alike_have_a_wide_interval(tmp_path: Path) -> None:
 
 
 def progress_of(tasks: int, attempts: int, done: int) -> Progress:
-    progress = Progress.start([f"repo__name-{number}" for number in range(tasks)], attempts)
-    trajectory = Trajectory(Exit.SUBMITTED, (), (Turn(2, Usage(900, 100), 0.1, 0.1),) * 3, Submission(b""), 1.0)
-    names = list(progress.tasks)
+    """The progress of a run with the first `done` attempts made and verified, and eight under way."""
+    progress = Progress()
+    progress.take(begun(tasks, attempts))
     for number in range(done):
-        name = names[number // attempts]
-        progress.attempt_over(name, trajectory)
-        progress.verified(name, GOOD if number % 7 == 3 else BAD)
+        name, index = f"repo__name-{number // attempts}", number % attempts
+        progress.take(AttemptBegan(name, index))
+        progress.take(AttemptEnded(name, index, Exit.SUBMITTED, 3, Usage(2700, 300), 1.0, counted=True))
+        progress.take(VerdictReached(name, GOOD if number % 7 == 3 else BAD))
     progress.active = 8
     return progress
+
+
+def begun(tasks: int, attempts: int) -> RunBegan:
+    return RunBegan("run", tuple(f"repo__name-{number}" for number in range(tasks)), attempts, "quick · monkey")
 
 
 def text_of(lines: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
@@ -369,7 +421,8 @@ def test_the_live_display_fits_the_terminal(tasks: int, width: int, height: int)
 def test_the_live_display_has_a_line_for_each_issue_and_the_totals() -> None:
     progress = progress_of(4, 10, 25)
     progress.began = time.monotonic() - 10
-    progress.attempt_over("repo__name-2", Trajectory(Exit.SANDBOX_FAILED, (), (), Submission(b""), 0.1, "gone"))
+    progress.take(AttemptBegan("repo__name-2", 5))
+    progress.take(AttemptEnded("repo__name-2", 5, Exit.SANDBOX_FAILED, 0, Usage(), 0.1, counted=False))
     lines = text_of(frame(progress, "quick · monkey", 80, 24))
     assert lines[0].split() == ["quick", "·", "monkey", "4", "issues", "×", "10", "attempts"]
     assert [line.split()[2:] for line in lines[3:7]] == [
@@ -406,10 +459,10 @@ def test_off_a_terminal_there_are_plain_lines_at_the_start_and_at_the_end(monkey
     monkeypatch.setenv("FORCE_COLOR", "1")  # colours may be forced; a live display must not be
     file = io.StringIO()
     progress = progress_of(4, 10, 25)
-    screen = make_screen(progress, title="quick · monkey", quiet=False, console=Console(file=file, width=40))
+    screen = make_screen(progress, quiet=False, console=Console(file=file, width=40))
     assert isinstance(screen, Lines)
     with screen:
-        pass
+        screen.take(begun(4, 10))
     first, last = file.getvalue().splitlines()
     assert first == "quick · monkey: 4 issues × 10 attempts"
     assert "25/40 attempts   3/4 solved   coverage 75.0 %" in last
@@ -421,8 +474,9 @@ def test_plain_lines_come_again_while_the_run_goes_on() -> None:
     with (
         os.fdopen(read) as lines,
         os.fdopen(write, "w") as file,
-        Lines(progress_of(1, 10, 5), "quick", Console(file=file), every=0.001),
+        Lines(progress_of(1, 10, 5), Console(file=file), every=0.001) as screen,
     ):
+        screen.take(begun(1, 10))
         heard = [lines.readline() for _ in range(4)]
     assert heard[0].startswith("quick")
     assert all("5/10 attempts" in line for line in heard[1:])
@@ -430,9 +484,8 @@ def test_plain_lines_come_again_while_the_run_goes_on() -> None:
 
 def test_a_quiet_screen_shows_nothing() -> None:
     file = io.StringIO()
-    screen = make_screen(progress_of(1, 1, 0), title="quick", quiet=True, console=Console(file=file))
-    with screen:
-        pass
+    with make_screen(progress_of(1, 1, 0), quiet=True, console=Console(file=file)) as screen:
+        screen.take(begun(1, 1))
     assert type(screen) is Screen
     assert file.getvalue() == ""
 
@@ -464,9 +517,10 @@ class Terminal:
 
 @contextmanager
 def display(terminal: Terminal, progress: Progress) -> Iterator[Screen]:
-    screen = make_screen(progress, title="quick · monkey", quiet=False, console=Console(file=terminal.file))
+    screen = make_screen(progress, quiet=False, console=Console(file=terminal.file))
     assert isinstance(screen, Display)
     with screen:
+        screen.take(begun(len(progress.tasks), progress.attempts))
         yield screen
 
 

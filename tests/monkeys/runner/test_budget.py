@@ -19,10 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agent.loop import AttemptLimits, run_attempt
-from agent.models import Call, Reply
+from agent.agent import AttemptScope, AttemptSpec
+from agent.limits import AttemptLimits
+from agent.models import Reply
 from agent.models.scripted import Scripted, say
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
+from monkeys.events import Progress, RunBegan
+from monkeys.executors.worker import Worker
 from monkeys.formats.counts import run_counts
 from monkeys.formats.export import outcomes
 from monkeys.pricing.cost_report import attempt_dollars, cost_report, quotes_of
@@ -31,13 +34,12 @@ from monkeys.report.summary import summarize
 from monkeys.report.terminal.final_screen import render
 from monkeys.report.terminal.live import frame, status
 from monkeys.runner.budget import RunBudget, RunLimits, Spent
-from monkeys.runner.progress import Progress
 from monkeys.science.cost import CostError, Prices, TokenCounts
 from monkeys.store import AttemptRow, Store, StoreError
 from monkeys.text import money
 from tasks import Submission, TaskSet, load_tasks
 from tests.fault_server import FaultServer
-from tests.helpers import begins, git_repository, workspace
+from tests.helpers import attempt_scope, begins, git_repository, play, workspace
 
 ROOT = Path(__file__).parents[3]
 ID = "quick__ledger-1"
@@ -156,23 +158,23 @@ def test_a_run_stops_at_its_money_which_each_session_counts_at_its_own_prices(tm
     )
     store = Store.read(tmp_path / "runs/run")
     summary = summarize(store)
-    assert summary.bill is not None
-    assert summary.bill.total == pytest.approx(paid + Prices(2.0, 100.0, 0.5).dollars(tokens_of(since)))
-    told = json.loads(summary.to_json())["dollars"]
-    assert told["an_attempt"] == pytest.approx(summary.bill.total / 12)
+    assert summary.cost is not None
+    assert summary.cost.total == pytest.approx(paid + Prices(2.0, 100.0, 0.5).dollars(tokens_of(since)))
+    told = summary.to_json()["dollars"]
+    assert told["an_attempt"] == pytest.approx(summary.cost.total / 12)
     assert told["a_solved_issue"] is None
     each = [attempt_dollars(store, row, quotes_of(store)) for row in store.attempts()]
-    assert sum(filter(None, each)) == pytest.approx(summary.bill.total)
-    assert run_counts(store, store.tallies()).costs == pytest.approx([summary.bill.total])
+    assert sum(filter(None, each)) == pytest.approx(summary.cost.total)
+    assert run_counts(store, store.tallies()).costs == pytest.approx([summary.cost.total])
     outcomes(store, tmp_path / "out")
     header, row = (tmp_path / "out/outcomes.csv").read_text().split()
     assert header == "task,n,resolved,cost"
-    assert float(row.rpartition(",")[2]) == pytest.approx(summary.bill.total, rel=1e-6)
+    assert float(row.rpartition(",")[2]) == pytest.approx(summary.cost.total, rel=1e-6)
     console = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
     render(summary, console)
     console.file.close()
     shown = console.export_text()
-    assert f"money  {money(summary.bill.total)}   " in shown, shown
+    assert f"money  {money(summary.cost.total)}   " in shown, shown
     store.close()
 
 
@@ -259,18 +261,18 @@ def test_a_served_model_without_prices_is_said_to_have_none(tmp_path: Path) -> N
     served = job("--attempts", "1", "--no-verify", cwd=tmp_path)
     assert "no prices are known for 'tiny'" in served.said
     store = Store.read(tmp_path / "runs/run")
-    assert summarize(store).bill is None
-    assert json.loads(summarize(store).to_json())["dollars"] is None
+    assert summarize(store).cost is None
+    assert summarize(store).to_json()["dollars"] is None
     store.close()
 
 
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("p.toml", "[tiny\n", "is no TOML"),
-        ("p.json", "{", "is no JSON"),
+        ("p.toml", "[tiny\n", "is not TOML"),
+        ("p.json", "{", "is not JSON"),
         ("p.json", "[]", "has no entry 'tiny'"),
-        ("p.json", '{"other": {"prompt": 1, "completion": 1}}', "has no entry 'tiny' (but 'other')"),
+        ("p.json", '{"other": {"prompt": 1, "completion": 1}}', "has no entry 'tiny' (it has 'other')"),
         ("p.json", '{"tiny": {"prompt": 1}}', "give prompt and completion"),
         ("p.json", '{"tiny": {"prompt": 1, "completion": 1, "input": 1}}', "give prompt and completion"),
         ("p.json", '{"tiny": {"prompt": -1, "completion": 1}}', "must be a number from 0"),
@@ -371,7 +373,7 @@ def test_the_parts_cost_what_their_sum_costs(usages: list[Usage], prices: Prices
     ),
     st.tuples(TIERED, TIERED),
 )
-def test_the_books_the_bill_and_the_attempts_agree_to_the_cent(
+def test_the_budget_the_report_and_the_attempts_agree_to_the_cent(
     tries: list[tuple[int, Exit, list[Usage], Usage]], prices: tuple[Prices, Prices]
 ) -> None:
     tasks = load_tasks("quick").select([ID, "quick__spans-1"])
@@ -379,23 +381,23 @@ def test_the_books_the_bill_and_the_attempts_agree_to_the_cent(
         total, index = 0.0, 0
         for quote in (Quote(prices[0], "then"), Quote(prices[1], "now")):
             store = Store.write(Path(folder) / "run", {}, tasks, {"prices": quote.record()})
-            ledger = RunBudget(RunLimits(), AttemptLimits(), quote, Spent(dollars=total))
+            budget = RunBudget(RunLimits(), AttemptLimits(), quote, Spent(dollars=total))
             for task, exit, requests, wasted in tries:
-                account = ledger.account()
+                one = UnderWay(budget)
                 for usage in requests:
-                    account.charge(usage)
-                account.bill(wasted)
+                    one.charge(usage)
+                one.scope.budget.bill(wasted)
                 turns = tuple(Turn(0, usage, 0.0, 0.0) for usage in requests)
                 trajectory = Trajectory(exit, (), turns, Submission(b""), 1.0, "", wasted)
-                ledger.settle(account, trajectory)
-                store.record_attempt(tasks.tasks[task].id, index, 0, trajectory)
+                budget.settle(one.account, trajectory)
+                store.record_attempt(AttemptSpec(tasks.tasks[task].id, index, 0), trajectory)
                 index += 1
-            total = ledger.dollars
-            bill, quotes = cost_report(store), quotes_of(store)
+            total = budget.dollars
+            report, quotes = cost_report(store), quotes_of(store)
             each = [attempt_dollars(store, row, quotes) for row in store.attempts()]
             store.close()
-            assert bill is not None
-            assert bill.total == pytest.approx(total, rel=1e-9, abs=1e-9)
+            assert report is not None
+            assert report.total == pytest.approx(total, rel=1e-9, abs=1e-9)
             assert sum(one for one in each if one is not None) == pytest.approx(total, rel=1e-9, abs=1e-9)
 
 
@@ -405,12 +407,13 @@ def test_a_session_without_prices_takes_those_of_the_last_that_has_some(tmp_path
     for index, environment in enumerate([{}, {"prices": record}, {}]):
         store = Store.write(tmp_path / "run", {}, tasks, environment)
         turn = Turn(0, Usage(1_000_000, 1_000_000), 0.0, 0.0)
-        store.record_attempt(tasks.tasks[0].id, index, 0, Trajectory(Exit.SUBMITTED, (), (turn,), Submission(b""), 1.0))
-        bill = cost_report(store)
-        assert bill == (None if index == 0 else bill)
+        trajectory = Trajectory(Exit.SUBMITTED, (), (turn,), Submission(b""), 1.0)
+        store.record_attempt(AttemptSpec(tasks.tasks[0].id, index, 0), trajectory)
+        report = cost_report(store)
+        assert (report is None) == (index == 0)
         store.close()
-    assert bill is not None
-    assert bill.total == pytest.approx(9.0)
+    assert report is not None
+    assert report.total == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +431,7 @@ def test_money_is_written_as_people_write_it(dollars: float, text: str) -> None:
     assert money(dollars) == text
 
 
-# the ledger and the screen
+# the budget and the screen
 
 
 class Clock:
@@ -438,50 +441,73 @@ class Clock:
         return self.now
 
 
+SPEC = AttemptSpec("task", 0, 0)
+
+
+class UnderWay:
+    """An attempt under way, with its account in the budget of the run, as an executor connects the two."""
+
+    def __init__(self, budget: RunBudget) -> None:
+        self.account = budget.account()
+        worker = Worker({}, agent=None, model=None, verifier=None, backend=None, limits=None, quote=budget.quote)
+        self.scope = worker.scope(SPEC, self.account.paid)
+        self.account.on_close(lambda at_once: self.scope.close(at_once=at_once))
+
+    def charge(self, usage: Usage) -> None:
+        self.scope.budget.charge(usage)
+
+
 def attempt(seconds: float = 1.0, exit: Exit = Exit.SUBMITTED) -> Trajectory:
     return Trajectory(exit, (), (), Submission(b""), seconds)
 
 
 def test_no_attempt_starts_that_is_expected_to_go_over_and_one_that_ends_early_makes_room() -> None:
     async def main() -> None:
-        ledger = RunBudget(RunLimits(tokens=350), AttemptLimits(tokens=200))
-        first = ledger.account()
-        second = asyncio.create_task(ledger.room())  # one may use 200, and two 400
+        progress = Progress()
+        budget = RunBudget(RunLimits(tokens=350), AttemptLimits(tokens=200), events=progress.take)
+        first = UnderWay(budget)
+        second = asyncio.create_task(budget.room())  # one may use 200, and two 400
         await asyncio.sleep(0)
         assert not second.done()
         first.charge(Usage(90, 10))
-        ledger.settle(first, attempt())
+        budget.settle(first.account, attempt())
         assert await second  # one attempt took 100
-        accounts = [ledger.account(), ledger.account()]
-        third = asyncio.create_task(ledger.room())
+        both = [UnderWay(budget), UnderWay(budget)]
+        third = asyncio.create_task(budget.room())
         await asyncio.sleep(0)
         assert not third.done()
-        for account in accounts:
-            account.charge(Usage(50))
-            ledger.settle(account, attempt())
+        for one in both:
+            one.charge(Usage(50))
+            budget.settle(one.account, attempt())
         assert await third
-        assert ledger.stopped == ""
-        last = ledger.account()
+        assert budget.stopped == ""
+        last = UnderWay(budget)
         last.charge(Usage(150))
-        assert last.closed
-        assert not await ledger.room()
-        assert ledger.status() == ["350 of 350 tokens"]
+        assert last.scope.budget.closed
+        assert not await budget.room()
+        assert progress.spending == ["350 of 350 tokens"]
 
     asyncio.run(main())
+
+
+def test_an_attempt_that_begins_after_the_limit_was_reached_samples_nothing() -> None:
+    budget = RunBudget(RunLimits(tokens=10), AttemptLimits(tokens=10))
+    UnderWay(budget).charge(Usage(10))
+    assert UnderWay(budget).scope.budget.closed
 
 
 def test_before_any_attempt_is_over_each_is_expected_to_cost_all_that_its_tokens_may() -> None:
     async def main() -> int:
         quote = Quote(Prices(1, 10, longer=((100, Prices(2, 20)),)), "file")
-        ledger = RunBudget(RunLimits(dollars=100), AttemptLimits(tokens=1_000_000), quote)
+        budget = RunBudget(RunLimits(dollars=100), AttemptLimits(tokens=1_000_000), quote)
         begun = 0
         while True:
-            room = asyncio.create_task(ledger.room())
+            room = asyncio.create_task(budget.room())
             await asyncio.sleep(0)
             if not room.done():
                 room.cancel()
                 return begun
-            ledger.account()
+            budget.account()
             begun += 1
 
     assert asyncio.run(main()) == 5
@@ -490,49 +516,54 @@ def test_before_any_attempt_is_over_each_is_expected_to_cost_all_that_its_tokens
 def test_no_attempt_starts_that_the_time_left_is_too_short_for() -> None:
     async def main() -> None:
         clock = Clock()
-        ledger = RunBudget(RunLimits(seconds=100), AttemptLimits(), before=Spent(attempts=2, seconds=60), clock=clock)
+        budget = RunBudget(RunLimits(seconds=100), AttemptLimits(), before=Spent(attempts=2, seconds=60), clock=clock)
         clock.now = 60
-        assert await ledger.room()
+        assert await budget.room()
         clock.now = 75
-        assert not await ledger.room()
-        assert ledger.stopped.startswith("stopped at --max-time 1:40: spent 1:15 in 2 attempts")
+        assert not await budget.room()
+        assert budget.stopped.startswith("stopped at --max-time 1:40: spent 1:15 in 2 attempts")
 
     asyncio.run(main())
 
 
 def test_an_attempt_is_broken_off_also_while_it_waits_for_a_server_and_not_after_its_end(tmp_path: Path) -> None:
     class Away(Scripted):
-        async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
-            if call.task == "away":
-                with call.meter.paused():
+        async def reply(
+            self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+        ) -> Reply:
+            if scope.spec.task == "away":
+                with scope.paused():
+                    waiting.set()
                     await asyncio.sleep(100)
             return Reply(say(("submit", {})))
 
     async def main() -> None:
         origin = git_repository(tmp_path / "repository", {"old.txt": b"old"})
-        away, prompt = Call("away", 0, 1), Call("prompt", 0, 1)
+        away, prompt = attempt_scope("away"), attempt_scope("prompt")
         async with workspace(origin) as room:
-            played = asyncio.create_task(run_attempt(Away([]), room, begins([]), away, AttemptLimits()))
-            while away.meter.clock is None or away.meter.clock.when() is not None:
-                await asyncio.sleep(0.01)
-            away.meter.close(at_once=True)
+            played = asyncio.create_task(play(room, Away([]), begins([]), away))
+            await waiting.wait()
+            away.close(at_once=True)
             assert (await played).exit is Exit.CANCELLED
-            assert (await run_attempt(Away([]), room, begins([]), prompt, AttemptLimits())).exit is Exit.SUBMITTED
-            prompt.meter.close(at_once=True)
-            assert (await run_attempt(Away([]), room, begins([]), prompt, AttemptLimits())).exit is Exit.CANCELLED
+            assert (await play(room, Away([]), begins([]), prompt)).exit is Exit.SUBMITTED
+            prompt.close(at_once=True)
+            assert (await play(room, Away([]), begins([]), prompt)).exit is Exit.CANCELLED
 
+    waiting = asyncio.Event()
     asyncio.run(main())
 
 
 def test_the_display_and_the_lines_say_what_was_spent_of_how_much() -> None:
-    progress = Progress.start([f"issue-{number}" for number in range(50)], 3)
+    progress = Progress(clock=Clock())
+    progress.take(RunBegan("run", tuple(f"issue-{number}" for number in range(50)), 3))
     assert "spent" not in status(progress)
     for row in progress.tasks.values():
         row.sampled = 1
     height = len(frame(progress, "title", 80, 24))
     quote = Quote(Prices(1, 10), "file")
-    ledger = RunBudget(RunLimits(5.0, 2_000_000, 7200), AttemptLimits(), quote, Spent(1_000_000, 1.25), clock=Clock())
-    progress.spending = ledger.status
+    RunBudget(
+        RunLimits(5.0, 2_000_000, 7200), AttemptLimits(), quote, Spent(1_000_000, 1.25), Clock(), events=progress.take
+    )
     assert "spent $1.25 of $5.00, 1.0 M of 2.0 M tokens, 0:00 of 2:00:00" in status(progress)
     lines = frame(progress, "title", 80, 24)
     assert len(lines) == height

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from monkeys.commands.main import main
-from monkeys.runner.calibration import Calibrated, Calibration, CalibrationError, Runs
+from monkeys.formats.calibration import Calibrated, Calibration, CalibrationError, Runs
 from tasks import Task, TaskSet, load_tasks
 from tests.helpers import git_repository
 

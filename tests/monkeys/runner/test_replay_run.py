@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from agent.loop import AttemptLimits, run_attempt
-from agent.models import Call, ModelRefused
+from agent.agent import AttemptScope
+from agent.models import ModelRefused
 from agent.models.recorded import UNLIKE, Recorded
 from agent.models.scripted import say
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from monkeys.store import Store
 from tasks.task import Submission
-from tests.helpers import Answer, ChatServer, begins, git_repository, workspace
+from tests.helpers import Answer, ChatServer, attempt_scope, begins, git_repository, play, workspace
 from tests.monkeys.runner.test_sample_job import IDS, command, environment, job, recorded, until
-from tests.monkeys.store.test_tokens import without_answers
+from tests.monkeys.store.earlier import to_version_2
 
 TASK = IDS[0]
 SERVED = ("--model", "tiny", "--ids", TASK, "--workers", "1", "--no-verify")
@@ -161,6 +161,7 @@ def test_a_replay_is_the_recorded_run_to_the_letter_and_so_is_a_replay_of_that(f
         done = job("--model", model, "--no-verify", "--run", run, cwd=tmp_path)  # the rest is known from the record
         assert done.returncode == 0, done.stderr
         assert "unlike" not in done.stdout + done.stderr
+        assert "differs from its recording" not in done.stdout + done.stderr
         assert takes(tmp_path / "runs" / run) == first
 
 
@@ -205,8 +206,8 @@ def test_settings_that_differ_from_the_recorded_are_named_in_one_line(strange: P
     words = ("--model", "replay:first", *REPLAY, "--attempts", "1", "--run", "other", "--actions", "text")
     done = job(*words, "--max-turns", "2", cwd=strange)
     assert done.returncode == 0, done.stderr
-    assert "replayed unlike it was recorded: actions (was native), prompts actions" in done.stderr
-    assert "attempt_limits turns (was 40)" in done.stderr
+    assert "the replay differs from its recording in: agent.actions (was native), agent.prompts.actions" in done.stderr
+    assert "limits.turns (was 40)" in done.stderr
 
 
 def test_an_attempt_that_wants_more_than_was_recorded_is_off_the_record(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_an_attempt_that_wants_more_than_was_recorded_is_off_the_record(tmp_path
 def test_a_run_of_an_earlier_version_is_replayed_as_well_as_it_can_be(tmp_path: Path) -> None:
     script = [bash("echo one > a.txt"), raw('{"command": "echo never'), SUBMIT]
     record(tmp_path, answers(*script, reasons={1: "length"}), "--attempts", "1")
-    without_answers(tmp_path / "runs/first")
+    to_version_2(tmp_path / "runs/first", answers=False)
     done = job("--model", "replay:first", *REPLAY, "--attempts", "1", "--run", "again", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "how answers ended, which this run's version did not record" in done.stderr
@@ -255,7 +256,7 @@ def test_a_replay_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         (("--model", "replay:first", "--attempts", "250"), "has 2 attempts at quick__ledger-1 to replay, not 250"),
         (("--model", "replay:first", "--ids", *IDS), f"has no attempts at 1 task, such as {IDS[1]}"),
         (("--model", "replay:runs"), "no run at runs"),
-        (("--model", "replay:frist"), "nor a run there to replay"),
+        (("--model", "replay:frist"), "no run of that name to replay"),
     ],
 )
 def test_what_the_record_does_not_have_is_refused_before_anything_is_sampled(
@@ -288,7 +289,7 @@ def test_gold_is_gold_also_where_a_run_has_that_name(strange: Path) -> None:
     (again,) = takes(strange / "runs/again")
     assert again.submission.body
     store = Store.read(strange / "runs/again")
-    assert "recording" not in store.config
+    assert "recording" not in store.config["model"]
     store.close()
 
 
@@ -316,14 +317,14 @@ def test_an_attempt_that_ran_out_of_time_does_so_again_and_one_that_is_not_there
     turn = Turn(3, Usage(1, 1), 1.0, 1.0, "tool_calls")
     model = Recorded("replay:it", One(Trajectory(Exit.TIME_LIMIT, messages, (turn,), Submission(b""), 9.0, "", wasted)))
 
-    async def main(call: Call) -> Trajectory:
+    async def main(scope: AttemptScope) -> Trajectory:
         async with workspace(origin) as room:
-            return await run_attempt(model, room, begins(opening), call, AttemptLimits())
+            return await play(room, model, begins(opening), scope)
 
-    played = asyncio.run(main(Call("task", 0, 1)))
+    played = asyncio.run(main(attempt_scope()))
     assert played.exit is Exit.TIME_LIMIT
     assert played.detail.startswith("the recorded attempt came to its time limit here")
     assert played.usage == Usage(6, 6)
     assert b"+new" in played.submission.body
     with pytest.raises(ModelRefused, match="replay:it has no attempt 1 at task"):
-        asyncio.run(main(Call("task", 1, 1)))
+        asyncio.run(main(attempt_scope("task", 1)))

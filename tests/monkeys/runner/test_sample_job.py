@@ -12,30 +12,25 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.loop import AttemptLimits
+from agent.agent import AttemptScope
 from agent.models import Model
-from agent.models.model import Call, ModelUnavailable, Reply
+from agent.models.model import ModelUnavailable, Reply
 from agent.models.scripted import Scripted, say
-from agent.scaffolds import make_scaffold
 from agent.trajectory import Message
-from envs import Limits
-from envs.local.backend import LocalBackend
-from envs.memory_budget import MemoryBudget, this_machine
-from envs.pool import Pool
-from envs.start_limiter import StartLimiter
+from envs.memory_budget import this_machine
+from monkeys.events import Progress
 from monkeys.runner.circuit_breaker import INCIDENT_SECONDS, INCIDENTS_IN_A_ROW, CircuitBreaker, RunStopped
-from monkeys.runner.progress import Progress
-from monkeys.runner.sampler import Arm, Sampler
 from monkeys.store import Store, StoreError
 from tasks import Outcome, TaskSet
 from tests.helpers import quick_task
+from tests.sampling import Sampling, open_sampling
 
 ROOT = Path(__file__).parents[3]
 IDS = ("quick__ledger-1", "quick__spans-1")
@@ -142,9 +137,9 @@ def test_verification_keeps_pace_where_memory_has_room_for_few(slow_script: Path
 
 
 def test_the_screen_of_a_job_says_what_was_chosen_and_ends_with_the_curve(tmp_path: Path) -> None:
-    done = job("--attempts", "12", "--ids", *IDS, cwd=tmp_path)
+    done = job("--attempts", "6", "--ids", *IDS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 issues (quick) x 12 attempts, model monkey" in done.stderr
+    assert "2 issues (quick) x 6 attempts, model monkey" in done.stderr
     assert "--sandbox local or docker to choose" in done.stderr
     assert "pass@k" in done.stdout
     assert "runs/quick-monkey-" in done.stdout
@@ -153,10 +148,10 @@ def test_the_screen_of_a_job_says_what_was_chosen_and_ends_with_the_curve(tmp_pa
 
 def test_the_same_seed_gives_the_same_patches_and_another_one_others(tmp_path: Path) -> None:
     def patches(run: str, seed: str) -> list[bytes]:
-        options = ("--attempts", "10", "--ids", IDS[0], "--no-verify", "--quiet", "--run", run, "--seed", seed)
+        options = ("--attempts", "6", "--ids", IDS[0], "--no-verify", "--quiet", "--run", run, "--seed", seed)
         assert job(*options, cwd=tmp_path).returncode == 0
         store = Store.read(tmp_path / "runs" / run)
-        found = [row.patch for row in store.attempts()]
+        found = [row.digest for row in store.attempts()]
         store.close()
         return found
 
@@ -166,7 +161,7 @@ def test_the_same_seed_gives_the_same_patches_and_another_one_others(tmp_path: P
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
 def test_a_job_killed_at_any_moment_goes_on_and_no_attempt_counts_twice(tmp_path: Path, slow_script: Path) -> None:
-    attempts = 100
+    attempts = 60
     options = ["--attempts", str(attempts), "--ids", *IDS, "--model", f"scripted:{slow_script}", "--workers", "6"]
     options += ["--quiet", "--run", "run"]
     temporary = tmp_path / "tmp"
@@ -243,6 +238,45 @@ def test_a_larger_number_of_attempts_tops_a_run_up_and_verifying_can_come_later(
     assert (tmp_path / "runs/run/run.sqlite").stat().st_size == before
 
 
+@pytest.mark.parametrize("model", ["scripted:played.json", "replay:played.json"])
+def test_a_run_goes_on_with_the_file_that_it_began_with(tmp_path: Path, model: str) -> None:
+    def write(text: str) -> None:
+        rows = [{"role": "assistant", "content": text, "instance_id": "times", "answer": text}] * 3
+        (tmp_path / "played.json").write_text(json.dumps(rows))
+
+    (tmp_path / "sums.jsonl").write_text('{"question": "What is 6 times 7?", "answer": 42, "id": "times"}\n')
+    options = ("--tasks", "sums.jsonl", "--model", model, "--quiet", "--executor", "here")
+    write("42")
+    assert job(*options, "--attempts", "1", "--run", "run", cwd=tmp_path).returncode == 0
+    assert job(*options, "--attempts", "2", "--run", "run", cwd=tmp_path).returncode == 0
+    write("41")
+    done = job(*options, "--attempts", "3", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "another configuration (the content of the file that --model names was " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert outcomes(tmp_path / "runs/run") == Counter({("times", Outcome.RESOLVED): 2})
+    for text, runs in (("41", 2), ("42", 3), ("41", 3)):  # without a name, each content has a run of its own
+        write(text)
+        assert job(*options, "--attempts", "1", cwd=tmp_path).returncode == 0
+        assert len(list((tmp_path / "runs").iterdir())) == runs
+
+
+def test_more_attempts_than_a_predictions_file_has_are_refused_before_anything_is_sampled(tmp_path: Path) -> None:
+    rows = [{"instance_id": IDS[0], "model_patch": ""}] * 2
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    for options, why in (
+        (
+            ("--ids", IDS[0]),
+            f"have 2 rows for {IDS[0]} to replay, not 250; give --attempts 2, leave that task out with",
+        ),
+        (("--ids", *IDS, "--attempts", "1"), f"have no row for {IDS[1]} to replay; choose other tasks with --ids"),
+    ):
+        done = job("--model", "replay:p.json", *options, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert why in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_is_given_up_of_the_protection_is_said_first_and_recorded(tmp_path: Path) -> None:
     options = ("--attempts", "1", "--ids", IDS[0], "--model", "replay:empty", "--no-verify")
     usual = job(*options, "--run", "usual", cwd=tmp_path)
@@ -254,7 +288,7 @@ def test_what_is_given_up_of_the_protection_is_said_first_and_recorded(tmp_path:
     configs, sessions = [], []
     for run in ("usual", "loose"):
         store = Store.read(tmp_path / "runs" / run)
-        configs.append(store.config["sandbox_limits"])
+        configs.append(store.config["sandbox"]["limits"])
         sessions.append(json.loads(store.sessions()[0]["environment"]))
         store.close()
     assert [config["network"] for config in configs] == ["none", "host"]
@@ -267,7 +301,7 @@ def test_the_limits_of_a_sandbox_are_as_told_and_its_lifetime_covers_its_longest
         what = ("--attempts", "1", "--ids", IDS[0], "--model", "replay:empty", "--no-verify", "--quiet", "--run", run)
         assert job(*what, *options, cwd=tmp_path).returncode == 0
         store = Store.read(tmp_path / "runs" / run)
-        found: dict[str, Any] = store.config["sandbox_limits"]
+        found: dict[str, Any] = store.config["sandbox"]["limits"]
         store.close()
         return found
 
@@ -289,25 +323,12 @@ def test_warm_sandboxes_do_for_attempts_what_others_do(tmp_path: Path) -> None:
 # what fails on our side
 
 
-@asynccontextmanager
-async def sampling(
+def sampling(
     folder: Path, model: Model, *, attempts: int, workers: int, retries: int = 3
-) -> AsyncIterator[tuple[Sampler, Progress]]:
-    """A sampler of one embedded task in local sandboxes, with what it needs."""
-    task = quick_task("tally")
-    tasks = TaskSet("one", (task,))
-    store = Store.write(folder, {}, tasks, {})
-    budget = MemoryBudget(10_000, key="test", folder=folder / "budget")
-    pool = Pool(LocalBackend(), budget=budget, gate=StartLimiter(8))
-    progress = Progress.start(store.task_ids(), attempts)
-    limits = Limits(memory_mb=512)
-    arm = Arm("test", model, make_scaffold(), AttemptLimits(), limits, seed=0)
-    try:
-        yield Sampler(store, tasks, arm, pool, None, progress, workers=workers, retries=retries), progress
-    finally:
-        await pool.close()
-        budget.close()
-        store.close()
+) -> AbstractAsyncContextManager[Sampling]:
+    """A run of one embedded task in local sandboxes, sampled only."""
+    tasks = TaskSet("one", (quick_task("tally"),))
+    return open_sampling(folder, tasks, model, attempts=attempts, workers=workers, retries=retries)
 
 
 class Failing:
@@ -315,12 +336,14 @@ class Failing:
 
     name = "failing"
 
-    def __init__(self, fails: Callable[[Call, int], bool]) -> None:
+    def __init__(self, fails: Callable[[AttemptScope, int], bool]) -> None:
         self._fails, self._ids = fails, itertools.count()
 
-    async def reply(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, call: Call) -> Reply:
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
         turn = sum(message["role"] == "assistant" for message in messages)
-        if self._fails(call, turn):
+        if self._fails(scope, turn):
             raise ModelUnavailable(f"server error (request id req-{next(self._ids)})")
         return Reply(say(("bash", {"command": "true"})) if turn == 0 else say(("submit", {})))
 
@@ -334,8 +357,8 @@ def test_a_run_survives_the_loss_of_all_its_sandboxes_at_once_and_more_than_once
     async def story() -> Progress:
         model = Scripted([say(("bash", {"command": "sleep 0.3; echo $RANDOM > a.txt"}))])
         before = descendants(os.getpid())
-        async with sampling(tmp_path / "run", model, attempts=24, workers=8) as (sampler, progress):
-            run = asyncio.create_task(sampler.run())
+        async with sampling(tmp_path / "run", model, attempts=24, workers=8) as it:
+            run = asyncio.create_task(it.sampler.run())
             for kills in range(1, 4):
                 deadline = time.monotonic() + 20
                 while time.monotonic() < deadline and not run.done():
@@ -348,7 +371,7 @@ def test_a_run_survives_the_loss_of_all_its_sandboxes_at_once_and_more_than_once
                     if parent(pid) == os.getpid():
                         os.kill(pid, signal.SIGKILL)
             await run
-            return progress
+            return it.progress
 
     (counts,) = asyncio.run(story()).tasks.values()
     assert counts.sampled == 24
@@ -371,10 +394,10 @@ def is_running(pid: int, program: str) -> bool:
 
 def test_when_nothing_works_any_more_the_run_stops_whatever_identifiers_the_failures_hold(tmp_path: Path) -> None:
     async def story() -> Progress:
-        async with sampling(tmp_path / "run", Failing(lambda *_: True), attempts=100, workers=4) as (sampler, progress):
+        async with sampling(tmp_path / "run", Failing(lambda *_: True), attempts=100, workers=4) as it:
             with pytest.raises(RunStopped, match=r"model failed \d+ times .* server error \(request id req-\d+\)"):
-                await sampler.run()
-            return progress
+                await it.sampler.run()
+            return it.progress
 
     (counts,) = asyncio.run(story()).tasks.values()
     assert counts.sampled == 0
@@ -386,9 +409,9 @@ def test_an_outage_does_not_use_up_the_tries_of_the_slots_that_are_left(tmp_path
 
     async def story() -> Progress:
         away = Failing(lambda call, turn: turn == 0 and next(failures) < 10)
-        async with sampling(tmp_path / "run", away, attempts=2, workers=2, retries=1) as (sampler, progress):
-            await sampler.run()
-            return progress
+        async with sampling(tmp_path / "run", away, attempts=2, workers=2, retries=1) as it:
+            await it.sampler.run()
+            return it.progress
 
     (counts,) = asyncio.run(story()).tasks.values()
     assert (counts.sampled, counts.infra) == (2, 10)
@@ -396,10 +419,10 @@ def test_an_outage_does_not_use_up_the_tries_of_the_slots_that_are_left(tmp_path
 
 def test_an_attempt_that_fails_each_time_is_given_up_and_the_others_are_not(tmp_path: Path) -> None:
     async def story() -> Progress:
-        model = Failing(lambda call, turn: call.attempt == 3 and turn == 1)
-        async with sampling(tmp_path / "run", model, attempts=10, workers=3, retries=2) as (sampler, progress):
-            await sampler.run()
-            return progress
+        model = Failing(lambda scope, turn: scope.spec.index == 3 and turn == 1)
+        async with sampling(tmp_path / "run", model, attempts=10, workers=3, retries=2) as it:
+            await it.sampler.run()
+            return it.progress
 
     (counts,) = asyncio.run(story()).tasks.values()
     assert (counts.sampled, counts.infra) == (9, 3)
@@ -453,6 +476,7 @@ FILES = {
     "twice.jsonl": f"{EMBEDDED}\n{EMBEDDED}\n",
     "missing.jsonl": json.dumps({key: ROW[key] for key in ("instance_id", "repo", "base_commit")}),
     "old.jsonl": json.dumps(ROW),
+    "empty.json": "[]",
     "empty.jsonl": "",
     "imaged.jsonl": IMAGED,
     "a_file": "",
@@ -466,14 +490,15 @@ MISTAKES = {
     "broken line": (["--tasks", "broken.jsonl"], "broken.jsonl:2: not JSON"),
     "missing field": (["--tasks", "missing.jsonl"], "missing.jsonl:1: field 'problem_statement' is missing"),
     "old schema": (["--tasks", "old.jsonl"], "schema of swebench 5"),
-    "no instances": (["--tasks", "empty.jsonl"], "holds no instance"),
-    "duplicate ids": (["--tasks", "twice.jsonl"], "twice.jsonl:2: instance_id a__b-1 is there twice"),
+    "no instances": (["--tasks", "empty.jsonl"], "empty.jsonl holds no task"),
+    "duplicate ids": (["--tasks", "twice.jsonl"], "twice.jsonl:2: the id a__b-1 is there twice"),
     "no attempts": (["--attempts", "0"], "must be at least 1, not 0"),
     "half an attempt": (["--attempts", "2.5"], "not a whole number"),
     "runs is a file": (["--runs", "a_file"], "cannot be written"),
-    "bad run name": (["--run", "a b"], "is no good"),
+    "bad run name": (["--run", "a b"], "cannot be a run's name, for it has ' '"),
     "unreadable script": (["--model", "scripted:nothing.json"], "cannot be read"),
     "unreadable predictions": (["--model", "replay:nothing.jsonl"], "cannot be read"),
+    "empty script": (["--model", "scripted:empty.json"], "script empty.json holds no message"),
     "no amount of memory": (["--memory-mb", "99999999"], "give less with --memory-mb"),
     "no processor": (["--cpus", "0"], "must be a positive number"),
     "docker for quick": (["--sandbox", "docker"], "use --sandbox local"),

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from monkeys.commands.main import main
-from monkeys.runner.calibration import Calibrated, Calibration, Runs
+from monkeys.formats.calibration import Calibrated, Calibration, Runs
 from monkeys.store import Store, StoreError
-from tasks import Task, load_tasks
+from tasks import load_tasks
+from tasks.swe.task import SweTask, as_swe
 
 TASKS = load_tasks("quick").select(["quick__tally-1", "quick__stash-1"])
-TALLY = next(task for task in TASKS.tasks if "tally" in task.id)
-STASH = next(task for task in TASKS.tasks if "stash" in task.id)
+STASH, TALLY = map(as_swe, TASKS.tasks)
 HERE = Path(__file__).parents[3]
 
 
@@ -43,7 +43,7 @@ def predict(path: Path, rows: Iterable[tuple[str, str]], model: str = "someone")
     return path
 
 
-def passes(task: Task) -> str:
+def passes(task: SweTask) -> str:
     """What unittest says where all of its tests pass."""
     names = (*task.fail_to_pass, *task.pass_to_pass)
     lines = "".join(f"{name.rpartition('.')[2]} ({name}) ... ok\n" for name in names)
@@ -177,8 +177,8 @@ def test_what_one_run_verified_another_one_finds_unless_told_not_to(verify: Veri
 @pytest.mark.parametrize(
     ("now", "complaint"),
     [
-        ([(TALLY.id, "no patch"), (TALLY.id, bad(9))], "is another one than when"),
-        ([(TALLY.id, "no patch")], "is gone, and was there when"),
+        ([(TALLY.id, "no patch"), (TALLY.id, bad(9))], "differs from what it was when"),
+        ([(TALLY.id, "no patch")], "is gone; it was there when"),
     ],
 )
 def test_predictions_that_are_not_as_they_were_change_nothing(
@@ -206,16 +206,16 @@ def test_a_run_is_verified_again_and_what_it_exports_gets_the_same_verdicts(
         assert verify(again, "--run", name).code == 0
         assert outcomes(runs / name) == outcomes(runs / "first")
     store = Store.read(runs / "fourth")
-    assert store.config["model"] == "someone"
+    assert store.model == "someone"
     store.close()
 
 
 def test_a_run_whose_attempts_were_allocated_by_outcomes_is_refused(verify: Verify, tmp_path: Path) -> None:
-    config = {"model": "m", "allocate": {"rule": "stop"}}
+    config = {"strategy": {"name": "stop", "sampling": {"kind": "stopped"}}}
     Store.write(tmp_path / "runs/allocated", config, load_tasks("quick"), {}).close()
     said = verify("allocated")
     assert said.code == 2
-    assert "sampled with --allocate stop" in said.err
+    assert "sampled with --strategy stop, so its attempts are stopped" in said.err
 
 
 def test_predictions_for_other_tasks_are_an_error_that_names_them_unless_they_are_to_be_skipped(
@@ -250,7 +250,7 @@ def test_a_calibration_refuses_or_leaves_out_tasks_and_has_the_majority_decide(v
     broken = calibration(tmp_path / "broken.json", gold=Runs(3, 1))
     said = verify(source, "--calibration", str(broken))
     assert said.code == 2
-    assert f"{TALLY.id} (broken); leave them out with --unstable exclude" in said.err
+    assert f"{TALLY.id} (broken) can verify no attempt; leave these tasks out with --unstable exclude" in said.err
     verify(source, "--calibration", str(broken), "--unstable", "exclude", "--run", "left")
     assert list(outcomes(tmp_path / "runs" / "left")) == [(STASH.id, 0)]
     assert verify(source, "--calibration", str(broken), "--unstable", "keep", "--run", "kept").code == 0
@@ -262,7 +262,7 @@ def test_a_calibration_refuses_or_leaves_out_tasks_and_has_the_majority_decide(v
 
 
 def test_two_commands_at_once_verify_each_patch_once_between_them_and_say_the_same(tmp_path: Path) -> None:
-    given = [(task.id, patch) for n in range(4) for task in TASKS.tasks for patch in (bad(n), bad(n), task.patch)]
+    given = [(task.id, patch) for n in range(4) for task in (STASH, TALLY) for patch in (bad(n), bad(n), task.patch)]
     source = predict(tmp_path / "p.jsonl", given)
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "monkeys", "verify", str(source), "--tasks", "quick", "--runs", str(tmp_path)]
@@ -279,7 +279,7 @@ def test_two_commands_at_once_verify_each_patch_once_between_them_and_say_the_sa
 
 
 def test_killed_on_its_way_it_goes_on_to_the_same_verdicts_and_verifies_none_twice(tmp_path: Path) -> None:
-    given = [(task.id, patch) for n in range(4) for task in TASKS.tasks for patch in (bad(n), bad(n), task.patch)]
+    given = [(task.id, patch) for n in range(4) for task in (STASH, TALLY) for patch in (bad(n), bad(n), task.patch)]
     source = predict(tmp_path / "p.jsonl", given)
     command = [sys.executable, "-m", "monkeys", "verify", str(source), "--tasks", "quick", "--verify-workers", "1"]
     command += ["--runs", str(tmp_path), "--run", "killed"]
@@ -306,7 +306,7 @@ def test_killed_on_its_way_it_goes_on_to_the_same_verdicts_and_verifies_none_twi
     rows = list(store.attempts())
     store.close()
     assert len(rows) == len(given)
-    left = {(row.task, row.patch) for row in rows if row.outcome is None}
+    left = {(row.task, row.digest) for row in rows if row.outcome is None}
     assert left
     again = begin()
     out, err = again.communicate(timeout=120)
@@ -318,3 +318,73 @@ def test_killed_on_its_way_it_goes_on_to_the_same_verdicts_and_verifies_none_twi
     # In each group of three predictions for a task the last is its gold patch.
     expected = {(row.task, row.index): "resolved" if row.index % 3 == 2 else "unresolved" for row in rows}
     assert outcomes(tmp_path / "killed") == expected
+
+
+# submissions that are no patches
+
+
+QUESTIONS = [
+    {"question": "What is 6 times 7?", "answer": 42, "id": "times"},
+    {"question": "Which city is the capital of France?", "answer": "Paris", "id": "france"},
+]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in QUESTIONS))
+    return path
+
+
+@pytest.mark.parametrize("field", ["answer", "submission", "model_patch"])
+def test_answers_are_verified_as_answers(verify: Verify, questions: Path, tmp_path: Path, field: str) -> None:
+    rows = [("times", "42.0"), ("times", 41), ("times", 42), ("france", "paris"), ("france", None)]
+    source = tmp_path / "p.json"
+    source.write_text(json.dumps([{"instance_id": task, field: answer} for task, answer in rows]))
+    said = verify(source, "--tasks", str(questions), "--run", "mine")
+    assert said.code == 0, said.err
+    assert outcomes(tmp_path / "runs/mine") == {
+        ("times", 0): "resolved",
+        ("times", 1): "unresolved",
+        ("times", 2): "resolved",
+        ("france", 0): "resolved",
+        ("france", 1): "unresolved",
+    }
+    again = verify("mine", "--tasks", str(questions), "--run", "again")
+    assert again.code == 0, again.err
+    assert outcomes(tmp_path / "runs/again") == outcomes(tmp_path / "runs/mine")
+
+
+def test_the_shortest_form_of_a_file_of_answers_is_read(verify: Verify, questions: Path, tmp_path: Path) -> None:
+    source = tmp_path / "p.json"
+    source.write_text('{"times": 42, "france": {"answer": "Rome"}}')
+    assert verify(source, "--tasks", str(questions), "--run", "mine").code == 0
+    assert outcomes(tmp_path / "runs/mine") == {("times", 0): "resolved", ("france", 0): "unresolved"}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"instance_id": "times"}, "p.jsonl:1: no answer or submission or model_patch for times; an empty answer is"),
+        ({"answer": "42"}, "p.jsonl:1: no instance_id; a prediction has instance_id, model_name_or_path, answer"),
+        ({"instance_id": "times", "answer": [42]}, "p.jsonl:1: answer of times is not a text; write it as a string"),
+        ({"instance_id": "times", "answer": True}, "p.jsonl:1: answer of times is not a text"),
+        ({"instance_id": "times", "answer": "\ud800"}, "p.jsonl:1: answer of times holds half a character"),
+    ],
+)
+def test_a_row_without_an_answer_is_refused(
+    verify: Verify, questions: Path, tmp_path: Path, row: dict[str, Any], why: str
+) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    said = verify(tmp_path / "p.jsonl", "--tasks", str(questions))
+    assert said.code == 2
+    assert why in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_patch_stands_under_its_own_name_alone(verify: Verify, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps({"instance_id": TALLY.id, "answer": TALLY.patch}))
+    said = verify(tmp_path / "p.jsonl")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert f"p.jsonl:1: no model_patch for {TALLY.id}; an empty patch is written as ''" in said.err

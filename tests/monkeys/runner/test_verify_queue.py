@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Trajectory
+from monkeys.events import VerdictProgress
+from monkeys.executors import WorkerFacts
 from monkeys.runner.circuit_breaker import CircuitBreaker, RunStopped
-from monkeys.runner.progress import Progress
+from monkeys.runner.session import Session
 from monkeys.runner.task_group import task_group
-from monkeys.runner.verify_queue import VerifyQueue
-from monkeys.store import Store
+from monkeys.spec import SessionOptions
 from tasks import Outcome, Submission, Task, Verdict, load_tasks
+from tests.sampling import here
 
 TASKS = load_tasks("quick").select(["quick__tally-1"])
 TASK = TASKS.tasks[0]
@@ -28,7 +30,8 @@ class Verifier:
         self.failures, self.asked = failures, Counter[bytes]()
         self.active = self.most = 0
 
-    async def verify(self, task: Task, patch: bytes) -> Verdict:
+    async def verify(self, task: Task, submission: Submission) -> Verdict:
+        patch = submission.body
         self.active += 1
         self.most = max(self.most, self.active)
         await asyncio.sleep(0)
@@ -38,36 +41,47 @@ class Verifier:
             return Verdict(Outcome.INFRA_ERROR, "the engine is away", {}, 0.0)
         return Verdict(Outcome.RESOLVED if b"good" in patch else Outcome.UNRESOLVED, "", {}, 0.0)
 
+    async def close(self) -> None: ...
+
 
 class Case:
-    """A run with these patches as attempts, none of which has a verdict."""
+    """A run with these patches as further attempts, none of which has a verdict."""
 
-    def __init__(self, folder: Path, verifier: Verifier | None, *patches: bytes, **how: Any) -> None:
-        self.store = Store.write(folder, {}, TASKS, {})
-        there = sum(map(len, self.store.sampled().values()))
+    def __init__(
+        self, folder: Path, verifier: Verifier, *patches: bytes, breaker: CircuitBreaker | None = None
+    ) -> None:
+        self.progress = VerdictProgress()
+        session = Session(here(TASKS, verifier=verifier), WorkerFacts(), self.progress.take)
+        session.breaker = breaker or session.breaker
+        store = session.open_store(SessionOptions(runs=folder.parent, run=folder.name), "", {}, TASKS)
+        there = sum(map(len, store.sampled().values()))
         for index, patch in enumerate(patches, there):
-            self.store.record_attempt(TASK.id, index, 0, Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0))
-        self.progress = Progress.start([TASK.id], len(patches))
-        incidents = how.pop("incidents", CircuitBreaker())
-        how = {"at_once": 2, "retries": 3, **how}
-        self.judging = VerifyQueue(self.store, TASKS, verifier, self.progress, incidents, **how)
+            trajectory = Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0)
+            store.record_attempt(AttemptSpec(TASK.id, index, 0), trajectory)
+        session.tell_began("", TASKS, there + len(patches), [], [])
+        self.session, self.queue = session, session.verify_queue(at_once=2, retries=3)
 
     def run(self) -> tuple[int, int]:
+        """How many attempts are resolved and unresolved in the end."""
+
         async def main() -> None:
-            self.judging.recall()
+            await self.session.executor.start()
+            self.queue.recall()
             async with task_group() as group:
-                self.judging.resume(group)
+                self.queue.resume(group)
+            await self.session.executor.close()
 
         try:
             asyncio.run(main())
+            recorded = Counter(row.outcome for row in self.session.store.attempts())
         finally:
-            self.store.close()
-        return self.counts
-
-    @property
-    def counts(self) -> tuple[int, int]:
+            self.session.close()
         row = self.progress.tasks[TASK.id]
-        return row.resolved, row.unresolved
+        counts = row.resolved, row.unresolved
+        assert counts == (recorded[Outcome.RESOLVED], recorded[Outcome.UNRESOLVED])
+        assert self.queue.resolved[TASK.id] == row.resolved
+        assert self.queue.idle
+        return counts
 
 
 def test_equal_patches_share_a_verdict_and_no_more_are_verified_at_a_time_than_told(tmp_path: Path) -> None:
@@ -91,12 +105,9 @@ def test_a_failure_of_ours_is_kept_as_evidence_and_the_patch_verified_again(tmp_
     assert case.run() == (1, 1)
 
 
-def test_a_patch_that_can_never_be_verified_stops_the_run_with_its_cause(tmp_path: Path) -> None:
-    incidents = CircuitBreaker(clock=iter(range(0, 10**6, 100)).__next__)  # each failure is an incident of its own
-    case = Case(tmp_path / "run", Verifier(failures=99), b"good", incidents=incidents)
-    with pytest.raises(RunStopped, match=r"a patch of quick__tally-1 could not be verified.*the engine is away"):
+def test_a_submission_that_can_never_be_verified_stops_the_run_with_its_cause(tmp_path: Path) -> None:
+    breaker = CircuitBreaker(clock=iter(range(0, 10**6, 100)).__next__)  # each failure is an incident of its own
+    case = Case(tmp_path / "run", Verifier(failures=99), b"good", breaker=breaker)
+    complaint = r"a submission for quick__tally-1 could not be verified after 3 retries: the engine is away\."
+    with pytest.raises(RunStopped, match=complaint):
         case.run()
-
-
-def test_without_a_verifier_nothing_is_verified_and_nothing_fails(tmp_path: Path) -> None:
-    assert Case(tmp_path / "run", None, b"good").run() == (0, 0)

@@ -83,7 +83,7 @@ def test_coverage_of_tasks_stopped_on_success_is_unbiased_and_cheaper() -> None:
     p, cap, ks = np.array([0.0, 0.02, 0.1, 0.3, 0.8]), 10, [1, 3, 10]
     rng = np.random.default_rng(3)
     curves, spent = [], []
-    for _ in range(1_500):
+    for _ in range(600):
         n, c = simulate(StopOnSuccess(cap), p, 1_000, rng)
         curves.append(stopped_curve(n, c, ks, cap=cap).coverage)
         spent.append(n.sum())
@@ -99,7 +99,7 @@ def test_the_first_attempts_of_every_task_stay_unbiased_under_any_allocation(all
     rng = np.random.default_rng(4)
     p = np.array([0.02, 0.1, 0.3, 0.5])
     pilots, wholes = [], []
-    for _ in range(1_500):
+    for _ in range(600):
         first, good = simulate(allocation, p, 20, rng)
         assert (first == 5).all()
         attempts, resolved = first.copy(), good.copy()

@@ -220,7 +220,7 @@ def test_the_least_k_is_found_wherever_it_is(step: int, wanted: float) -> None:
         (lambda: cheapest([], 0.5), "no models"),
         (lambda: cheapest([offer("a", 1, 1, 1.0)], 0.0), "cannot be wanted"),
         (lambda: cheapest([offer("a", 1, 1, 1.0)], math.nan), "cannot be wanted"),
-        (lambda: exchange(0.0, 1.0), "without end"),
+        (lambda: exchange(0.0, 1.0), "any number of attempts costs nothing"),
     ],
 )
 def test_what_is_no_cost_is_refused_in_one_line(attempt: Any, message: str) -> None:

@@ -41,20 +41,20 @@ from tests.published import published_counts
 def test_from_100_attempts_the_interval_holds_coverage_at_10_000_or_says_that_it_is_unknown(
     row: str, known: bool
 ) -> None:
-    """Ten of the 500 subsets behind docs/scaling.md."""
+    """Five of the 500 subsets behind docs/scaling.md."""
     counts = published_counts()[row]
     n, correct = counts["n"], np.array(counts["correct"])
     truth = pass_at_k(n, correct, n).mean()
     rng = np.random.default_rng(1)
     held = 0
-    for _ in range(10):
+    for _ in range(5):
         prediction = predict_coverage(100, rng.hypergeometric(correct, n - correct, 100), n)
         held += prediction.low <= truth <= prediction.high
         assert prediction.known == known
         assert (prediction.coverage is None) == (not known)
         if prediction.coverage is not None:
             assert abs(prediction.coverage - truth) < 0.15
-    assert held >= 9
+    assert held >= 4
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_published_predictions_from_the_first_100_attempts_are_among_those_of_ra
     counts = published_counts()[row]
     n, correct = counts["n"], np.array(counts["correct"])
     rng = np.random.default_rng(0)
-    subsets = [drawn for _ in range(60) if (drawn := rng.hypergeometric(correct, n - correct, 100)).any()]
+    subsets = [drawn for _ in range(25) if (drawn := rng.hypergeometric(correct, n - correct, 100)).any()]
     for printed, fit in ((beta, fit_mixture), (log_log, fit_log_log)):
         found = [float(fit(100, drawn).predict(n)) for drawn in subsets]
         assert abs(printed - np.mean(found)) < 3 * np.std(found)
@@ -96,13 +96,13 @@ def test_with_hardly_anything_solved_the_prediction_is_refused_in_words() -> Non
 def test_predictions_hold_the_truth_about_as_often_as_they_say_where_the_family_is_right() -> None:
     rng = np.random.default_rng(2)
     held = 0
-    for _ in range(40):
+    for _ in range(20):
         p = np.where(rng.random(60) < 0.2, 0, rng.beta(0.4, 4, 60))
         outcomes = rng.binomial(30, p)
         later = (outcomes > 0) | (rng.binomial(270, p) > 0)
         prediction = predict_coverage(30, outcomes, 300)
         held += prediction.low <= later.mean() <= prediction.high
-    assert held >= 36
+    assert held >= 18
 
 
 def test_a_prediction_keeps_what_was_solved_and_narrows_with_more_attempts() -> None:

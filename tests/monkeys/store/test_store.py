@@ -14,14 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
-from monkeys.store import Store, StoreError
+from monkeys.store import Store, StoreError, run_folder
 from tasks import Outcome, Submission, TaskSet, Verdict, load_tasks
+from tasks.swe.task import as_swe
 
 ROOT = Path(__file__).parents[3]
 TASKS = TaskSet("two", load_tasks("quick").tasks[:2])
 ONE, TWO = (task.id for task in TASKS.tasks)
-CONFIG: dict[str, Any] = {"model": "a model", "seed": 0}
+CONFIG: dict[str, Any] = {"model": {"name": "a model"}, "seed": 0}
+SAME = Submission(b"same")
 OPENING: list[Message] = [{"role": "system", "content": "Work."}, {"role": "user", "content": "Résumé \udcff"}]
 
 
@@ -36,7 +39,8 @@ def opened(folder: Path, config: dict[str, Any] = CONFIG, tasks: TaskSet = TASKS
 
 def test_what_was_recorded_is_read_back_as_it_was(tmp_path: Path) -> None:
     store = opened(tmp_path / "run")
-    store.record_attempt(ONE, 7, 99, trajectory())
+    spec = AttemptSpec(ONE, 7, 99, "an arm", "Résumé \udcff", (3, 5))
+    store.record_attempt(spec, replace(trajectory(), submission=Submission(b"42\r\n\xff", "answer")))
     store.close()
     reader = Store.read(tmp_path / "run")
     (row,) = reader.attempts()
@@ -44,9 +48,11 @@ def test_what_was_recorded_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert row.outcome is None
     assert row.usage == Usage(10, 2, 5, 1)
     assert row.seconds == 1.5
-    assert reader.patch(row) == b"a patch\r\n\xff"
+    assert (row.kind, row.arm, row.brief, row.parents) == ("answer", "an arm", "Résumé \udcff", (3, 5))
+    assert reader.submission(row) == Submission(b"42\r\n\xff", "answer")
     assert reader.conversation(row) == list(trajectory().messages)
     assert reader.config == CONFIG
+    assert (reader.model, reader.task_set) == ("a model", "")
     assert reader.task_ids() == [ONE, TWO]
     reader.close()
 
@@ -62,7 +68,7 @@ def test_any_conversations_come_back_and_shared_prefixes_are_stored_once(
     folder = tmp_path_factory.mktemp("runs") / "run"
     store = opened(folder)
     for index, talk in enumerate(talks):
-        store.record_attempt(ONE, index, 0, replace(trajectory(), messages=tuple(talk)))
+        store.record_attempt(AttemptSpec(ONE, index, 0), replace(trajectory(), messages=tuple(talk)))
     assert [store.conversation(row) for row in store.attempts()] == talks
     store.close()
     stored = sqlite3.connect(folder / "run.sqlite").execute("SELECT count(*) FROM messages").fetchone()[0]
@@ -72,10 +78,10 @@ def test_any_conversations_come_back_and_shared_prefixes_are_stored_once(
 
 def test_an_infra_error_is_kept_and_its_slot_stays_open(tmp_path: Path) -> None:
     store = opened(tmp_path / "run")
-    store.record_attempt(ONE, 0, 1, trajectory(exit=Exit.SANDBOX_FAILED))
-    store.record_attempt(ONE, 0, 1, trajectory(exit=Exit.MODEL_FAILED))
+    store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory(exit=Exit.SANDBOX_FAILED))
+    store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory(exit=Exit.MODEL_FAILED))
     assert store.sampled() == {}
-    store.record_attempt(ONE, 0, 1, trajectory())
+    store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory())
     assert store.sampled() == {ONE: {0}}
     assert [(row.tries, row.outcome) for row in store.attempts()] == [
         (0, Outcome.INFRA_ERROR),
@@ -87,33 +93,50 @@ def test_an_infra_error_is_kept_and_its_slot_stays_open(tmp_path: Path) -> None:
 
 def test_an_attempt_cannot_be_counted_twice(tmp_path: Path) -> None:
     store = opened(tmp_path / "run")
-    store.record_attempt(ONE, 0, 1, trajectory())
+    store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory())
     with pytest.raises(StoreError):
-        store.record_attempt(ONE, 0, 1, trajectory("again"))
+        store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory("again"))
     assert len(list(store.attempts())) == 1
     store.close()
+
+
+def test_recording_an_attempt_takes_no_more_work_when_many_are_on_record(tmp_path: Path) -> None:
+    """Work is counted in steps of SQLite's virtual machine, which do not depend on the load of the machine."""
+    steps = [0]
+
+    def step() -> int:
+        steps[-1] += 1
+        return 0
+
+    store = opened(tmp_path / "run")
+    store._db.set_progress_handler(step, 1)
+    for index in range(600):
+        steps.append(0)
+        store.record_attempt(AttemptSpec(ONE, index, 1), trajectory(str(index), patch=str(index).encode()))
+    store.close()
+    assert max(steps[-50:]) <= 1.1 * max(steps[10:60])
 
 
 def test_a_verdict_holds_for_every_attempt_with_the_same_patch_at_the_same_task(tmp_path: Path) -> None:
     store = opened(tmp_path / "run")
     for index in range(3):
-        store.record_attempt(ONE, index, 1, trajectory(patch=b"same"))
-    store.record_attempt(TWO, 0, 1, trajectory(patch=b"same"))
-    assert sorted(store.unverified()) == sorted([(ONE, b"same", 3), (TWO, b"same", 1)])
-    store.record_verdict(ONE, b"same", Verdict(Outcome.INFRA_ERROR, "the disk", {}, 1.0))
+        store.record_attempt(AttemptSpec(ONE, index, 1), trajectory(patch=b"same"))
+    store.record_attempt(AttemptSpec(TWO, 0, 1), trajectory(patch=b"same"))
+    assert {(task, each, count) for task, each, count in store.unverified()} == {(ONE, SAME, 3), (TWO, SAME, 1)}
+    store.record_verdict(ONE, SAME, Verdict(Outcome.INFRA_ERROR, "the disk", {}, 1.0))
     assert len(store.unverified()) == 2, "a failure of ours is no verdict"
-    store.record_verdict(ONE, b"same", Verdict(Outcome.RESOLVED, "", {"t": "passed"}, 1.0, b"log \xff"))
-    assert store.unverified() == [(TWO, b"same", 1)]
+    store.record_verdict(ONE, SAME, Verdict(Outcome.RESOLVED, "", {"t": "passed"}, 1.0, b"log \xff"))
+    assert store.unverified() == [(TWO, SAME, 1)]
     assert [row.outcome for row in store.attempts(ONE)] == [Outcome.RESOLVED] * 3
-    assert store.verdict_of(ONE, b"same") == (Outcome.RESOLVED, "")
-    assert store.verdict_detail(ONE, b"same") == ({"t": "passed"}, "log \ufffd")
+    assert store.verdict_of(ONE, SAME) == (Outcome.RESOLVED, "")
+    assert store.verdict_detail(ONE, SAME) == ({"t": "passed"}, "log \ufffd")
     store.close()
 
 
 def test_a_run_goes_on_under_the_same_configuration_and_counts_its_sessions(tmp_path: Path) -> None:
     for index in range(2):
         store = opened(tmp_path / "run")
-        store.record_attempt(ONE, index, 1, trajectory())
+        store.record_attempt(AttemptSpec(ONE, index, 1), trajectory())
         store.end_session("done")
         store.close()
     reader = Store.read(tmp_path / "run")
@@ -122,13 +145,31 @@ def test_a_run_goes_on_under_the_same_configuration_and_counts_its_sessions(tmp_
     reader.close()
 
 
+def test_a_resumed_run_names_every_difference_up_to_ten(tmp_path: Path) -> None:
+    opened(tmp_path / "run").close()
+    for number in (4, 13):
+        sampling = {f"key{each:02}": each for each in range(number)}
+        with pytest.raises(StoreError, match="another configuration") as refused:
+            opened(tmp_path / "run", {**CONFIG, "model": {"name": "a model", "sampling": sampling}})
+        assert str(refused.value).count("--extra-body key") == min(number, 10)
+        assert ("; and 3 more)" in str(refused.value)) == (number == 13)
+
+
+def test_a_path_is_no_name(tmp_path: Path) -> None:
+    for name in ("../x", "a/b", "/tmp/x"):
+        with pytest.raises(StoreError, match="for it has '/'"):
+            run_folder(tmp_path, name)
+    assert run_folder(tmp_path, "_x-1.Y") == tmp_path / "_x-1.Y"
+
+
 @pytest.mark.parametrize(
     ("config", "tasks", "said"),
     [
-        ({**CONFIG, "seed": 1}, TASKS, "seed was 0 and is now 1"),
-        ({**CONFIG, "more": True}, TASKS, "more was None"),
+        ({**CONFIG, "seed": 1}, TASKS, "--seed was 0 and is now 1"),
+        ({**CONFIG, "more": True}, TASKS, "more was not set"),
+        ({**CONFIG, "model": {"name": "another"}}, TASKS, "--model was a model and is now another"),
         (CONFIG, TaskSet("one", TASKS.tasks[:1]), "other tasks"),
-        (CONFIG, TaskSet("other", (TASKS.tasks[0], replace(TASKS.tasks[1], test_patch="x"))), "other tasks"),
+        (CONFIG, TaskSet("other", (TASKS.tasks[0], replace(as_swe(TASKS.tasks[1]), test_patch="x"))), "other tasks"),
     ],
 )
 def test_a_run_of_another_configuration_is_refused(
@@ -154,7 +195,8 @@ def test_what_was_recorded_before_a_sigkill_is_there_after_it(tmp_path: Path) ->
     script = (
         "import os, signal; from pathlib import Path; from tests.monkeys.store import test_store as t; "
         f"s = t.opened(Path({str(tmp_path / 'run')!r})); "
-        "[s.record_attempt(t.ONE, i, 1, t.trajectory()) for i in range(20)]; os.kill(os.getpid(), signal.SIGKILL)"
+        "[s.record_attempt(t.AttemptSpec(t.ONE, i, 1), t.trajectory()) for i in range(20)]; "
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
     assert killed.returncode == -9
@@ -168,13 +210,13 @@ def test_a_run_killed_while_it_was_being_made_can_be_made(tmp_path: Path) -> Non
     sqlite3.connect(tmp_path / "run" / "run.sqlite").close()
     (tmp_path / "run" / "lock").touch()
     store = opened(tmp_path / "run")
-    store.record_attempt(ONE, 0, 1, trajectory())
+    store.record_attempt(AttemptSpec(ONE, 0, 1), trajectory())
     store.close()
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a b", "x/../y\n", ""])
-def test_a_name_that_is_no_good_for_a_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StoreError, match="is no good"):
+def test_a_name_that_cannot_be_a_folders_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match=r"cannot be a run's name.*; nothing was changed$"):
         opened(tmp_path / name if name else Path("/"))
 
 
@@ -197,7 +239,9 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
         f"s = t.opened(Path({str(tmp_path / 'run')!r}))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "try:\n"
-        "    for i in range(10_000): s.record_attempt(t.ONE, i, 1, t.trajectory(str(i) * 50, patch=str(i).encode()))\n"
+        "    for i in range(10_000):\n"
+        "        one = t.trajectory(str(i) * 50, patch=str(i).encode())\n"
+        "        s.record_attempt(t.AttemptSpec(t.ONE, i, 1), one)\n"
         "except t.StoreError as error: print(i, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)

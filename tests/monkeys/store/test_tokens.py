@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
 from monkeys.commands.main import main
 from monkeys.store import Store
 from tasks.task import Submission
+from tests.monkeys.store.earlier import to_version_2
 from tests.monkeys.store.test_store import ONE, OPENING, opened
 
 PROMPT = tuple(range(100, 1100))
@@ -41,7 +43,7 @@ def turn(**fields: Any) -> Turn:
 def kept(folder: Path, *trajectories: Trajectory) -> Store:
     store = opened(folder)
     for index, trajectory in enumerate(trajectories):
-        store.record_attempt(ONE, index, 7, trajectory)
+        store.record_attempt(AttemptSpec(ONE, index, 7), trajectory)
     return store
 
 
@@ -63,6 +65,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+submissions = st.builds(Submission, st.binary(max_size=9), st.sampled_from(["patch", "answer", "program", "proof"]))
 given_messages = st.dictionaries(st.text(max_size=9), values, max_size=4)
 turns = st.builds(
     turn,
@@ -71,15 +74,16 @@ turns = st.builds(
     shared=st.integers(0, 9),
     given=st.none() | given_messages,
     tokens=st.none() | tokens,
+    submission=st.none() | submissions,
 )
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(turns, max_size=5), max_size=3), st.builds(Usage, *[st.integers(0, 99)] * 4))
+@given(st.lists(st.lists(turns, max_size=5), max_size=3), st.builds(Usage, *[st.integers(0, 99)] * 4), submissions)
 def test_any_attempt_comes_back_as_it_was_recorded(
-    tmp_path_factory: pytest.TempPathFactory, attempts: list[list[Turn]], wasted: Usage
+    tmp_path_factory: pytest.TempPathFactory, attempts: list[list[Turn]], wasted: Usage, submission: Submission
 ) -> None:
-    trajectories = [answered(*each, detail="why", wasted=wasted) for each in attempts]
+    trajectories = [answered(*each, detail="why", wasted=wasted, submission=submission) for each in attempts]
     store = kept(tmp_path_factory.mktemp("runs") / "run", *trajectories)
     rows = list(store.attempts())
     assert [store.trajectory(row) for row in rows] == trajectories
@@ -115,6 +119,17 @@ def test_a_turn_of_which_no_more_is_known_than_its_message_takes_no_row_and_one_
     assert size("ended", turn(finish_reason="tool_calls")) - size("bare", turn()) < 4000 * 48
 
 
+def test_a_submission_that_a_turn_does_not_change_is_kept_once(tmp_path: Path) -> None:
+    patch = Submission(bytes(range(256)) * 40)
+    trajectory = answered(*[turn(submission=patch)] * 20, submission=patch)
+    store = kept(tmp_path / "run", trajectory)
+    assert store.trajectory(next(iter(store.attempts()))) == trajectory
+    store.close()
+    db = sqlite3.connect(tmp_path / "run" / "run.sqlite")
+    assert db.execute("SELECT count(*) FROM blobs").fetchone() == (1,)
+    db.close()
+
+
 def test_an_answer_that_is_nearly_its_message_takes_a_few_bytes(tmp_path: Path) -> None:
     text = " ".join(str(number * number) for number in range(2000))
     came: Message = {"role": "assistant", "content": text, "annotations": [], "refusal": ""}
@@ -135,18 +150,10 @@ def test_an_answer_that_is_no_json_is_kept_as_the_message_that_was_made_of_it(tm
     store.close()
 
 
-def without_answers(folder: Path) -> None:
-    """Make a run what earlier versions made: the same, without that table."""
-    db = sqlite3.connect(folder / "run.sqlite")
-    db.execute("DROP TABLE answers")
-    db.commit()
-    db.close()
-
-
-def test_a_run_of_an_earlier_version_is_read_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_that_was_begun_without_answers_is_read_and_gone_on_with(tmp_path: Path) -> None:
     old = answered(turn(finish_reason="stop", tokens=Tokens((1,), (2,))))
     kept(tmp_path / "run", old).close()
-    without_answers(tmp_path / "run")
+    to_version_2(tmp_path / "run", answers=False)
     reader = Store.read(tmp_path / "run")
     (row,) = reader.attempts()
     assert not reader.holds_answers
@@ -154,7 +161,7 @@ def test_a_run_of_an_earlier_version_is_read_and_gone_on_with(tmp_path: Path) ->
     assert reader.trajectory(row) == replace(old, turns=(replace(old.turns[0], finish_reason="", tokens=None),))
     reader.close()
     store = opened(tmp_path / "run")
-    store.record_attempt(ONE, 1, 7, old)
+    store.record_attempt(AttemptSpec(ONE, 1, 7), old)
     assert [store.tokens(row) for row in store.attempts()] == [[None], [Tokens((1,), (2,))]]
     store.close()
 

@@ -1,0 +1,107 @@
+"""The configurations of the commands of `monkeys` that share options with a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from monkeys.spec.kinds import FLAG, NAME, PATH, Whole
+from monkeys.spec.option import option, section
+from monkeys.spec.sections import ImageOptions, SandboxOptions, SessionOptions, TaskOptions, VerifyOptions
+
+__all__ = [
+    "CalibrateSpec",
+    "ImagesSpec",
+    "PredictionOptions",
+    "PrefetchOptions",
+    "PrefetchSpec",
+    "RepeatOptions",
+    "RunsSpec",
+    "VerifyRunSpec",
+]
+
+TASKS, SANDBOX = "the tasks", "the sandbox of the tests"
+
+
+@dataclass(frozen=True, slots=True)
+class RunsSpec:
+    """Where the runs are that a command reads."""
+
+    session: SessionOptions = section(SessionOptions, "the runs", only=("runs",))
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionOptions:
+    """The submissions that are verified."""
+
+    source: str = option(
+        "", "predictions", NAME, "SWE-bench predictions (.jsonl, .json, or a folder of these), or a run", "PREDICTIONS"
+    )
+    skip_unknown: bool = option(
+        False, "skip-unknown", FLAG, "leave out predictions for tasks that are not in the task set"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRunSpec:
+    """Everything that decides about one `monkeys verify`. `given` is as in `RunSpec`."""
+
+    predictions: PredictionOptions = section(PredictionOptions, "the predictions", positional=("source",))
+    tasks: TaskOptions = section(TaskOptions, TASKS, only=("set", "ids"), required=("set",))
+    sandbox: SandboxOptions = section(SandboxOptions, SANDBOX, only=("name", "memory_mb"))
+    verify: VerifyOptions = section(
+        VerifyOptions,
+        "verification",
+        only=("seconds", "workers", "cache", "recheck", "calibration", "unstable"),
+    )
+    session: SessionOptions = section(SessionOptions, "this session", only=("run", "runs", "quiet"))
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatOptions:
+    """How often tests are run, and where the result is written."""
+
+    repeats: int = option(11, "repeats", Whole(1), "runs of each patch; the default is the paper's", "R")
+    workers: int = option(1, "workers", Whole(1), "runs at once; with more of them, the measured times are longer")
+    out: Path | None = option(
+        None, "out", PATH, "the file to write", "FILE", shown="the set's name with .calibration.json"
+    )
+    json: bool = option(False, "json", FLAG, "print the file instead of a table")
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateSpec:
+    """Everything that decides about one `monkeys calibrate`. `given` is as in `RunSpec`."""
+
+    tasks: TaskOptions = section(TaskOptions, TASKS, only=("set", "ids"), positional=("set",))
+    sandbox: SandboxOptions = section(SandboxOptions, SANDBOX, only=("name", "memory_mb"))
+    verify: VerifyOptions = section(VerifyOptions, "verification", only=("seconds",))
+    calibrate: RepeatOptions = section(RepeatOptions, "calibration")
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesSpec:
+    """Which images `monkeys images` shows: those of a task set, or all that were pulled."""
+
+    tasks: TaskOptions = section(TaskOptions, "show which images of these tasks are here", only=("set", "ids"), set="")
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchOptions:
+    """How images are pulled."""
+
+    parallel: int = option(3, "parallel", Whole(1), "pulls at once")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchSpec:
+    """Which images `monkeys images prefetch` pulls, and from where."""
+
+    tasks: TaskOptions = section(TaskOptions, TASKS, only=("set", "ids"), required=("set",))
+    images: ImageOptions = section(ImageOptions, "Docker images")
+    prefetch: PrefetchOptions = section(PrefetchOptions, "pulling")
+    given: frozenset[str] = frozenset()

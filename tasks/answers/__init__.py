@@ -1,0 +1,1 @@
+"""Questions with a short answer, verified by comparing texts; no sandbox."""
