@@ -44,11 +44,13 @@ class AttemptClock:
 
     def __init__(self) -> None:
         self._timeout: asyncio.Timeout | None = None
+        self._expired = False
+        self._expired = False
 
     @asynccontextmanager
     async def limit(self, seconds: float) -> AsyncIterator[None]:
         """Limit the block to this many seconds. Raises `TimeoutError`."""
-        async with asyncio.timeout(seconds) as self._timeout:
+        async with asyncio.timeout(0.0 if self._expired else seconds) as self._timeout:
             yield
 
     @property
@@ -81,6 +83,7 @@ class AttemptClock:
 
     def expire(self) -> None:
         """Run out now."""
+        self._expired = True
         if self._timeout is not None:
             self._move(asyncio.get_running_loop().time())
 

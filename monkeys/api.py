@@ -16,13 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from agent.agent import AttemptSpec
 from agent.trajectory import Trajectory
 from envs.errors import MonkeysError
 from envs.events import Sink, ignore
 from monkeys.events import JsonLines
 from monkeys.runner.sample_job import open_worker, sample_run
-from monkeys.runner.sampler import attempt_seed
 from monkeys.spec import ConfigError, RunSpec
 from monkeys.spec.build import from_values
 from monkeys.spec.nearest import did_you_mean
@@ -51,7 +49,8 @@ __all__ = [
 
 T = TypeVar("T")
 Events: TypeAlias = Sink | str | Path
-ALONE = {"attempts", "ids", "run", "runs", "strategy", "executor"}  # options of a run that mean nothing to one attempt
+# Sections and options of a run that mean nothing to one attempt.
+ALONE = {"budget", "executor", "session", "strategy", "tasks.attempts", "tasks.ids"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +85,15 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run on disk. `stopped` is the limit at which sampling was stopped, empty if it was not."""
+    """A run on disk.
+
+    `stopped` is the limit at which sampling was stopped, empty if it was not. `given_up` attempts failed on our side
+    again and again; the same call makes them.
+    """
 
     folder: Path
     stopped: str = ""
+    given_up: int = 0
 
     def counts(self) -> Counts:
         """Attempts and resolved attempts of each task. Raises `CountsError`."""
@@ -156,7 +160,7 @@ async def run_async(*, events: Events = ignore, **options: Any) -> Run:
     """As `run`, for `await`."""
     with _sink(events) as sink:
         end = await sample_run(_spec(options), sink)
-    return Run(end.folder, end.stopped)
+    return Run(end.folder, end.stopped, end.given_up)
 
 
 def attempt(task: str, index: int = 0, *, events: Events = ignore, **options: Any) -> AttemptResult:
@@ -171,18 +175,20 @@ async def attempt_async(task: str, index: int = 0, *, events: Events = ignore, *
     """As `attempt`, for `await`."""
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:
         raise ConfigError(f"an attempt's index is a whole number from 0, not {index!r}")
-    if without := sorted(options.keys() & ALONE):
-        raise ConfigError(f"a single attempt takes no {without[0]}: it is not stored; leave it out, or use `run`")
     spec = _spec(options)
-    spec = replace(spec, tasks=replace(spec.tasks, ids=(task,), attempts=index + 1))
+    if without := sorted(path for path in spec.given if path in ALONE or path.split(".")[0] in ALONE):
+        raise ConfigError(f"{without[0]} means nothing to a single attempt; leave it out, or use `run`")
+    tasks = replace(spec.tasks, ids=(task,), attempts=index + 1)
+    spec = replace(spec, tasks=tasks, given=spec.given | {"tasks.ids", "tasks.attempts"})
     with _sink(events) as sink:
         return await _attempt(spec, task, index, sink)
 
 
 async def _attempt(spec: RunSpec, task: str, index: int, events: Sink) -> AttemptResult:
-    async with open_worker(spec, events) as (worker, model):
-        scope = worker.scope(AttemptSpec(task, index, attempt_seed(spec.tasks.seed, model, task, index), model))
-        trajectory = await worker.attempt(scope)
+    async with open_worker(spec, events) as (worker, spec_of):
+        trajectory = await worker.attempt(worker.scope(spec_of(task, index)))
+        if (waiting := asyncio.current_task()) and waiting.cancelling():
+            raise asyncio.CancelledError  # which the attempt took to salvage what there is
         verify = spec.verify.enabled and not trajectory.exit.infra
         return AttemptResult(trajectory, await worker.verify(task, trajectory.submission) if verify else None)
 

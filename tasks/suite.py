@@ -71,7 +71,7 @@ class Suite(Protocol):
 
     @property
     def name(self) -> str:
-        """Recorded with the run."""
+        """Under which it is registered."""
         ...
 
     @property

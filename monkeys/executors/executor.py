@@ -100,7 +100,7 @@ class Executor(Protocol):
     async def attempt(self, spec: AttemptSpec, account: Account) -> Trajectory:
         """Make an attempt. Raises only what no attempt can survive, such as `ModelRefused`.
 
-        Called off, it returns what there is of the attempt, as cancelled.
+        Called off once the agent has begun, it returns what there is of the attempt, as cancelled.
         """
         ...
 

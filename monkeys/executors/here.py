@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from agent.agent import AttemptSpec
@@ -29,7 +30,10 @@ class Here:
     async def attempt(self, spec: AttemptSpec, account: Account) -> Trajectory:
         scope = self.worker.scope(spec, account.paid)
         account.on_close(lambda at_once: scope.close(at_once=at_once))
-        return await self.worker.attempt(scope)
+        trajectory = await self.worker.attempt(scope)
+        if (task := asyncio.current_task()) and task.cancelling():
+            task.cancel()  # the attempt took the cancellation to salvage what there is; it goes on now
+        return trajectory
 
     async def verify(self, spec: VerifySpec) -> Verdict:
         return await self.worker.verify(spec.task, spec.submission)

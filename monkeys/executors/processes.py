@@ -70,7 +70,10 @@ class _Process:
 
     async def start(self) -> WorkerFacts:
         """Returns once it is open. Raises what kept its worker from opening."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise _cannot_start(error) from None
         with theirs:
             try:
                 self._process = await asyncio.create_subprocess_exec(
@@ -79,6 +82,9 @@ class _Process:
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                 )
+            except OSError as error:
+                ours.close()
+                raise _cannot_start(error) from None
             except BaseException:
                 ours.close()
                 raise
@@ -147,6 +153,8 @@ class _Process:
         """End it and what it has open, at any point of its life. Idempotent."""
         if self._writer is not None:
             self._writer.close()
+        if not self.ready.done():
+            self._end("was ended before it had opened")
         if self._process is not None:
             try:
                 async with asyncio.timeout(END_SECONDS):
@@ -160,11 +168,11 @@ class _Process:
             await asyncio.wait(self._tasks)
 
     def _begin(self, frame: Callable[[int], frames.Frame], account: Account | None = None) -> tuple[int, _Call]:
-        number = next(self._numbers)
-        call = self._calls[number] = _Call(asyncio.get_running_loop().create_future(), account)
+        number, call = next(self._numbers), _Call(asyncio.get_running_loop().create_future(), account)
+        self._send(frame(number))
+        self._calls[number] = call
         if self.lost:
             call.answer.set_exception(WorkerLost("the worker process has ended"))
-        self._send(frame(number))
         return number, call
 
     def _send(self, frame: frames.Frame) -> None:
@@ -246,6 +254,13 @@ class _Process:
             future.exception()  # nobody may be waiting for it any more
 
 
+def _cannot_start(error: OSError) -> WorkerLost:
+    return WorkerLost(
+        f"a worker process cannot be started ({error.strerror}); use fewer --worker-processes, or raise the limits of "
+        "this machine; nothing recorded is lost"
+    )
+
+
 class Processes:
     """As many processes as the setup says, each with one worker."""
 
@@ -257,13 +272,16 @@ class Processes:
     async def start(self) -> WorkerFacts:
         # More processes than attempts at once would have nothing to do.
         count = min(self._setup.processes, self._setup.workers)
-        opened = await asyncio.gather(*(self._open() for _ in range(count)), return_exceptions=True)
-        self._processes = [one[0] for one in opened if not isinstance(one, BaseException)]
-        if failures := [one for one in opened if isinstance(one, BaseException)]:
-            await self.close()
-            raise failures[0]
+        self._processes = [_Process(self._setup.worker, self._setup.events) for _ in range(count)]
+        opened = await asyncio.gather(*(process.start() for process in self._processes), return_exceptions=True)
+        facts = []
+        for one in opened:
+            if isinstance(one, BaseException):
+                await self.close()
+                raise one
+            facts.append(one)
         # All see the same machine, whose memory they share: what one of them has room for is all the room there is.
-        return await self._processes[0].ready
+        return facts[0]
 
     async def check(self) -> None:
         await asyncio.gather(*(process.check() for process in self._processes))
@@ -290,20 +308,6 @@ class Processes:
             await asyncio.wait(starting)
         await asyncio.gather(*(process.stop() for process in self._processes))
 
-    async def _open(self) -> tuple[_Process, WorkerFacts]:
-        process = _Process(self._setup.worker, self._setup.events)
-        try:
-            return process, await process.start()
-        except OSError as error:
-            await process.stop()
-            raise WorkerLost(
-                f"a worker process cannot be started ({error.strerror}); use fewer --worker-processes, or raise the "
-                "limits of this machine; nothing recorded is lost"
-            ) from None
-        except BaseException:
-            await process.stop()
-            raise
-
     async def _process(self) -> _Process:
         """The process with the fewest calls under way. One that was lost is replaced meanwhile.
 
@@ -321,10 +325,14 @@ class Processes:
 
     async def _replace(self, at: int) -> None:
         """Attempts wait for a model that is away by themselves, so that it is not asked here whether it answers."""
+        process, lost = _Process(self._setup.worker, self._setup.events), self._processes[at]
         try:
-            lost, (self._processes[at], _) = self._processes[at], await self._open()
+            await process.start()
+            self._processes[at] = process
             await lost.stop()
         except Exception as error:
             self._setup.events(Warned(f"a worker process could not be opened: {error}"))
         finally:
             del self._starting[at]
+            if process is not self._processes[at]:
+                await process.stop()

@@ -16,10 +16,12 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from agent.agent import AttemptScope, AttemptSpec
-from agent.trajectory import Usage
+from agent.agent import AttemptScope
+from agent.trajectory import Trajectory, Usage
 from envs.errors import MonkeysError
 from envs.events import Event
 from monkeys.executors import frames
@@ -60,7 +62,8 @@ async def _serve(connection: socket.socket) -> None:
                 beat.cancel()
     except Exception as error:
         frames.write_frame(writer, frames.Failed(None, _portable(error)))
-        await writer.drain()
+        with suppress(ConnectionError):
+            await writer.drain()
     finally:
         writer.close()
 
@@ -90,20 +93,23 @@ class _Service:
         while frame := await frames.read_frame(reader):
             match frame:
                 case frames.Attempt(call, spec):
-                    self._start(call, self._attempt(call, spec))
+                    # At once, for a close or a cancellation may be the next frame.
+                    scope = self._scopes[call] = self._worker.scope(spec, partial(self._paid, call))
+                    self._start(call, self._result(call, self._worker.attempt(scope)))
                 case frames.Verify(call, spec):
                     self._start(call, self._result(call, self._worker.verify(spec.task, spec.submission)))
                 case frames.Check(call):
                     self._start(call, self._result(call, self._worker.check()))
                 case frames.Close(call, at_once):
-                    if scope := self._scopes.get(call):
-                        scope.close(at_once=at_once)
+                    if (closing := self._scopes.get(call)) is not None:
+                        closing.close(at_once=at_once)
                 case frames.Cancel(call):
                     if task := self._tasks.get(call):
                         task.cancel()
                 case _:
                     raise AssertionError(f"no frame for a worker: {frame}")
-            await self._writer.drain()
+            with suppress(ConnectionError):  # then the reader has come to its end as well
+                await self._writer.drain()
         # Nobody is there any more to whom it would matter how long this takes.
         last = threading.Timer(LAST_SECONDS, os._exit, (1,))
         last.daemon = True
@@ -115,23 +121,18 @@ class _Service:
 
     def _start(self, call: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[call] = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._tasks.pop(call, None))
+        task.add_done_callback(partial(self._over, call))
 
-    async def _attempt(self, call: int, spec: AttemptSpec) -> None:
-        def paid(usage: Usage, dollars: float) -> None:
-            self._send(frames.Paid(call, usage, dollars))
+    def _over(self, call: int, task: asyncio.Task[None]) -> None:
+        del self._tasks[call]
+        self._scopes.pop(call, None)
+        if task.cancelled():  # before it had begun, or there would be something to salvage
+            self._send(frames.Failed(call, asyncio.CancelledError()))
 
-        scope = self._scopes[call] = self._worker.scope(spec, paid)
-        try:
-            self._send(frames.Done(call, await self._worker.attempt(scope)))
-        except Exception as error:
-            self._send(frames.Failed(call, _portable(error)))
-        except asyncio.CancelledError as error:  # before there was an attempt to salvage
-            self._send(frames.Failed(call, error))
-        finally:
-            del self._scopes[call]
+    def _paid(self, call: int, usage: Usage, dollars: float) -> None:
+        self._send(frames.Paid(call, usage, dollars))
 
-    async def _result(self, call: int, work: Coroutine[Any, Any, Verdict | None]) -> None:
+    async def _result(self, call: int, work: Coroutine[Any, Any, Trajectory | Verdict | None]) -> None:
         try:
             self._send(frames.Done(call, await work))
         except Exception as error:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
 from agent.agents import AGENTS, AgentSetup, make_agent
@@ -27,6 +27,7 @@ from agent.models.sources import check_suited, find_source, make_server
 from agent.scaffolds import TURNS, Scaffold, Unsuited, make_scaffold
 from agent.servers import Serve
 from envs.events import Sink, ignore
+from envs.memory_budget import MemoryBudget, this_machine
 from monkeys.pricing.prices import PriceError, Quote, find_quote, how_to_price, served_at
 from monkeys.runner.recording import Recording
 from monkeys.runner.task_group import task_group
@@ -36,11 +37,13 @@ from monkeys.store import Store
 from tasks import TaskSet
 from tasks.suite import Suite
 
+if TYPE_CHECKING:
+    from agent.servers.server import Server
+
 __all__ = ["Asked", "ModelSetup"]
 
 SERVED_WORKERS = 64
 SERVER_LOG = "server.log"  # in the run's folder
-ONE_TURN = 1
 # Options that have an effect on some agents alone.
 OF_SCAFFOLD = frozenset({"agent.scaffold", "agent.actions"})
 OF_TURNS = frozenset({"limits.turns", "limits.context"})
@@ -98,6 +101,12 @@ class ModelSetup:
 
     def __init__(self, spec: RunSpec, events: Sink = ignore) -> None:
         self._events = events
+        self.scaffold: Scaffold | None = None
+        self.server: Server | None = None
+        self.quote: Quote | None = None
+        self.reserved_mb = 0  # of this machine's memory, for the server
+        self._content, self._priced = "", False
+        self._memory: MemoryBudget | None = None
         self.recording = None if spec.model.base_url else Recording.named(spec.model_name, spec.session.runs)
         self.spec = _as_recorded(spec, self.recording) if self.recording else spec
 
@@ -111,8 +120,9 @@ class ModelSetup:
         if source:
             check_suited(spec.model_name, source, self.scaffold)
         limits = _limits(spec, self.scaffold)
-        self.server, self.quote, self._content = None, None, ""
         if recording is not None:
+            if spec.budget.max_cost is not None or spec.limits.dollars is not None:
+                raise PriceError("a replay costs nothing; leave out --max-cost and --max-attempt-cost")
             recording.require(tasks, spec.tasks.attempts)
         elif source:
             request = _request(spec, self.scaffold, suite, tasks, self._events)
@@ -121,6 +131,7 @@ class ModelSetup:
             if isinstance(source, FileSource) and (file := source.file(request)):
                 self._content = _digest(file)
             self.quote = self._find_quote()
+            self._reserve()
         return Asked(
             spec=spec,
             agent=name,
@@ -132,10 +143,12 @@ class ModelSetup:
         )
 
     async def close(self) -> None:
-        """Release the recording and the server. Idempotent."""
+        """Release the recording, the server and its memory. Idempotent."""
         if self.recording is not None:
             self.recording.close()
-        if getattr(self, "server", None) is not None and self.server is not None:
+        if self._memory is not None:
+            self._memory.close()
+        if self.server is not None:
             await self.server.stop()
 
     @property
@@ -143,8 +156,10 @@ class ModelSetup:
         """As it is saved with the run."""
         if self.recording:
             return self.recording.name
-        kind, _, rest = self.spec.model_name.partition(":")
-        return f"{kind}:{Path(rest).name}" if kind == "replay" and rest else self.spec.model_name
+        if self._content:  # wherever the file lies
+            kind, _, file = self.spec.model_name.partition(":")
+            return f"{kind}:{Path(file).name}"
+        return self.spec.model_name
 
     @property
     def workers(self) -> int:
@@ -155,11 +170,6 @@ class ModelSetup:
         elif self.spec.model.base_url:
             usual = SERVED_WORKERS
         return self.spec.session.workers or usual
-
-    @property
-    def memory_mb(self) -> int:
-        """Of this machine, for the server."""
-        return self.server.spec.memory_mb if self.server else 0
 
     @property
     def seeds(self) -> Callable[[str, int], int] | None:
@@ -220,6 +230,15 @@ class ModelSetup:
             yield
             keeping.cancel()
 
+    def _reserve(self) -> None:
+        """Reserve the server's memory once for all processes of the run, if this machine has room for it."""
+        if self.server is None or not self.server.spec.memory_mb:
+            return
+        machine, wanted = this_machine(), self.server.spec.memory_mb
+        self._memory = MemoryBudget(machine.usable_mb, key=machine.key)
+        if self._memory.try_reserve(wanted):
+            self.reserved_mb = wanted
+
     def _find_quote(self) -> Quote | None:
         """What the model's tokens cost. Raises `PriceError` where a limit needs to know and nobody says."""
         spec = self.spec
@@ -279,11 +298,11 @@ def _uses_scaffold(agent: str) -> bool:
 
 
 def _check_used(spec: RunSpec, agent: str) -> None:
-    """Check that each given option has an effect on the agent. Raises `Unsuited`."""
+    """Check that each option typed for this run has an effect on the agent. Raises `Unsuited`."""
     unused = frozenset[str]() if _uses_scaffold(agent) else OF_SCAFFOLD
     if agent == "oneshot":
         unused = OF_SCAFFOLD | OF_TURNS
-    if given := [place.label for place in places(RunSpec) if place.path in unused & spec.given]:
+    if given := [place.label for place in places(RunSpec) if place.path in unused & spec.typed]:
         why = "makes one completion without tools" if agent == "oneshot" else "uses no scaffold"
         raise Unsuited(f"agent {agent} {why}: {' and '.join(given)} would have no effect; leave out these options")
 

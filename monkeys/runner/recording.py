@@ -44,8 +44,8 @@ class Recording:
         if not (name := replayed(model)):
             return None
         path = Path(name)
-        if path.is_dir():
-            return cls(path)
+        if path.is_dir() and ((path / "run.sqlite").is_file() or not any(path.rglob("*.json*"))):
+            return cls(path)  # a folder of predictions is none
         return cls(runs / name) if (runs / name / "run.sqlite").is_file() else None
 
     @property

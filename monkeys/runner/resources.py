@@ -39,8 +39,8 @@ class ResourceSpec:
     """Which sandboxes, and how many.
 
     `sandbox` is None for the one that the tasks need; `limits` are those of `Limits` that are given; `warm` is None for
-    as many as suit `workers`. `seconds` is the longest use of one sandbox. `taken_mb` of the machine's memory are for
-    something else, if there is room for both.
+    as many as suit `workers`. `seconds` is the longest use of one sandbox. `taken_mb` of this machine's memory are
+    reserved for something else already.
     """
 
     sandbox: str | None = None
@@ -117,10 +117,7 @@ async def open_resources(
         budget = MemoryBudget(machine.usable_mb, key=machine.key, overcommit=spec.overcommit)
         stack.callback(budget.close)
         budget.check(limits.memory_mb)
-        free = budget.total
-        if spec.taken_mb and not isinstance(inner, RemoteBackend) and budget.try_reserve(spec.taken_mb):
-            stack.callback(budget.release, spec.taken_mb)
-            free -= spec.taken_mb
+        free = budget.total - (0 if isinstance(inner, RemoteBackend) else spec.taken_mb)
         pool = Pool(inner, budget=budget, limiter=StartLimiter(spec.starts), warm=_warm(spec, name), events=events)
         stack.push_async_callback(pool.close)
         room = None if spec.overcommit else max(1, free // limits.memory_mb)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from agent.agent import AttemptSpec
 from agent.limits import AttemptLimits
 from agent.trajectory import Usage
 from envs.events import Sink, ignore
@@ -74,7 +75,7 @@ def _check_taken(spec: RunSpec) -> None:
     if unknown := [key for key in options if key not in known]:
         raise ConfigError(f"--strategy-options: {takes}, and not {', '.join(unknown)}")
     for place in places(RunSpec):
-        if place.path in spec.given and place.path in PARAMETERS and PARAMETERS[place.path] not in known:
+        if place.path in spec.typed and place.path in PARAMETERS and PARAMETERS[place.path] not in known:
             raise ConfigError(f"{place.label} would have no effect: {takes}; leave out {place.label}")
 
 
@@ -97,7 +98,7 @@ def _prepare(setup: ModelSetup) -> _Prepared:
     asked = setup.prepare(suite_of(tasks.suite), tasks)
     worker = RunWorkerSetup(
         tasks=tasks,
-        resources=_resources(spec, setup, asked.limits, max(map(rules.seconds_for, tasks.tasks))),
+        resources=_resources(setup, asked.limits, max(map(rules.seconds_for, tasks.tasks))),
         rules=rules,
         verify=spec.verify if spec.verify.enabled else None,
         asked=asked,
@@ -108,8 +109,10 @@ def _prepare(setup: ModelSetup) -> _Prepared:
 
 
 @asynccontextmanager
-async def open_worker(spec: RunSpec, events: Sink = ignore) -> AsyncIterator[tuple[Worker, str]]:
-    """A worker as a run has it, for attempts without a store, and the name of its model.
+async def open_worker(
+    spec: RunSpec, events: Sink = ignore
+) -> AsyncIterator[tuple[Worker, Callable[[str, int], AttemptSpec]]]:
+    """A worker as a run has it, for attempts without a store, and what gives their specs by task and index.
 
     Raises a `MonkeysError` for everything that a person can mend.
     """
@@ -120,7 +123,7 @@ async def open_worker(spec: RunSpec, events: Sink = ignore) -> AsyncIterator[tup
             with TemporaryDirectory(prefix="monkeys-") as folder:
                 async with setup.served(Path(folder)):
                     await worker.check()
-                    yield worker, setup.model_name
+                    yield worker, _sampler_options(setup, 1).spec
     finally:
         await setup.close()
 
@@ -161,14 +164,7 @@ async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> 
         session.executor,
         strategy,
         queue,
-        SamplerOptions(
-            attempts=spec.tasks.attempts,
-            workers=at_once,
-            retries=spec.session.retries,
-            arm=setup.model_name,
-            seed=spec.tasks.seed,
-            seeds=setup.seeds,
-        ),
+        _sampler_options(setup, at_once),
         budget=budget,
         breaker=session.breaker,
         changed=session.changed,
@@ -190,7 +186,20 @@ async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> 
     return RunEnd(store.folder, stopped, given_up)
 
 
-def _resources(spec: RunSpec, setup: ModelSetup, limits: AttemptLimits, verify_seconds: float) -> ResourceSpec:
+def _sampler_options(setup: ModelSetup, workers: int) -> SamplerOptions:
+    spec = setup.spec
+    return SamplerOptions(
+        attempts=spec.tasks.attempts,
+        workers=workers,
+        retries=spec.session.retries,
+        arm=setup.model_name,
+        seed=spec.tasks.seed,
+        seeds=setup.seeds,
+    )
+
+
+def _resources(setup: ModelSetup, limits: AttemptLimits, verify_seconds: float) -> ResourceSpec:
+    spec = setup.spec
     return ResourceSpec(
         sandbox=spec.sandbox.name,
         limits=ResourceSpec.limits_of(spec.sandbox),
@@ -200,7 +209,7 @@ def _resources(spec: RunSpec, setup: ModelSetup, limits: AttemptLimits, verify_s
         overcommit=spec.session.overcommit,
         images=spec.images,
         seconds=max(limits.seconds, verify_seconds),
-        taken_mb=setup.memory_mb,
+        taken_mb=setup.reserved_mb,
     )
 
 

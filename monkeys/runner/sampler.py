@@ -31,7 +31,7 @@ from monkeys.runner.signal import Signal
 from monkeys.runner.task_group import task_group
 from monkeys.runner.verify_queue import VerifyQueue
 from monkeys.store import Store
-from monkeys.strategies import PastAttempt, Plan, Scheduler, Slot, Strategy
+from monkeys.strategies import Brief, PastAttempt, Plan, Scheduler, Slot, Strategy
 from tasks.task import TaskSet
 
 __all__ = ["Sampler", "SamplerOptions", "attempt_seed"]
@@ -58,8 +58,11 @@ class SamplerOptions:
     seed: int = 0
     seeds: Callable[[str, int], int] | None = None
 
-    def seed_of(self, task: str, index: int) -> int:
-        return self.seeds(task, index) if self.seeds else attempt_seed(self.seed, self.arm, task, index)
+    def spec(self, task: str, index: int, brief: Brief | None = None) -> AttemptSpec:
+        """Attempt `index` at the task, with its own seed."""
+        seed = self.seeds(task, index) if self.seeds else attempt_seed(self.seed, self.arm, task, index)
+        brief = brief or Brief()
+        return AttemptSpec(task, index, seed, self.arm, brief.text, brief.parents)
 
 
 class Sampler:
@@ -95,8 +98,8 @@ class Sampler:
     async def run(self) -> None:
         """Sample and verify what is missing.
 
-        Raises `RunStopped`, `StoreError`, `ModelRefused` or `Unsuited`. On cancellation what is under way is recorded
-        as cancelled, and the cancellation goes on.
+        Raises `RunStopped`, `StoreError`, `ModelRefused` or `Unsuited`. On cancellation what its agent has begun is
+        recorded as cancelled, and the cancellation goes on.
         """
         for task, indices in self._store.sampled().items():
             self._ended[task] |= indices
@@ -179,9 +182,7 @@ class Sampler:
         return True
 
     def _spec(self, task: str, index: int) -> AttemptSpec:
-        brief = self._strategy.brief(self._tasks[task], index, self)
-        seed = self._options.seed_of(task, index)
-        return AttemptSpec(task, index, seed, self._options.arm, brief.text, brief.parents)
+        return self._options.spec(task, index, self._strategy.brief(self._tasks[task], index, self))
 
     def attempts(self, task: str) -> Sequence[PastAttempt]:
         """What a strategy may know of earlier attempts (see `monkeys.strategies.Earlier`)."""

@@ -47,7 +47,7 @@ class VerifyQueue:
         self._store, self._executor, self._breaker = store, executor, breaker
         self._retries, self._workers, self._events = retries, workers, events
         self._changed = changed or Signal()
-        self._slots = asyncio.Semaphore(at_once)
+        self._at_once, self._slots = at_once, asyncio.Semaphore(at_once)
         self._outcomes: dict[_Key, Outcome] = {}
         self._waiting: dict[_Key, int] = {}  # how many attempts wait for this verdict
         self.resolved = Counter[str]()
@@ -98,8 +98,8 @@ class VerifyQueue:
                 self._outcomes[key] = verdict.outcome
                 self._reached(task, verdict.outcome, self._waiting.pop(key))
                 return
-            size = max(self._workers, len(self._waiting))
-            incidents.add(self._breaker.failed(FAILED, verdict.reason, size)[0])
+            at_once = max(self._workers, self._at_once)
+            incidents.add(self._breaker.failed(FAILED, verdict.reason, at_once)[0])
         raise RunStopped(
             f"a submission for {task} could not be verified after {self._retries} retries: {verdict.reason}. "
             "Nothing recorded is lost; mend the cause and give the same command again"

@@ -71,12 +71,13 @@ def spec_of(
     from monkeys.spec.toml_file import read_toml, to_toml
 
     told = vars(arguments)
+    typed = {place.path: _frozen(told[place.path]) for place in places(kind) if place.path in told}
     values = {
         **(read_toml(kind, told["config"]) if "config" in told else {}),
         **read_environment(kind, environment),
-        **{place.path: _frozen(told[place.path]) for place in places(kind) if place.path in told},
+        **typed,
     }
-    spec = build(kind, values)
+    spec = build(kind, values, typed)
     if warn and not values.get("session.quiet"):
         for line in unknown_variables(environment):
             print(f"warning: {line}", file=sys.stderr)

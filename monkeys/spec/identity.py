@@ -25,6 +25,8 @@ __all__ = ["differences", "identity", "merged"]
 DEFAULTS: dict[str, Any] = {"suite": "swe", "strategy.sampling.kind": "independent"}
 # What earlier versions did not save: where it is missing on record, it is unknown.
 UNKNOWN = {"model.content"}
+# Lists in which the order means nothing.
+UNORDERED = {"tasks.ids"}
 # What follows from which settings, by the beginnings of paths: it is told only where none of these differs.
 FOLLOWS = {
     "strategy.sampling": ("strategy",),
@@ -128,7 +130,7 @@ def _leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{path}{key}.")
         else:
-            yield f"{path}{key}", _plain(value)
+            yield f"{path}{key}", sorted(value) if f"{path}{key}" in UNORDERED else _plain(value)
 
 
 def _name(path: str, options: Mapping[str, Place]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monkeys.spec.option import section
 from monkeys.spec.sections import (
@@ -28,7 +28,8 @@ class RunSpec:
     """Everything that decides about a run and about this session of it.
 
     `given` are the paths of the options that somebody gave, such as "limits.turns"; the others have their defaults, or
-    what a replayed run has on record.
+    what a replayed run has on record. `typed` are those among them that were given for this one session, on the command
+    line or in Python, and not by a file or a variable that serves many runs.
     """
 
     tasks: TaskOptions = section(TaskOptions, "what is attempted")
@@ -48,6 +49,7 @@ class RunSpec:
     executor: ExecutorOptions = section(ExecutorOptions, "where attempts run")
     session: SessionOptions = section(SessionOptions, "this session")
     given: frozenset[str] = frozenset()
+    typed: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def model_name(self) -> str:

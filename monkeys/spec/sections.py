@@ -542,13 +542,16 @@ class SessionOptions:
     )
     retries: int = option(3, "retries", Whole(0), "how often an attempt is made again after an infra error")
     starts: int = option(
-        8, "starts", Whole(1), "sandboxes that may start at once; a run begins with 2 and adapts up to this"
+        8,
+        "starts",
+        Whole(1),
+        "sandboxes that may start at once, in each worker process; a run begins with 2 and adapts up to this",
     )
     warm: int | None = option(
         None,
         "warm",
         Whole(0),
-        "sandboxes that are started ahead",
+        "sandboxes that are started ahead, in each worker process",
         shown="as many as --workers, at most 4, for docker; none for local",
     )
     overcommit: bool = option(

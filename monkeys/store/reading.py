@@ -27,7 +27,7 @@ class Reader:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies the run, as a nested object; see `monkeys.store.configuration`."""
+        """What identifies the run, as a nested object; see `monkeys.spec.identity`."""
         return dict(meta(self._db, "config"))
 
     @property

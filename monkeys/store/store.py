@@ -47,7 +47,7 @@ def run_folder(runs: Path, name: str) -> Path:
     try:
         return runs / RUN_NAME.read(name)
     except ValueError as error:
-        raise StoreError(f"{error}; nothing was changed") from None
+        raise StoreError(f"{'' if name.strip() else 'the name of a run '}{error}; nothing was changed") from None
 
 
 class Store(Reader):
@@ -63,7 +63,7 @@ class Store(Reader):
     def write(cls, folder: Path, config: Mapping[str, Any], tasks: TaskSet, environment: Mapping[str, Any]) -> Store:
         """Open the run at `folder` to write it: a new one, or one of the same configuration to go on with.
 
-        `config` identifies the run (`monkeys.store.configuration`). `environment` (versions, the machine, the command)
+        `config` identifies the run (`monkeys.spec.identity`). `environment` (versions, the machine, the command)
         may change between sessions and is kept with each. A run of an earlier version is migrated.
         Raises `StoreError` when the configuration differs, another process writes, or the disk refuses.
         """

@@ -48,8 +48,9 @@ LONGEST_TOKEN = 60  # characters, with blanks after it
 def answer_in(reply: str) -> str:
     """The answer as the model wrote it; "" if there is none."""
     reply = _without_end_tokens(without_format_characters(reply))
-    if labels := list(ANSWER.finditer(reply)):
-        return _alone(_labelled(reply, labels[-1]))
+    for label in reversed(list(ANSWER.finditer(reply))):
+        if found := _alone(_labelled(reply, label)):  # an answer cut off at "Answer:" leaves the one before it
+            return found
     return _alone(_enclosed(reply) or _last(reply.splitlines()))
 
 

@@ -37,11 +37,15 @@ class VerdictCache:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(folder / "verdicts.sqlite", isolation_level=None, timeout=10.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
         self._claims = os.open(folder / "claims", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            # SQLite does not wait for another process that makes the same file a write-ahead one.
+            fcntl.flock(self._claims, fcntl.LOCK_EX)
+            self._db = _opened(folder / "verdicts.sqlite")
+            fcntl.flock(self._claims, fcntl.LOCK_UN)
+        except BaseException:
+            os.close(self._claims)
+            raise
 
     def get(self, key: str) -> Verdict | None:
         row = self._db.execute("SELECT body, log FROM verdicts WHERE key = ?", (key,)).fetchone()
@@ -82,6 +86,18 @@ class VerdictCache:
         if self._claims >= 0:
             os.close(self._claims)
             self._claims = -1
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(SCHEMA)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _offset(key: str) -> int:

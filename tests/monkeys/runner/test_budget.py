@@ -202,7 +202,7 @@ def test_what_was_spent_before_a_kill_counts_when_the_run_goes_on(tmp_path: Path
 
 def test_time_that_is_up_breaks_off_what_is_under_way_and_it_is_sampled_anew(tmp_path: Path) -> None:
     script = tmp_path / "slow.json"
-    script.write_text(json.dumps([say(("bash", {"command": "sleep 100"}))]))
+    script.write_text(json.dumps([say(("bash", {"command": "sleep 4"})), say(("submit", {}))]))
     options = ("--model", f"scripted:{script}", "--attempts", "4", "--workers", "2", "--no-verify")
     first = job(*options, "--max-time", "2s", cwd=tmp_path)
     assert first.code == 3
@@ -212,7 +212,6 @@ def test_time_that_is_up_breaks_off_what_is_under_way_and_it_is_sampled_anew(tmp
     store = Store.read(tmp_path / "runs/run")
     assert any("2 attempts cut short by a limit or an interruption" in note for note in summarize(store).notes)
     store.close()
-    script.write_text(json.dumps([say(("submit", {}))]))
     last = job(*options, "--max-time", "1h", cwd=tmp_path)
     assert last.code == 0, last.said
     assert counted(tmp_path) == list(range(4))

@@ -214,10 +214,15 @@ def test_a_run_killed_while_it_was_being_made_can_be_made(tmp_path: Path) -> Non
     store.close()
 
 
-@pytest.mark.parametrize("name", ["..", ".hidden", "a b", "x/../y\n", ""])
+@pytest.mark.parametrize("name", ["..", ".hidden", "a b", "x/../y\n"])
 def test_a_name_that_cannot_be_a_folders_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match=r"cannot be a run's name.*; nothing was changed$"):
-        opened(tmp_path / name if name else Path("/"))
+        opened(tmp_path / name)
+
+
+def test_a_folder_without_a_name_is_refused() -> None:
+    with pytest.raises(StoreError, match=r"the name of a run is empty; .*; nothing was changed$"):
+        opened(Path("/"))
 
 
 def test_a_file_that_is_no_run_is_named_in_one_line(tmp_path: Path) -> None:
