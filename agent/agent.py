@@ -205,7 +205,7 @@ class Agent(Protocol):
 
     @property
     def needs_sandbox(self) -> bool:
-        """Whether it cannot work without a sandbox."""
+        """Whether the agent cannot work without a sandbox."""
         ...
 
     async def run(self, task: Task, sandbox: Sandbox | None, scope: AttemptScope) -> Trajectory:
