@@ -451,6 +451,10 @@ def test_the_longest_answer_is_normalised_in_a_moment() -> None:
         assert normalised(normalised(text)) == normalised(text)
 
 
+def test_a_label_without_an_answer_leaves_the_one_before_it() -> None:
+    assert answer_in("Answer: 42\n\nLet me check that again.\nAnswer:") == "42"
+
+
 def test_the_answer_in_a_long_reply_is_found_in_a_moment() -> None:
     for part in (
         "\n",

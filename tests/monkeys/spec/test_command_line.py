@@ -86,6 +86,13 @@ def test_a_default_that_is_typed_counts_as_given() -> None:
     assert parsed(RunSpec, "--attempts", "250").given == {"tasks.attempts"}
 
 
+def test_what_a_variable_sets_is_given_but_not_typed() -> None:
+    spec = parsed(RunSpec, "--attempts", "250", MONKEYS_FIRST="3")
+    assert spec.given == {"tasks.attempts", "strategy.first"}
+    assert spec.typed == {"tasks.attempts"}
+    assert from_values(RunSpec, {"limits.turns": 3}).typed == {"limits.turns"}
+
+
 def test_earlier_names_of_options_go_on_working() -> None:
     assert parsed(RunSpec, "--max-attempt-seconds", "5m").limits.seconds == 300
     assert parsed(RunSpec, "--allocate", "uniform").strategy.name == "independent"

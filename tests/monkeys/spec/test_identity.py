@@ -39,6 +39,12 @@ def test_the_saved_configuration_is_nested_and_holds_identity_alone() -> None:
     }
 
 
+def test_the_order_of_ids_means_nothing() -> None:
+    one, other = (identity(from_values(RunSpec, {"tasks.ids": ids})) for ids in (["a", "b"], ["b", "a"]))
+    assert differences(one, other) == []
+    assert differences(one, identity(from_values(RunSpec, {"tasks.ids": ["a"]})))
+
+
 def test_a_verification_saves_what_it_has_of_it() -> None:
     spec = from_values(VerifyRunSpec, {"tasks.set": "quick", "sandbox.memory_mb": 99, "verify.calibration": "c.json"})
     assert identity(spec) == {
