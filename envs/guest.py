@@ -54,6 +54,7 @@ MARK = "SANDBOX_COMMAND"  # a variable of all processes that a command starts, b
 NEARLY_FULL = b"\n[killed: the disk of this machine is nearly full; what is not needed must be removed]\n"
 HIGHEST_FD = 256  # above all descriptors that a guest inherits
 PR_SET_DUMPABLE = 4
+PF_KTHREAD = 0x00200000  # in the flags of /proc/PID/stat: a thread of the kernel, which has no environment
 # Works in dash, bash and busybox. The exit status stays, for the trap does not call exit. The descriptor is opened by
 # its path, which works for any number, and appended to, for the script may have forbidden to overwrite files.
 ON_EXIT = (
@@ -484,13 +485,13 @@ def process_tree(pids: "set[int]", mark: bytes) -> "set[int]":
         if name.isdigit() and int(name) != os.getpid():
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
-                    state, parent = file.read().rpartition(b")")[2].split()[:2]
-                if state in (b"Z", b"X"):
+                    fields = file.read().rpartition(b")")[2].split()
+                if fields[0] in (b"Z", b"X"):
                     continue
-                parents[int(name)] = int(parent)
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if any(entry.startswith(mark) for entry in file.read().split(b"\0")):
-                        tree.add(int(name))
+                parents[int(name)] = int(fields[1])
+                kernel = int(fields[6]) & PF_KTHREAD
+                if not kernel and any(entry.startswith(mark) for entry in environment(name).split(b"\0")):
+                    tree.add(int(name))
             except OSError:
                 pass  # it has ended, or belongs to another user
     known = 0
@@ -498,6 +499,17 @@ def process_tree(pids: "set[int]", mark: bytes) -> "set[int]":
         known = len(tree)
         tree.update(pid for pid, parent in parents.items() if parent in tree)
     return tree.intersection(parents)
+
+
+def environment(name: str) -> bytes:
+    """The environment of a process; looked at again where it is empty, as it is for an instant during an exec."""
+    for _ in range(10):
+        with open("/proc/%s/environ" % name, "rb") as file:
+            found = file.read()
+        if found:
+            return found
+        time.sleep(0.001)
+    return b""
 
 
 def describe(error: Exception) -> str:

@@ -217,6 +217,27 @@ def test_a_daemon_holds_up_nothing_and_quiet_ends_it(guest: Guest) -> None:
     assert gone(word)
 
 
+def test_quiet_ends_a_daemon_that_turns_into_other_programs(ours: Guest, tmp_path: Path) -> None:
+    """While it does, its environment reads as empty."""
+    (tmp_path / "again.sh").write_text("exec /bin/sh ./again.sh\n")
+    for _ in range(20):
+        daemon = ours.run("setsid /bin/sh ./again.sh >/dev/null & echo $!; sleep .01")[1].decode().strip()
+        assert ours.call("quiet")[0] == {"ok": True}
+        assert ended(daemon)
+
+
+def ended(pid: str, seconds: float = 2.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def test_frames_may_come_in_pieces_of_any_size(guest: Guest) -> None:
     frames = guest.frame(b"12345", op="write", path="x") + guest.frame(op="read", path="x")
     for start in range(0, len(frames), 7):
