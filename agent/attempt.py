@@ -3,7 +3,8 @@
 Every agent of ours plays through an `Attempt`, so that limits, failures and salvage are handled in one place.
 Guarantees: whatever ends an attempt becomes an `Exit`; the submission is collected at every exit; each reply is charged
 once; a turn that a limit cuts short is recorded with its tokens. Failures of the sandbox or the server end the attempt
-as an infra error, and the model never reads of them.
+as an infra error, and the model never reads of them. What an attempt did to itself is no such failure: a sandbox that
+its own commands ended, or of which no submission can be taken though it lives, is an exit that counts.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ from agent.actions.sanitize import spoken
 from agent.agent import AttemptScope
 from agent.conversation import Conversation
 from agent.limits import AttemptLimits
-from agent.models.model import ContextExceeded, Model, ModelUnavailable, NoMoreAnswers, Reply
+from agent.models.model import ContextExceeded, Model, ModelUnavailable, NoMoreAnswers, Rejected, Reply
 from agent.trajectory import Exit, Message, Trajectory, Turn
-from envs import SandboxError
+from envs import SandboxError, SandboxExhausted, SandboxLost
 from tasks.task import Submission
 
 __all__ = ["Attempt"]
 
-SALVAGE_SECONDS = 30.0
+SALVAGE_SECONDS = 300.0  # longer than a sandbox takes for what a model can do to it
+CANCELLED_SECONDS = 30.0  # somebody waits for the end
+
+
+def _exit_of(error: SandboxError) -> Exit:
+    return Exit.SANDBOX_ENDED if isinstance(error, SandboxExhausted) else Exit.SANDBOX_FAILED
 
 
 class Attempt:
@@ -54,32 +60,40 @@ class Attempt:
             exit = Exit.CANCELLED if self.scope.budget.closed else Exit.TIME_LIMIT
         except ContextExceeded as error:
             exit, detail = Exit.CONTEXT_LIMIT, str(error)
+        except Rejected as error:
+            exit, detail = Exit.REJECTED if self.turns else Exit.PROMPT_REJECTED, str(error)
         except NoMoreAnswers as end:
             exit, detail = end.exit, str(end)
         except ModelUnavailable as error:
             exit, detail = Exit.MODEL_FAILED, str(error)
         except SandboxError as error:
-            exit, detail = Exit.SANDBOX_FAILED, str(error)
+            exit, detail = _exit_of(error), str(error)
         except asyncio.CancelledError:
             exit = Exit.CANCELLED
         finally:
             self.scope.cleanup.close()
         submission = Submission()
         try:
-            async with asyncio.timeout(SALVAGE_SECONDS):
+            async with asyncio.timeout(CANCELLED_SECONDS if exit is Exit.CANCELLED else SALVAGE_SECONDS):
                 submission = await collect(spoken(self._reply) if self._reply else "")
         except asyncio.CancelledError:  # what was sampled is paid for, and kept
             exit = Exit.CANCELLED
-        except (SandboxError, TimeoutError) as error:
+        except SandboxLost as error:
+            if not exit.infra and exit is not Exit.SANDBOX_ENDED:
+                exit, detail = _exit_of(error), str(error)
+        except SandboxError as error:
             if not exit.infra:
-                exit, detail = Exit.SANDBOX_FAILED, str(error) or "the submission could not be collected in time"
+                exit, detail = Exit.PATCH_FAILED, str(error)
+        except TimeoutError:
+            if not exit.infra:
+                exit, detail = Exit.SANDBOX_FAILED, "the submission could not be collected in time"
         return Trajectory(
             exit,
             tuple(self.conversation.messages),
             tuple(self.turns),
             submission,
             time.monotonic() - began,
-            "; ".join(part for part in (detail, self.scope.remark) if part),
+            "; ".join(part for part in (detail, submission.remark, self.scope.remark) if part),
             self.scope.budget.take_wasted(),
         )
 

@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from agent.trajectory import Message
 
-__all__ = ["Sign", "scan"]
+__all__ = ["Sign", "scan", "unread"]
 
 # Patterns in the arguments of calls. They match paths and commands, so that prose about them is no sign.
 SIGNS = {
@@ -31,6 +32,8 @@ SIGNS = {
     "leaves something running": r"\bnohup\b|\bsetsid\b|\bdisown\b|&\s*$",
 }
 COMPILED = {sign: re.compile(pattern, re.M) for sign, pattern in SIGNS.items()}
+LONG_LINE = re.compile(r"[^\n]{1000}")  # searching a line takes the square of its length
+SEARCHED = 200_000  # characters of an argument
 # Reading installed packages is normal; changing them is the sign.
 CHANGES = re.compile(r"sed\s+-i|>|\btee\b|\bcp\b|\bmv\b|\brm\b|\bpatch\b|write|old|new|insert")
 
@@ -54,6 +57,19 @@ def scan(messages: Sequence[Message]) -> list[Sign]:
     return found
 
 
+def unread(messages: Sequence[Message]) -> int:
+    """How many replies in a conversation held no action that could be read: the next message tells the model so."""
+    pairs = pairwise(messages)
+    return sum(
+        reply.get("role") == "assistant" and told.get("role") == "user" and _only_errors(told.get("content"))
+        for reply, told in pairs
+    )
+
+
+def _only_errors(content: Any) -> bool:
+    return isinstance(content, str) and content.startswith("[error] ") and "\nResult of " not in content
+
+
 def _innocent(what: str, tool: str, text: str) -> bool:
     reads = tool in ("view", "search", "run_tests")
     if what == "edits installed packages":
@@ -73,7 +89,8 @@ def _calls(messages: Sequence[Message]) -> Iterator[tuple[int, str, str]]:
             written = function.get("arguments")
             try:
                 arguments: Any = json.loads(written) if isinstance(written, str) else written
-            except ValueError:
+            except (ValueError, RecursionError):
                 arguments = written
             values = arguments.values() if isinstance(arguments, dict) else [arguments]
-            yield turn, str(function.get("name")), "\n".join(value for value in values if isinstance(value, str))
+            text = "\n".join(value[:SEARCHED] for value in values if isinstance(value, str))
+            yield turn, str(function.get("name")), LONG_LINE.sub(r"\g<0>\n", text)

@@ -1,12 +1,12 @@
-"""The front door of the main job: `python -m agent.swe --attempts 250`. Argument parsing only."""
+"""The front door of the main job: `python -m agent.swe --attempts 250`, which is `monkeys sample`. Parsing only."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from monkeys.spec.command_line import Parser, add_options, spec_of
-from monkeys.spec.run import RunSpec
+from monkeys.commands.ending import finished
+from monkeys.commands.sample import add_arguments, carry_out
+from monkeys.spec.command_line import Parser
 
 __all__ = ["main"]
 
@@ -17,20 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m agent.swe",
         description="Sample many agent trajectories per task, verify them with the task's hidden tests, and measure "
         "coverage.",
-        epilog="Give the same command again to go on with a run. A larger --attempts adds attempts to it.",
     )
-    add_options(parser, RunSpec)
+    add_arguments(parser)
     arguments = parser.parse_args(argv)
-    # Imported after parsing, so that --help and a mistyped option answer at once.
-    from envs.errors import MonkeysError
-    from monkeys.commands.sample import sample
-
-    try:
-        spec = spec_of(RunSpec, arguments)
-    except MonkeysError as error:
-        print("error:", error, file=sys.stderr)
-        return 2
-    return sample(spec)
+    return finished(lambda: carry_out(arguments))
 
 
 if __name__ == "__main__":

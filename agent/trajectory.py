@@ -20,7 +20,10 @@ Message = dict[str, Any]
 
 
 class Exit(StrEnum):
-    """How an attempt ended. The last four are failures of the infrastructure, not of the model."""
+    """How an attempt ended. The last five are failures of the infrastructure, not of the model.
+
+    `PATCH_FAILED` and `SANDBOX_ENDED` are what an attempt did to itself: it counts, as any other exit of the model.
+    """
 
     SUBMITTED = "submitted"
     STOPPED = "stopped"  # the model kept answering without a usable action
@@ -29,16 +32,23 @@ class Exit(StrEnum):
     COST_LIMIT = "cost limit"
     TIME_LIMIT = "time limit"
     CONTEXT_LIMIT = "context limit"
+    PATCH_FAILED = "patch failed"  # no submission can be taken of what it left in its sandbox
+    SANDBOX_ENDED = "sandbox ended"  # its own commands ended its sandbox, and its work is gone
+    REJECTED = "conversation rejected"  # the server takes other conversations, and not what this one came to
     OFF_RECORD = "off the record"  # a replay asked for more than its recording holds
     SANDBOX_FAILED = "sandbox failed"
     MODEL_FAILED = "model failed"
+    PROMPT_REJECTED = "prompt rejected"  # the server takes other prompts, and never this one: not made again
     WORKER_LOST = "worker lost"  # the process that made the attempt ended under it
     CANCELLED = "cancelled"
 
     @property
     def infra(self) -> bool:
-        """True where this machine, the daemon or the server failed: the attempt is made again."""
-        return self in (Exit.SANDBOX_FAILED, Exit.MODEL_FAILED, Exit.WORKER_LOST, Exit.CANCELLED)
+        """True where this machine, the daemon or the server failed: the attempt does not count."""
+        return self in INFRA
+
+
+INFRA = (Exit.SANDBOX_FAILED, Exit.MODEL_FAILED, Exit.PROMPT_REJECTED, Exit.WORKER_LOST, Exit.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)

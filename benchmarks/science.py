@@ -11,7 +11,9 @@ renderings of one round.
 
 `--intervals`: how often nominal 95 % intervals hold the truth where it is known, by simulation and by draws from the
 published tables.
-`--predictions`: from random subsets of 100 of 10,000 attempts to coverage at 10,000: bias, spread, interval coverage.
+`--predictions`: from random subsets of 100 of 10,000 attempts to coverage at 10,000: bias, spread, interval coverage,
+and the root mean square error of each figure over all tables. With MONKEYS_PUBLISHED_ATTEMPTS, a table of the single
+attempts with their order, also from the first 100 attempts, as they were published (arXiv 2510.05197).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit  # type: ignore[import-untyped]
 from scipy.special import betaln  # type: ignore[import-untyped]
 
+from monkeys.formats.counts import Reading, read_counts
 from monkeys.science.coverage import counts, coverage_curve, paired_difference, pass_at_every_k, pass_at_k
 from monkeys.science.coverage.intervals import METHODS, interval
 from monkeys.science.scaling import (
@@ -105,6 +108,12 @@ def speed(tasks: int, attempts: int, replicates: int, rounds: int) -> None:
     median("law with bootstrap, 1,000 refits", lambda: law_interval(n, c), rounds)
     median("four families on 10 folds", lambda: choose_mixture(n, c), rounds)
     median("prediction from 100 attempts", lambda: predict_coverage(100, few, attempts), rounds)
+    p = rng.beta(0.3, 6, 100_000)
+    a, b = rng.binomial(100, p), rng.binomial(100, p)
+    median("difference of 100,000 tasks", lambda: paired_difference(100, a, 100, b), rounds)
+    unequal = rng.integers(100, 10_000, 5_000)
+    solved = rng.binomial(unequal, p[:5_000])
+    median("prediction, 5,000 tasks, unequal n", lambda: predict_coverage(unequal, solved, 100_000), rounds)
 
     print("\nplain NumPy")
     every = np.arange(1, attempts + 1)
@@ -269,10 +278,19 @@ def published_tables() -> dict[str, dict[str, Any]]:
 def predictions(runs: int) -> None:
     rng = np.random.default_rng(0)
     print(f"from {runs} random subsets of 100 attempts to coverage at 10,000")
+    squares: dict[str, list[float]] = {}
+    sure_squares: dict[str, list[float]] = {}
     for row, table in published_tables().items():
         n, correct = table["n"], np.array(table["correct"])
         truth = float(pass_at_k(n, correct, n).mean())
-        figures: dict[str, list[float]] = {"beta": [], "zero-inflated": [], "log-log": [], "power law": []}
+        figures: dict[str, list[float]] = {
+            "predicted": [],
+            "likelihood": [],
+            "beta": [],
+            "zero-inflated": [],
+            "log-log": [],
+            "power law": [],
+        }
         bounds, known, refused = [], [], 0
         for _ in range(runs):
             c = rng.hypergeometric(correct, n - correct, 100)
@@ -289,8 +307,12 @@ def predictions(runs: int) -> None:
             except FitError:
                 refused += 1
                 continue
-            for figure, fit in zip(figures.values(), fits, strict=True):
-                figure.append(fit.predict(n))
+            values = [prediction.point, prediction.likelihood, *(fit.predict(n) for fit in fits)]
+            for (name, figure), value in zip(figures.items(), values, strict=True):
+                figure.append(value)
+                squares.setdefault(name, []).append((value - truth) ** 2)
+                if prediction.known:
+                    sure_squares.setdefault(name, []).append((value - truth) ** 2)
         low, high = np.array(bounds).T
         said = np.array(known)
         held = (low <= truth) & (truth <= high)
@@ -304,6 +326,31 @@ def predictions(runs: int) -> None:
         sure = f"; of the known ones {held[said].mean():.3f}" if said.any() else ""
         print(f"  interval       held {held.mean():.3f}{sure}; mean [{low.mean():.3f}, {high.mean():.3f}]")
         print(f"  unknown        {1 - said.mean():.3f}; no fit at all {refused / runs:.3f}")
+    print("\nroot mean square error over all tables, and over the predictions that are known")
+    for name, errors in squares.items():
+        known_errors = sure_squares.get(name, [])
+        print(
+            f"  {name:14s} {np.sqrt(np.mean(errors)):.3f}  {np.sqrt(np.mean(known_errors)) if known_errors else 0:.3f}"
+        )
+    published_predictions()
+
+
+def published_predictions() -> None:
+    """From the first 100 attempts, in the order in which they were made."""
+    path = os.environ.get("MONKEYS_PUBLISHED_ATTEMPTS")
+    if not path:
+        return
+    print("\nfrom the first 100 attempts to coverage at all: beta, log-log, predicted, truth")
+    firsts = read_counts(Path(path), Reading(first=100))
+    for first, whole in zip(firsts, read_counts(Path(path)), strict=True):
+        k = whole.attempts
+        row = (
+            fit_mixture(first.n, first.correct).predict(k),
+            fit_log_log(first.n, first.correct).predict(k),
+            predict_coverage(first.n, first.correct, k).point,
+            float(pass_at_k(whole.n, whole.correct, k).mean()),
+        )
+        print(f"  {first.name:40s}" + "  ".join(f"{value:.3f}" for value in row))
 
 
 if __name__ == "__main__":

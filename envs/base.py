@@ -16,24 +16,28 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from envs.cache_folder import NoCacheFolder, cache_folder
+from envs.diff import PROGRAMS
+from envs.events import Sink, Status, ignore
 from envs.sandbox import Origin, SandboxUnavailable
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["BASE_GIT", "NAME", "PreparedImage", "assert_clean", "prepare_image", "scrubbed_copy"]
+__all__ = ["ANY_OWNER", "BASE_GIT", "NAME", "PreparedImage", "assert_clean", "prepare_image", "scrubbed_copy"]
 
 BASE_GIT = "/run/base.git"  # the git folder with the starting tree, inside a sandbox
 NAME = "coding-monkeys-base"  # of prepared images and of their volumes
 IMAGE_LABEL = "coding-monkeys.image"  # on both: the id of the image that they were made from
-VERSION = 1  # of the preparation; after a change of it every image is prepared again
+VERSION = 2  # of the preparation; after a change of it every image is prepared again
 
 # Files that may name other commits, beside objects and refs. Relative to the git folder.
 TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE "
@@ -78,6 +82,31 @@ git repack -a -d -q
 cat {BASE_GIT}/start
 """
 
+# Copies the programs that take a patch, with their libraries and the loader, for an attempt may change those of the
+# image. Prints "complete" if the copies run.
+KEEP_TOOLS = f"""
+set -e
+cd {BASE_GIT}
+trap '[ -e tools/complete ] || rm -rf tools' EXIT
+mkdir -p tools/lib
+for name in sh {" ".join(PROGRAMS)}; do
+    path=$(command -v "$name")
+    cp -L "$path" "tools/$name"
+    {{ ldd "$path" 2>/dev/null || LD_TRACE_LOADED_OBJECTS=1 "$path" < /dev/null; }} > tools/list
+    while read -r first second third rest; do
+        if [ "$second" = '=>' ]; then library=$third; else library=$first; fi
+        case $library in
+            /*/ld-* | /*/ld*.so*) cp -L "$library" tools/ld; cp -L "$library" tools/lib ;;
+            /*) cp -L "$library" tools/lib ;;
+        esac
+    done < tools/list
+done
+tools/ld --library-path {BASE_GIT}/tools/lib tools/git --version > /dev/null
+[ "$(tools/ld --library-path {BASE_GIT}/tools/lib tools/sh -c 'echo runs')" = runs ]
+: > tools/complete
+echo complete
+"""
+
 ANY_OWNER = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
 
@@ -86,12 +115,14 @@ class PreparedImage:
     """An image that attempts may start from.
 
     `commit` is the starting tree in the git folder of the volume `volume`. Both are empty for an image without a
-    repository.
+    repository. `tools` is the path inside of the programs that take a patch and that no command can change; it is empty
+    for an image whose programs cannot be copied.
     """
 
     image: str
     commit: str
     volume: str
+    tools: str = ""
 
 
 class Repository(Protocol):
@@ -168,7 +199,12 @@ class LocalRepository:
         return self._run("/bin/sh", "-c", script, "sh", *arguments).decode("utf-8", "replace")
 
     def _run(self, *command: str) -> bytes:
-        done = subprocess.run(command, cwd=self.path, env=self._environment, capture_output=True, check=False)
+        try:
+            done = subprocess.run(command, cwd=self.path, env=self._environment, capture_output=True, check=False)
+        except FileNotFoundError:
+            raise SandboxUnavailable(
+                f"{self.where}: there is no folder of that name, or {command[0]} is not installed; install {command[0]}"
+            ) from None
         if done.returncode:
             cause = " ".join(done.stderr.decode("utf-8", "replace").split())
             raise SandboxUnavailable(f"{self.where}: {cause or f'{command[0]} gave exit status {done.returncode}'}")
@@ -192,13 +228,19 @@ def assert_clean(path: Path, commit: str) -> None:
 def scrubbed_copy(source: Path, commit: str, folder: Path) -> str:
     """Make `folder` a repository at `commit` with its history and nothing later. Returns the full commit name.
 
-    `source` stays as it is. Raises `SandboxUnavailable` if it has no such commit, `FileExistsError` if `folder`
-    exists.
+    `source` stays as it is. Raises `SandboxUnavailable` if it has no such commit or is a shallow clone,
+    `FileExistsError` if `folder` exists.
     """
-    full = LocalRepository(source).git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
+    origin = LocalRepository(source)
+    full = origin.git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
+    if origin.git("rev-parse", "--is-shallow-repository").strip() == b"true":
+        raise SandboxUnavailable(
+            f"{origin.where} is a shallow clone, which lacks commits that its base reaches; "
+            "run `git fetch --unshallow` there"
+        )
     folder.mkdir(parents=True)
     copy = LocalRepository(folder)
-    copy.git("init", "-q", "--template=")
+    copy.git("init", "-q", "--template=", f"--object-format={HASHES.get(len(full), 'sha1')}")
     copy.git("config", "core.logAllRefUpdates", "false")
     # Through upload-pack, which sends only what the commit reaches.
     allowed = ("-c", "protocol.file.allow=always", "-c", "fetch.writeCommitGraph=false")
@@ -206,12 +248,14 @@ def scrubbed_copy(source: Path, commit: str, folder: Path) -> str:
     copy.git("update-ref", "refs/heads/base", full)
     copy.git("symbolic-ref", "HEAD", "refs/heads/base")
     copy.git("reset", "-q", "--hard")
+    copy.git("config", "--unset", "core.logAllRefUpdates")  # `git checkout -` and `git reflog` need the log
     for trace in ("FETCH_HEAD", "ORIG_HEAD"):
         (folder / ".git" / trace).unlink(missing_ok=True)
     assert_clean(folder, full)
     return full
 
 
+HASHES = {40: "sha1", 64: "sha256"}  # by how long the name of an object is
 UPLOAD_PACK = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
 
 
@@ -219,22 +263,35 @@ UPLOAD_PACK = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
 
 
 def prepare_image(
-    client: DockerClient, image: str, origin: Origin, labels: Mapping[str, str], identity: str = ""
+    client: DockerClient,
+    image: str,
+    origin: Origin,
+    labels: Mapping[str, str],
+    identity: str = "",
+    *,
+    events: Sink = ignore,
 ) -> PreparedImage:
-    """Prepare an image once per machine; later calls find the result. Blocking: up to a minute for a large history.
+    """Prepare an image once per machine; later calls find the result. Blocking: minutes for a large history.
 
     `identity` is the image's id where it is known, for a mirror may have pulled it under another name. The container
-    that does the work carries `labels`, so that it is removed as an orphan if the runner is killed. Raises
-    `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at another commit, or cannot be
-    scrubbed.
+    that does the work carries `labels`, so that it is removed as an orphan if the runner is killed. A `Status` about
+    the image tells each step. Raises `SandboxUnavailable` if the image has no repository at `origin.workdir`, is at
+    another commit, or cannot be scrubbed.
     """
     if not origin.commit:
         return PreparedImage(identity or image, "", "")
     source = client.images.get(identity or image)
     text = f"{VERSION}/{source.id}/{origin.workdir}/{origin.commit}"
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    with _locked(key):
-        return _known(client, key) or _prepare(client, source.id, image, origin, labels, key)
+
+    def tell(step: str) -> None:
+        events(Status(step and f"preparing {image}: {step}", image))
+
+    try:
+        with _locked(key, partial(tell, "waiting for another run, which does it already")):
+            return _known(client, key) or _prepare(client, source.id, image, origin, labels, key, tell)
+    finally:
+        tell("")
 
 
 def _known(client: DockerClient, key: str) -> PreparedImage | None:
@@ -248,11 +305,21 @@ def _known(client: DockerClient, key: str) -> PreparedImage | None:
         client.volumes.get(volume)
     except NotFound:
         return None
-    return PreparedImage(tag, tag.rpartition("-")[2], volume) if tag else None
+    return _prepared(tag, volume) if tag else None
+
+
+def _prepared(tag: str, volume: str) -> PreparedImage:
+    return PreparedImage(tag, tag.rpartition("-")[2], volume, f"{BASE_GIT}/tools" if "-tools-" in tag else "")
 
 
 def _prepare(
-    client: DockerClient, identity: str, image: str, origin: Origin, labels: Mapping[str, str], key: str
+    client: DockerClient,
+    identity: str,
+    image: str,
+    origin: Origin,
+    labels: Mapping[str, str],
+    key: str,
+    tell: Callable[[str], None],
 ) -> PreparedImage:
     from docker.errors import DockerException, NotFound
 
@@ -279,16 +346,18 @@ def _prepare(
         )
         repository = ContainerRepository(container, image, origin.workdir)
         assert_commit(repository, origin.commit)
-        scrubbed = _scrub(repository)
+        scrubbed = _scrub(repository, tell)
+        tell("recording the starting tree")
         commit = repository.sh(KEEP_START).strip()
-        tag = f"{key}-{commit}"
+        tag = f"{key}-tools-{commit}" if repository.succeeds(KEEP_TOOLS) else f"{key}-{commit}"
         if scrubbed:
-            user = client.images.get(identity).attrs["Config"].get("User") or "root"
+            tell("keeping the scrubbed image")
+            user = client.images.get(identity).attrs["Config"].get("User") or "0"  # an image may lack the name "root"
             changes = [f"USER {user}", *(f"LABEL {name}=" for name in labels)]
             client.api.commit(container.id, repository=NAME, tag=tag, changes=changes)
         else:
             client.images.get(identity).tag(NAME, tag)
-        return PreparedImage(f"{NAME}:{tag}", commit, volume)
+        return _prepared(f"{NAME}:{tag}", volume)
     except DockerException as error:
         raise SandboxUnavailable(f"image {image} could not be prepared: {' '.join(str(error).split())[:300]}") from None
     finally:
@@ -296,11 +365,14 @@ def _prepare(
             container.remove(force=True)
 
 
-def _scrub(repository: Repository) -> bool:
+def _scrub(repository: Repository, tell: Callable[[str], None]) -> bool:
     """Remove all surplus. Returns whether there was any. Raises `SandboxUnavailable` if some of it stays."""
+    tell("looking for what is later than the base")
     if not surplus(repository):
         return False
+    tell("removing what is later than the base, which is done once for each image")
     repository.sh(SCRUB, *foreign_refs(repository))
+    tell("making sure that nothing later is left")
     if left := surplus(repository):
         raise SandboxUnavailable(
             f"{repository.where} still holds {first_few(left)} after it was scrubbed, so an attempt could read later "
@@ -319,6 +391,9 @@ class ContainerRepository:
     def sh(self, script: str, *arguments: str) -> str:
         return self._run("/bin/sh", "-c", script, "sh", *arguments).decode("utf-8", "replace")
 
+    def succeeds(self, script: str) -> bool:
+        return bool(self._container.exec_run(["/bin/sh", "-c", script]).exit_code == 0)
+
     def _run(self, *command: str) -> bytes:
         # `ANY_OWNER`, for the repository may belong to the user that the image names.
         code, (out, err) = self._container.exec_run(
@@ -331,15 +406,19 @@ class ContainerRepository:
 
 
 @contextmanager
-def _locked(key: str) -> Iterator[None]:
-    """Hold a lock that all processes of this user on this machine share."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coding-monkeys" / "locks"
+def _locked(key: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock that all processes of this user on this machine share. Calls `waiting` before it waits for it."""
     try:
+        folder = cache_folder() / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / re.sub(r"\W", "-", key)).open("w")
-    except OSError:  # no lock file can be written: then nothing protects from other processes
+    except (OSError, NoCacheFolder):  # no lock file can be written: then nothing protects from other processes
         yield
         return
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -13,8 +13,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from envs.diff import patch_of
-from envs.sandbox import Command, Completed, FileProblem, Limits, SandboxLost
+from envs.diff import SMALLER_FILE, PatchSpec, Survey, take_patch
+from envs.sandbox import Command, Completed, FileProblem, Limits, Patch, SandboxExhausted, SandboxLost
 
 __all__ = ["Channel"]
 
@@ -38,6 +38,8 @@ class Channel(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._lost: str = ""
+        self._exhausted = False
+        self.unfiltered = ""  # why system calls are not filtered, once it is ready
         loop = asyncio.get_running_loop()
         self._pending[0] = self._ready = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -63,7 +65,7 @@ class Channel(asyncio.Protocol):
             if waiting and not waiting.done():
                 waiting.set_result((answer, content))
             elif "bye" in answer:
-                self.abandon(answer["bye"])
+                self.abandon(answer["bye"], exhausted=answer.get("exhausted", False))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._lost or (f"its stream ended ({exc})" if exc else "its process ended")
@@ -77,6 +79,8 @@ class Channel(asyncio.Protocol):
 
     def loss(self) -> SandboxLost:
         """The error that every call raises once the stream has ended."""
+        if self._exhausted:
+            return SandboxExhausted(f"sandbox {self.name} is lost: {self._lost}; its files are gone")
         return SandboxLost(
             f"sandbox {self.name} is lost: {self._lost}; its files are gone, the attempt is sampled again"
         )
@@ -94,6 +98,7 @@ class Channel(asyncio.Protocol):
         if "error" in answer:
             self.abandon(f"it could not be started ({answer['error']})")
             raise self.loss()
+        self.unfiltered = answer.get("unfiltered", "")
 
     async def call(
         self, header: dict[str, Any], body: bytes = b"", seconds: float | None = None
@@ -129,16 +134,23 @@ class Channel(asyncio.Protocol):
             "cap": self._limits.output_bytes if command.output_cap is None else command.output_cap,
             "session": command.session,
         }
-        answer, output = await self.call(header, command.stdin, timeout)
+        try:
+            answer, output = await self.call(header, command.stdin, timeout)
+        except FileProblem as problem:  # the guest itself has no memory left
+            return Completed(127, f"{problem}\n".encode(), 0, False, 0.0)
         return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])
 
-    async def patch(self, command: Command) -> bytes:
-        """Run a `diff_command` and return the patch. Raises `SandboxError` if it cannot be taken."""
-        done = await self.run(command)
-        if done.returncode:  # processes in the sandbox may have used up its memory or its process limit
-            await self.call({"op": "quiet"})
-            done = await self.run(command)
-        return patch_of(done)
+    async def quiet(self) -> None:
+        """End every process in the sandbox but the guest."""
+        await self.call({"op": "quiet"})
+
+    async def patch(self, spec: PatchSpec) -> Patch:
+        """End all processes and take the patch. Raises `SandboxError` if none can be taken."""
+        await self.quiet()
+        found = (await self.call({"op": "survey", "size": SMALLER_FILE}))[0]
+        large = tuple((size, path) for size, path in found["large"])
+        survey = Survey(large, tuple(found["unreadable"]), tuple(found["nested"]), found["complete"])
+        return await take_patch(self.run, spec, survey)
 
     async def read(self, path: str) -> bytes:
         return (await self.call({"op": "read", "path": path}))[1]
@@ -146,8 +158,16 @@ class Channel(asyncio.Protocol):
     async def write(self, path: str, data: bytes) -> None:
         await self.call({"op": "write", "path": path}, data)
 
-    def abandon(self, why: str) -> None:
-        """Close the stream: the guest ends, and calls in progress raise `SandboxLost` with this cause."""
-        self._lost = self._lost or why
+    def exhaust(self, why: str) -> None:
+        """Note that commands inside ended the guest, which its end does not tell: from now on calls say so."""
+        self._lost, self._exhausted = why, True
+
+    def abandon(self, why: str, *, exhausted: bool = False) -> None:
+        """Close the stream: the guest ends, and calls in progress raise `SandboxLost` with this cause.
+
+        With `exhausted` they raise `SandboxExhausted`.
+        """
+        if not self._lost:
+            self._lost, self._exhausted = why, exhausted
         if self._transport is not None:
             self._transport.abort()

@@ -24,9 +24,13 @@ Sink: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Status(Event):
-    """The current activity of a part, such as the pull of an image or an outage; an empty text once it is over."""
+    """The current activity of a part, such as the pull of an image or an outage; an empty text once it is over.
+
+    Activities with different `about` go on side by side: the end of one does not end the others.
+    """
 
     text: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

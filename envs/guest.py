@@ -9,16 +9,21 @@ speaks to it over one stream of frames:
               {"id", "op": "write", "path"}                                                   body: the data
               {"id", "op": "changed"}        does anything differ from the base? (overlay only)
               {"id", "op": "quiet"}          kill all processes but the guest
+              {"id", "op": "survey", "size"} which files are larger, or cannot be read? Made ready for a patch
     guest  -> {"id", "ok": true, ...} body: output or data;  {"id", "error": "why"}
-              {"id": 0, "ok": true}          ready, its first frame
+              {"id": 0, "ok": true}          ready, its first frame; with "unfiltered": "why" if no calls are denied
               {"id": -1, "bye": "why"}       it exits on its own, its last frame
 
 Guarantees: several commands run at a time; a command ends when its first process does, so a background process that
 keeps stdout open delays nothing; on a time-out every process that the command started is killed, also one that called
 setsid; output is capped here, before it is sent; every request gets an answer, and no request and no file content ends
 the guest. The stream is the life line: when it ends, also while a command runs, the guest exits, and a sandbox whose
-first process it is ends with it. The guest also exits when its lifetime is over, even if the stream is still open. As
-the first process it cannot be killed or stopped from inside.
+first process it is ends with it. The guest also exits when its lifetime is over, even if the stream is still open.
+
+As the first process of a PID namespace it ignores every signal from inside, and with the filter of `syscall_filter` no
+command can lower its limits or its priority. As an ordinary process (a sandbox without isolation) it has neither
+protection against its own commands. When memory runs out, the kernel is told to end commands before the guest; it may
+still end the guest where many small processes use up the memory of a sandbox.
 
 Scripts of one session follow one another as in one shell, although no shell stays: at its end each script records its
 folder and its exported variables, and the next starts with them. Shell options, functions, unexported variables and
@@ -52,6 +57,13 @@ BYE_SECONDS = 1.0  # for sending the last frame
 SESSION_CAP = 8 << 20  # bytes of a session's state; more than an environment can have
 MARK = "SANDBOX_COMMAND"  # a variable of all processes that a command starts, by which stray ones are found
 NEARLY_FULL = b"\n[killed: the disk of this machine is nearly full; what is not needed must be removed]\n"
+SURVEY_SECONDS = 10.0
+SURVEY_CAP = 500  # names in an answer
+READ_BY_GIT = (b".gitignore", b".gitattributes", b".gitmodules")
+READ_IN_GIT_FOLDER = (b"HEAD", b"config", b"config.worktree", b"commondir", b"packed-refs")
+MOST_LINKS = 10  # from one ref to the next
+SPOOL_FOLDERS = ("/tmp", "/var/tmp", ".")
+OOM_SCORE = b"500"  # of commands; the guest keeps its own
 HIGHEST_FD = 256  # above all descriptors that a guest inherits
 PR_SET_DUMPABLE = 4
 PF_KTHREAD = 0x00200000  # in the flags of /proc/PID/stat: a thread of the kernel, which has no environment
@@ -78,11 +90,19 @@ class Capture:
         self.seen += len(data)
         free = self.head_cap - len(self.head)
         if free > 0:
-            self.head += data[:free]
-            data = data[free:]
-        self.tail += data
-        if len(self.tail) > 2 * self.keep + CHUNK:
-            del self.tail[: len(self.tail) - self.keep]
+            try:
+                self.head += data[:free]
+            except MemoryError:
+                self.head_cap = len(self.head)
+            else:
+                data = data[free:]
+        try:
+            self.tail += data
+            if len(self.tail) > 2 * self.keep + CHUNK:
+                del self.tail[: len(self.tail) - self.keep]
+        except MemoryError:  # from now on it keeps a short tail
+            self.keep = min(self.keep, CHUNK)
+            self.tail = self.tail[-self.keep :]
 
     def close(self) -> "tuple[bytes, int]":
         """The bytes kept, and how many were dropped from the middle."""
@@ -94,25 +114,30 @@ class Capture:
         return bytes(self.head) + notice + bytes(tail), dropped
 
 
-class SessionFile:
-    """A file without a name in which a script records, at its end, the state of its session."""
+class SessionRecord:
+    """A pipe into which a script writes, at its end, the state of its session."""
 
     def __init__(self, session: str) -> None:
         self.session = session
-        if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("session")
-        else:  # before Python 3.8
-            with spool(b" ") as file:
-                fd = os.dup(file.fileno())
-            os.ftruncate(fd, 0)
-        self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)  # scripts take low numbers for themselves
-        os.close(fd)
+        self.reader, writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 100)  # scripts take low numbers for themselves
+        os.close(writer)
+        self.written = bytearray()
 
-    def parse(self) -> "tuple[bytes, dict[bytes, bytes]] | None":
-        return parse_session(os.pread(self.fd, min(os.fstat(self.fd).st_size, SESSION_CAP), 0))
+    def started(self) -> None:
+        """Leave the end for writing to the script."""
+        os.close(self.writer)
+        self.writer = -1
+
+    def feed(self, data: bytes) -> None:
+        if len(self.written) < SESSION_CAP:
+            self.written += data
 
     def close(self) -> None:
-        os.close(self.fd)
+        os.close(self.reader)
+        if self.writer >= 0:
+            self.started()
 
 
 def parse_session(record: bytes) -> "tuple[bytes, dict[bytes, bytes]] | None":
@@ -135,15 +160,19 @@ class RunningCommand:
         process: "subprocess.Popen[bytes]",
         capture: Capture,
         timeout: float,
-        session: "SessionFile | None",
+        session: "SessionRecord | None",
     ) -> None:
         self.id = number
         self.process = process
-        self.pipe = process.stdout.fileno() if process.stdout else -1
         self.capture = capture
         self.began = time.monotonic()
         self.deadline = self.began + timeout
         self.session = session
+        self.pipes = {}  # type: dict[int, Callable[[bytes], None]]
+        if process.stdout:
+            self.pipes[process.stdout.fileno()] = capture.feed
+        if session:
+            self.pipes[session.reader] = session.feed
         self.timed_out = False
         self.notice = b""  # why the guest killed it, appended to its output
 
@@ -153,7 +182,8 @@ class Guest:
 
     With `floor_bytes` it watches the disk, where nothing else limits what is written: while less than that is free,
     and less than half of what was free at the start, every command that runs longer than half a second is killed. It
-    measures the disk of the machine, which another sandbox may have filled.
+    measures the disk of the machine, which another sandbox may have filled. `unfiltered` is why system calls are not
+    filtered, empty if they are. `oom_score` is the descriptor of `open_oom_score`.
     """
 
     def __init__(
@@ -165,17 +195,22 @@ class Guest:
         upper: int = -1,
         lifetime: "float | None" = None,
         floor_bytes: float = 0,
+        unfiltered: str = "",
+        oom_score: int = -1,
     ) -> None:
+        self.unfiltered, self.oom_score = unfiltered, oom_score
         self.source, self.sink, self.workdir, self.upper = source, sink, workdir, upper
         self.lifetime = float("inf") if lifetime is None else lifetime
         self.ends = time.monotonic() + self.lifetime
         self.floor = floor_bytes
         self.next_check = 0.0  # of the disk
+        self.began = time.time()
         self.start = (encode(workdir), {encode(name): encode(value) for name, value in env.items()})
         self.sessions: "dict[str | None, tuple[bytes, dict[bytes, bytes]]]" = {}  # folder and exported variables
         self.name = os.urandom(8).hex()  # unique, for without isolation guests see each other's processes
         self.running: "dict[int, RunningCommand]" = {}  # by pid
         self.buffer = bytearray()
+        self.null = os.open(os.devnull, os.O_RDONLY)  # commands that are root may replace it by anything
         self.wake, waker = os.pipe()
         for end in (self.wake, waker, sink):
             os.set_blocking(end, False)
@@ -194,7 +229,8 @@ class Guest:
     def serve(self) -> None:
         if self.floor:
             self.floor = min(self.floor, free(self.workdir) / 2)
-        self.send({"id": 0, "ok": True})  # ready
+        ready = {"id": 0, "ok": True}  # type: dict[str, Any]
+        self.send(dict(ready, unfiltered=self.unfiltered) if self.unfiltered else ready)
         while time.monotonic() < self.ends:
             for fd, _ in self.poll.poll(self.poll_timeout()):
                 if fd == self.source:
@@ -275,11 +311,12 @@ class Guest:
         try:
             if isinstance(run, str):
                 if session is not None:
-                    state = SessionFile(session)
-                    os.set_inheritable(state.fd, True)
-                    run = ON_EXIT % ("/dev/fd/%d" % state.fd) + run
+                    state = SessionRecord(session)
+                    os.set_inheritable(state.writer, True)
+                    run = ON_EXIT % ("/dev/fd/%d" % state.writer) + run
                 run = ["/bin/sh", "-c", run]
-            with spool(stdin) as source:
+            with spool(stdin, self.null) as source:
+                self.set_oom_score(OOM_SCORE)  # inherited by the command
                 process = subprocess.Popen(
                     [encode(word) for word in run],
                     stdin=source,
@@ -296,12 +333,22 @@ class Guest:
                 state.close()
             self.answer_run(number, 127, encode(describe(error) + "\n"))
             return
+        finally:
+            self.set_oom_score(b"0")
         if state:
-            os.set_inheritable(state.fd, False)
+            state.started()
         command = RunningCommand(number, process, capture, timeout, state)
-        os.set_blocking(command.pipe, False)
         self.running[process.pid] = command
-        self.poll.register(command.pipe, select.POLLIN)
+        for pipe in command.pipes:
+            os.set_blocking(pipe, False)
+            self.poll.register(pipe, select.POLLIN)
+
+    def set_oom_score(self, score: bytes) -> None:
+        if self.oom_score >= 0:
+            try:
+                os.pwrite(self.oom_score, score, 0)
+            except OSError:
+                pass  # it is lower than this process may have it
 
     def on_read(self, request: "dict[str, Any]", _: bytes) -> None:
         path = self.path(request["path"])
@@ -324,6 +371,25 @@ class Guest:
             changed = any(True for _ in entries)
         self.send({"id": request["id"], "ok": True, "changed": changed})
 
+    def on_survey(self, request: "dict[str, Any]", _: bytes) -> None:
+        """Find files that a patch has to leave out, and remove what would keep git from taking one.
+
+        The answer has the files larger than `size` bytes, largest first, what cannot be read, the folders that are
+        repositories of their own, and whether the whole tree was seen within some seconds.
+        """
+        set_aside("/etc/ld.so.preload", self.began)
+        for place in ("/dev", "/run", "/tmp", self.workdir):
+            open_way(place)
+        restore_null(os.devnull, self.null)
+        large, unreadable, nested, complete = survey(encode(self.workdir), int(request["size"]))
+        answer = {
+            "large": [(size, decode(path)) for size, path in sorted(large, reverse=True)[:SURVEY_CAP]],
+            "unreadable": [decode(path) for path in unreadable[:SURVEY_CAP]],
+            "nested": [decode(path) for path in sorted(nested)[:SURVEY_CAP]],
+            "complete": complete and len(large) <= SURVEY_CAP,
+        }
+        self.send({"id": request["id"], "ok": True, **answer})
+
     def on_quiet(self, request: "dict[str, Any]", _: bytes) -> None:
         if os.getpid() == 1:
             deadline = time.monotonic() + 5.0
@@ -339,9 +405,9 @@ class Guest:
         self.send({"id": request["id"], "ok": True})
 
     def drain(self, pipe: int) -> None:
-        command = next((c for c in self.running.values() if c.pipe == pipe), None)
-        if command and not pump(command):  # no command: it was finished in the same round
-            self.poll.unregister(pipe)  # closed or all read: only the end of its process matters now
+        for command in self.running.values():  # none has this pipe if it was finished in the same round
+            if pipe in command.pipes and not pump(pipe, command.pipes[pipe]):
+                self.poll.unregister(pipe)  # closed or all read: only the end of its process matters now
 
     def reap(self) -> None:
         """Collect every child that has ended, also orphaned processes, which become children of a first process."""
@@ -359,24 +425,29 @@ class Guest:
     def finish(self, command: RunningCommand, returncode: int) -> None:
         # Read what was written just before the end, but no more than a pipe holds: a background process may go on
         # writing for ever.
-        for _ in range(17):
-            if not pump(command):
-                break
-        try:
-            self.poll.unregister(command.pipe)
-        except KeyError:
-            pass
+        for pipe, feed in command.pipes.items():
+            for _ in range(17):
+                if not pump(pipe, feed):
+                    break
+            try:
+                self.poll.unregister(pipe)
+            except KeyError:
+                pass
         command.process.returncode = returncode
         if command.process.stdout:
             command.process.stdout.close()
         if command.session:
-            state = command.session.parse() if returncode >= 0 and not command.timed_out else None
+            state = parse_session(bytes(command.session.written)) if returncode >= 0 and not command.timed_out else None
             if state:
                 self.sessions[command.session.session] = state
             command.session.close()
-        command.capture.feed(command.notice)
-        output, dropped = command.capture.close()
-        self.answer_run(command.id, returncode, output, dropped, command.timed_out, time.monotonic() - command.began)
+        seconds = time.monotonic() - command.began
+        try:
+            command.capture.feed(command.notice)
+            output, dropped = command.capture.close()
+            self.answer_run(command.id, returncode, output, dropped, command.timed_out, seconds)
+        except MemoryError as error:  # nothing was sent: a frame is put together first
+            self.send({"id": command.id, "error": describe(error)})
 
     def answer_run(
         self, number: int, returncode: int, output: bytes, dropped: int = 0, late: bool = False, seconds: float = 0.0
@@ -413,6 +484,146 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def decode(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
+
+
+def set_aside(path: str, since: float) -> None:
+    """Rename a file that was made or changed since then. For one that would be loaded into every program."""
+    try:
+        # The kernel stamps files with the time of its last tick, which may be before the guest's own look at the clock.
+        if os.lstat(path).st_ctime >= since - 1.0:
+            move_away(path)
+    except OSError:
+        pass  # there is none, or no command could have made it
+
+
+def open_way(path: str) -> None:
+    """Let this user enter a folder and all those above it, where its commands have forbidden that."""
+    above = os.path.dirname(path)
+    if above != path:
+        open_way(above)
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if not os.access(path, os.R_OK | os.X_OK):
+            os.chmod(path, mode | 0o500)
+    except OSError:
+        pass  # it belongs to another user, or is none
+
+
+def restore_null(path: str, null: int) -> None:
+    """Put an empty file in the place of the null device, if commands took it away: git does not start without it."""
+    try:
+        if os.path.lexists(path):
+            found, device = os.lstat(path), os.fstat(null)
+            if stat.S_ISCHR(found.st_mode) and found.st_rdev == device.st_rdev:
+                return
+            move_away(path)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError:
+        pass  # no command could have made it
+
+
+def move_away(path: str) -> None:
+    """Rename a file to a new name, also in a folder that its owner made read-only."""
+    folder = os.path.dirname(path)
+    os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o300)
+    os.rename(path, "%s.%s" % (path, os.urandom(8).hex()))
+
+
+def survey(top: bytes, size: int) -> "tuple[list[tuple[int, bytes]], list[bytes], list[bytes], bool]":
+    """The files below `top` that are larger than `size`, what cannot be read, the folders with a `.git` of their own,
+    and whether all was seen in time.
+
+    `top` itself is made a readable folder, if this process may. A pipe with a name that git reads by itself is
+    removed, also in the git folders of nested repositories: git would wait for ever.
+    """
+    large, unreadable, nested = [], [], []
+    try:
+        if not os.path.isdir(top):
+            if os.path.lexists(top):
+                os.unlink(top)
+            os.makedirs(top)
+        os.chmod(top, stat.S_IMODE(os.stat(top).st_mode) | 0o700)
+    except OSError:
+        pass  # it belongs to another user, as in an image whose commands do not run as root
+    ends = time.monotonic() + SURVEY_SECONDS
+    folders = [b""]
+    while folders and time.monotonic() < ends:
+        place = folders.pop()
+        try:
+            entries = list(os.scandir(os.path.join(top, place)))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                unreadable.append(place)
+            continue
+        for entry in entries:
+            path = os.path.join(place, entry.name)
+            if place and entry.name == b".git":
+                nested.append(place)
+            try:
+                if entry.name in READ_BY_GIT:
+                    remove_pipe(entry.path)
+                elif entry.name == b".git" and place:
+                    unblock(entry.path)
+                if entry.is_symlink():
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name != b".git":
+                        folders.append(path)
+                    continue
+                found = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode):
+                    continue
+                if found.st_size > size:
+                    large.append((found.st_size, path))
+                elif os.getuid() and not found.st_mode & 0o444:
+                    unreadable.append(path)
+            except OSError:
+                pass  # its path is too long for the system, and for git
+    return large, unreadable, nested, not folders
+
+
+def unblock(git: bytes) -> None:
+    """Remove the pipes that git would read to learn the commit of a nested repository.
+
+    `git` is its git folder, or a file or link that leads there.
+    """
+    if os.path.isfile(git):
+        git = os.path.join(os.path.dirname(git), pointer(git, b"gitdir:"))
+    common = os.path.join(git, pointer(os.path.join(git, b"commondir"), b""))
+    for each in READ_IN_GIT_FOLDER:
+        remove_pipe(os.path.join(git, each))
+        remove_pipe(os.path.join(common, each))
+    name = b"HEAD"
+    for _ in range(MOST_LINKS):
+        name = pointer(os.path.join(git, name), b"ref:") or pointer(os.path.join(common, name), b"ref:")
+        if not name:
+            break
+        remove_pipe(os.path.join(git, name))
+        remove_pipe(os.path.join(common, name))
+
+
+def pointer(path: bytes, prefix: bytes) -> bytes:
+    """The path that a small file holds after the prefix; empty if it holds none."""
+    try:
+        with regular(path, "rb", os.O_RDONLY) as file:
+            text = file.read(CHUNK)
+    except OSError:
+        return b""
+    return text[len(prefix) :].strip() if text.startswith(prefix) and b"\0" not in text else b""
+
+
+def remove_pipe(path: bytes) -> None:
+    """Remove what is there, or is linked there, if it is neither a file nor a folder."""
+    try:
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            os.unlink(path)
+    except OSError:
+        pass  # there is none
+
+
 def free(path: str) -> float:
     """Bytes that can still be written on the disk of `path`; infinite if that cannot be known."""
     try:
@@ -432,27 +643,42 @@ def regular(path: bytes, mode: str, flags: int) -> "IO[bytes]":
     return os.fdopen(fd, mode)
 
 
-def spool(stdin: bytes) -> "IO[bytes]":
-    """A file from which a command reads its standard input."""
+def spool(stdin: bytes, null: int) -> "IO[bytes]":
+    """A file from which a command reads its standard input. `null` is a descriptor of the null device.
+
+    `tempfile` is not used: commands may have changed it before it is imported.
+    """
     if not stdin:
-        return open(os.devnull, "rb")
-    import tempfile  # rarely needed, and every fork would copy it
+        return os.fdopen(os.dup(null), "rb", 0)
+    failure = OSError(errno.ENOENT, "no folder for a command's standard input")
+    for folder in SPOOL_FOLDERS:
+        path = os.path.join(folder, ".stdin-" + os.urandom(8).hex())
+        try:
+            file = open(path, "xb+", buffering=0)  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            failure = error
+            continue
+        os.unlink(path)
+        view = memoryview(stdin)
+        try:
+            while view:
+                view = view[file.write(view) :]
+        except OSError as error:
+            file.close()
+            failure = error
+            continue
+        file.seek(0)
+        return file
+    raise failure
 
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
-    view = memoryview(stdin)
-    while view:
-        view = view[file.write(view) :]
-    file.seek(0)
-    return file
 
-
-def pump(command: RunningCommand) -> bool:
-    """Move a chunk from the pipe to the capture. Returns False if there was nothing to read."""
+def pump(pipe: int, feed: "Callable[[bytes], None]") -> bool:
+    """Move a chunk from a pipe to where it is kept. Returns False if there was nothing to read."""
     try:
-        data = os.read(command.pipe, CHUNK)
+        data = os.read(pipe, CHUNK)
     except BlockingIOError:
         return False
-    command.capture.feed(data)
+    feed(data)
     return bool(data)
 
 
@@ -525,6 +751,17 @@ def describe(error: Exception) -> str:
     return "%s: %s" % (name.decode("utf-8", "replace") if isinstance(name, bytes) else name, reason)
 
 
+def open_oom_score() -> int:
+    """Open what says how soon this process is ended when memory runs out. Returns -1 where there is no such thing.
+
+    It is opened before `close_to_commands`, after which it belongs to root.
+    """
+    try:
+        return os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return -1
+
+
 def close_to_commands() -> None:
     """Keep commands of the same user from reading or changing this process, where this Python can ask for that."""
     try:
@@ -535,12 +772,24 @@ def close_to_commands() -> None:
         pass  # a Python without ctypes, or no Linux
 
 
-def main(workdir: str, env: "dict[str, str]", lifetime: "float | None" = None, floor_bytes: float = 0) -> None:
-    """Serve over stdin and stdout: the entry point in an image with Python."""
+def main(
+    workdir: str,
+    env: "dict[str, str]",
+    lifetime: "float | None" = None,
+    floor_bytes: float = 0,
+    defaults: "dict[str, str] | None" = None,
+    restrict: "Callable[[], str]" = lambda: "it was not asked for",
+) -> None:
+    """Serve over stdin and stdout: the entry point in an image with Python.
+
+    Commands get the variables of `defaults`, then those of the image, then those of `env`. `restrict` sets the filter
+    of system calls and returns why it could not.
+    """
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    oom_score = open_oom_score()
     close_to_commands()
-    env = dict(os.environ, **env)
-    Guest(source, sink, workdir, env, lifetime=lifetime, floor_bytes=floor_bytes).serve()
+    env = {**(defaults or {}), **os.environ, **env}
+    Guest(source, sink, workdir, env, -1, lifetime, floor_bytes, restrict(), oom_score).serve()

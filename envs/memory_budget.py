@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from envs.cache_folder import cache_folder
 from envs.sandbox import SandboxUnavailable
 
 __all__ = ["Machine", "MemoryBudget", "RemoteBackend", "budget_folder", "this_machine"]
@@ -90,8 +91,7 @@ def _control_group_limits() -> Iterator[int]:
 
 def budget_folder() -> Path:
     """The default folder of the files, in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "coding-monkeys" / "budget"
+    return cache_folder() / "budget"
 
 
 class MemoryBudget:

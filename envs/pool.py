@@ -4,7 +4,8 @@ Each sandbox is opened within the memory budget and within the limit on concurre
 opened ahead, at the origins of the last opens and in their proportion, so that the next opens need not wait.
 
 Guarantees: a sandbox that is handed out was alive a moment before; warm sandboxes are opened only while no caller waits
-for a start, and are closed first when memory is short; a failure in the background is not reported, for the next `open`
+for a start, and are closed first when memory is short, and when their origin has not been in use for some seconds, as
+that of an issue which is finished; a failure in the background is not reported, for the next `open`
 makes its own start; each sandbox releases its memory once, when it is closed; a cancelled open leaves nothing; after
 `close` no sandbox and no task is left.
 """
@@ -16,6 +17,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from envs.events import Sink, Status, ignore
@@ -28,6 +30,7 @@ __all__ = ["Pool", "PreparingBackend"]
 OPENS_REMEMBERED = 4  # for each warm sandbox
 # An older warm sandbox is not handed out: its lifetime counts from its start, and too little of it would be left.
 WARM_SECONDS = 600.0
+SPARE_SECONDS = 10.0  # longer than the next attempt or verification of an issue takes to begin
 ALIVE_SECONDS = 5.0
 
 
@@ -53,7 +56,8 @@ class Pool:
     """Wraps `backend`. Keeps at most `warm` sandboxes ready; `clock` counts seconds.
 
     The budget counts `Limits.memory_mb` of each sandbox until it is closed. Closing the pool closes the back end, but
-    not the budget. A `Status` tells that the pool waits for memory which other runs hold.
+    not the budget. Warm sandboxes are closed once no sandbox of their origin and limits has been open for
+    `spare_seconds`. A `Status` tells that the pool waits for memory which other runs hold.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Pool:
         budget: MemoryBudget,
         limiter: StartLimiter,
         warm: int = 0,
+        spare_seconds: float = SPARE_SECONDS,
         events: Sink = ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +76,9 @@ class Pool:
         self._recent: deque[_Kind] = deque(maxlen=OPENS_REMEMBERED * warm)
         self._ready: defaultdict[_Kind, deque[_PooledSandbox]] = defaultdict(deque)
         self._making: Counter[_Kind] = Counter()
+        self._spare_seconds = spare_seconds
+        self._lent: Counter[_Kind] = Counter()  # handed out and not closed, or about to be handed out
+        self._retiring: dict[_Kind, asyncio.TimerHandle] = {}  # kinds of which none is lent
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: set[_PooledSandbox] = set()  # all that have reserved memory, the warm ones too
         self._waiting = self._waiting_for_memory = 0  # opens that wait for a start, and for memory
@@ -102,20 +110,30 @@ class Pool:
 
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         self.check(origin)
-        kind = _Kind(repr((origin, limits)), origin, limits) if self._warm else None
-        sandbox = await self._take_warm(kind) if kind else None
-        if sandbox is None:
-            if isinstance(self.backend, PreparingBackend):
-                await self.backend.prepare(origin)
-            sandbox = await self._start(limits, lambda: self.backend.open(origin, limits, label=label))
-        if kind:
-            self._recent.append(kind)
-            self._refill()
+        if not self._warm:
+            return await self._open_cold(origin, limits, label)
+        kind = _Kind(repr((origin, limits)), origin, limits)
+        self._lend(kind)
+        try:
+            sandbox = await self._take_warm(kind) or await self._open_cold(origin, limits, label)
+        except BaseException:
+            self._give_back(kind)
+            raise
+        sandbox.on_close = partial(self._give_back, kind)
+        self._recent.append(kind)
+        self._refill()
         return sandbox
+
+    async def _open_cold(self, origin: Origin, limits: Limits, label: str) -> _PooledSandbox:
+        if isinstance(self.backend, PreparingBackend):
+            await self.backend.prepare(origin)
+        return await self._start(limits, lambda: self.backend.open(origin, limits, label=label))
 
     async def close(self) -> None:
         self._closed = True
         try:
+            for timer in self._retiring.values():
+                timer.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -178,6 +196,25 @@ class Pool:
 
     # warm sandboxes
 
+    def _lend(self, kind: _Kind) -> None:
+        self._lent[kind] += 1
+        if timer := self._retiring.pop(kind, None):
+            timer.cancel()
+
+    def _give_back(self, kind: _Kind) -> None:
+        self._lent[kind] -= 1
+        if not self._lent[kind] and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._retiring[kind] = loop.call_later(self._spare_seconds, self._retire, kind)
+
+    def _retire(self, kind: _Kind) -> None:
+        """Forget a kind that is not in use any more, and close what is warm of it."""
+        del self._retiring[kind]
+        self._recent = deque((each for each in self._recent if each != kind), self._recent.maxlen)
+        for sandbox in self._ready.pop(kind, ()):
+            self._spawn(sandbox.close())
+        self._refill()
+
     async def _take_warm(self, kind: _Kind) -> _PooledSandbox | None:
         ready = self._ready[kind]
         while ready:
@@ -228,10 +265,14 @@ class Pool:
             )
         except Exception:
             return  # the next open makes its own start and reports its own failure
-        if self._waiting_for_memory:
+        if self._waiting_for_memory or kind not in self._recent:
             await sandbox.close()
         else:
             self._ready[kind].append(sandbox)
+
+
+def _nothing() -> None:
+    pass
 
 
 class _PooledSandbox:
@@ -240,7 +281,9 @@ class _PooledSandbox:
     def __init__(self, pool: Pool, sandbox: Sandbox, limits: Limits, began: float) -> None:
         self._pool, self._sandbox, self._limits, self.began = pool, sandbox, limits, began
         self._closed = False
+        self.on_close: Callable[[], None] = _nothing
         self.run, self.read, self.write, self.diff = sandbox.run, sandbox.read, sandbox.write, sandbox.diff
+        self.quiet = sandbox.quiet
 
     async def alive(self) -> bool:
         """Whether it answers a request that starts no process in it."""
@@ -260,6 +303,7 @@ class _PooledSandbox:
         if self._closed:
             return
         self._closed = True
+        self.on_close()
         try:
             await self._sandbox.close()
         finally:

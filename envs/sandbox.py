@@ -6,12 +6,13 @@ network. It belongs to the process that opened it and ends soon after that proce
     SandboxError
     ├── SandboxUnavailable   the back end cannot open it on this machine (no daemon, no image): stops the run
     ├── SandboxLost          the sandbox died during its use: an infra error, never an observation
+    │   └── SandboxExhausted its own commands ended it: what an attempt did to itself
     └── FileProblem          a path cannot be read or written: the caller's mistake
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +26,10 @@ __all__ = [
     "FileProblem",
     "Limits",
     "Origin",
+    "Patch",
     "Sandbox",
     "SandboxError",
+    "SandboxExhausted",
     "SandboxLost",
     "SandboxUnavailable",
     "Snapshot",
@@ -45,6 +48,10 @@ class SandboxLost(SandboxError):
     """The sandbox is gone (killed, out of memory, daemon restarted) with everything in it."""
 
 
+class SandboxExhausted(SandboxLost):
+    """The sandbox is gone because its own commands used up its memory, and not through a fault of the machine."""
+
+
 class FileProblem(SandboxError):
     """A path inside the sandbox cannot be read or written as asked."""
 
@@ -54,7 +61,8 @@ class Limits:
     """What one sandbox may use. The limits are recorded with the run, for they can change a score."""
 
     memory_mb: int = 2048
-    """Of each process on the local back end, of the whole container in Docker."""
+    """Of each process on the local back end, and with `disk_mb` of the whole sandbox where control groups can be made;
+    of the whole container in Docker."""
     processes: int = 256
     disk_mb: int = 1024
     """Of all written files on the local back end, of each file in Docker, and of all where its storage can."""
@@ -117,6 +125,18 @@ class Completed:
     seconds: float
 
 
+class Patch(bytes):
+    """A binary git patch. `left_out` names what it lacks of the changes in the sandbox, each with the reason."""
+
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, body: bytes, left_out: Iterable[str]) -> Patch:
+        patch = cls(body)
+        patch.left_out = tuple(left_out)
+        return patch
+
+
 class Sandbox(Protocol):
     """The environment of one attempt. Every method but `close` raises `SandboxLost` if the sandbox has died."""
 
@@ -133,7 +153,15 @@ class Sandbox(Protocol):
         ...
 
     async def diff(self) -> bytes:
-        """All differences from the start, as a binary git patch: new, deleted and changed files, and modes."""
+        """All differences from the start, as a binary git patch: new, deleted and changed files, and modes.
+
+        Ends all processes in the sandbox first. A `Patch` names what was left out, such as a file that is too large.
+        Raises `SandboxError` if no patch can be taken of what is there, though the sandbox lives.
+        """
+        ...
+
+    async def quiet(self) -> None:
+        """End every process that commands have left behind; files stay. Raises `SandboxLost` if that fails."""
         ...
 
     async def snapshot(self) -> Snapshot:

@@ -1,19 +1,32 @@
 """Numbers and texts as people read them: pure functions from values to strings.
 
-Guarantees: what `plain` returns moves no cursor and changes no colour, whatever a model or a test wrote.
+Guarantees: what `plain` and `abridged` return moves no cursor and changes no colour, whatever a model or a test wrote.
+What they cost does not grow with what is left out.
 """
 
 from __future__ import annotations
 
-import re
 from math import floor, isnan, log10
 
-__all__ = ["abridged", "amount", "count", "duration", "money", "percent", "plain", "several", "span"]
+from envs.messages import plain
+
+__all__ = [
+    "LINE",
+    "abridged",
+    "amount",
+    "brief",
+    "count",
+    "disk_size",
+    "duration",
+    "money",
+    "percent",
+    "plain",
+    "several",
+    "span",
+]
 
 MISSING = "–"
-ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?", re.DOTALL)
-# Controls (C0 but for tab and line feed, C1), and the marks that reorder text.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+LINE = 4_000  # characters that are shown of a line
 
 
 def count(number: float) -> str:
@@ -33,6 +46,13 @@ def amount(number: float) -> str:
             value = number / size
             return f"{value:.{0 if value >= 99.95 else 1}f} {unit}"
     return f"{number:.0f}"
+
+
+def disk_size(size: float) -> str:
+    """Bytes as `1.2 GB` or `12 MB`; what is there is never shown as nothing."""
+    if size >= 0.9995e9:
+        return f"{size / 1e9:,.1f} GB"
+    return "<1 MB" if 0 < size < 0.5e6 else f"{count(size / 1e6)} MB"
 
 
 def money(dollars: float) -> str:
@@ -66,16 +86,33 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 59.95 else duration(seconds)
 
 
-def plain(text: str) -> str:
-    """Text that we did not write, without escape sequences and control characters."""
-    text = ESCAPES.sub("", text.replace("\r\n", "\n"))
-    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.expandtabs(4))
+def brief(text: str, most: int = LINE) -> str:
+    """The text as `plain` gives it, on one line, with its first `most` characters; how many more there are is said."""
+    shown = plain(text[:most]).replace("\n", " ")
+    return shown if len(text) <= most else f"{shown} {_more(len(text) - most, 'character')}"
 
 
 def abridged(text: str, head: int, tail: int = 0) -> list[str]:
-    """The first and the last lines; a line between them says how many are left out."""
-    lines = text.splitlines()
-    left = len(lines) - head - tail
+    """The first and the last lines as `plain` gives them, and the first `LINE` characters of each.
+
+    A line between them says how many are left out.
+    """
+    text = text.removesuffix("\n")
+    if not text:
+        return []
+    left = text.count("\n") + 1 - head - tail
     if left <= 1:  # the note would take the place of the line
-        return lines
-    return [*lines[:head], f"… {left} more lines", *lines[len(lines) - tail :]]
+        return [_cut(line) for line in text.split("\n")]
+    first = text.split("\n", head)[:head]
+    last = text.rsplit("\n", tail)[1:] if tail else []
+    return [*map(_cut, first), _more(left, "line"), *map(_cut, last)]
+
+
+def _cut(line: str) -> str:
+    line = line.removesuffix("\r")
+    shown = plain(line[:LINE])
+    return shown if len(line) <= LINE else f"{shown} {_more(len(line) - LINE, 'character')}"
+
+
+def _more(number: int, noun: str) -> str:
+    return f"… {count(number)} more {noun}{'' if number == 1 else 's'}"

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from envs import Backend, Limits, Sandbox
 from envs.events import Sink, ignore
 from tasks.task import Submission, Task, TaskSet, Verdict
 
-__all__ = ["Suite", "Verifier", "VerifierSetup"]
+__all__ = ["Probing", "Suite", "Verifier", "VerifierSetup"]
 
 
 class Verifier(Protocol):
@@ -33,6 +33,15 @@ class Verifier(Protocol):
 
     async def close(self) -> None:
         """Release what it holds. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """What a verifier has in addition if it can tell a broken machine from a submission that breaks its sandbox."""
+
+    async def probe(self, task: Task) -> str:
+        """Run the task's tests now, without a submission of an attempt. Empty if they ran, else what failed."""
         ...
 
 
@@ -51,8 +60,8 @@ class VerifierSetup:
     `backend` opens its sandboxes under `limits`; both are None for a suite without sandboxes. `seconds` is how long one
     run of a task's tests may take, `workers` how many verifications run at once. With `cache`, verdicts that were
     reached on this machine are used, and new ones are kept; `recheck` is the share of those found that are verified
-    again, drawn by `seed`. `repeats` is how many runs of a task's tests decide on a submission. Warnings go to
-    `events`.
+    again, drawn by `seed`. `repeats` is how many runs of a task's tests decide on a submission. With `test_base`, tests
+    are run for an empty submission too, where there is a base to run them on. Warnings go to `events`.
     """
 
     backend: Backend | None = None
@@ -63,6 +72,7 @@ class VerifierSetup:
     recheck: float = 0.0
     seed: int = 0
     repeats: Callable[[Task], int] = _once
+    test_base: bool = False
     events: Sink = ignore
 
 

@@ -8,6 +8,7 @@ is true; the built-in suites are asked first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from envs.errors import MonkeysError
@@ -53,7 +54,9 @@ def _refusal(source: str, suites: Mapping[str, Suite]) -> str:
     """Why no suite reads `source`. Raises `TaskError` itself for a file that cannot be read at all."""
     known = "; ".join(f"suite {name} reads {suite.sources}" for name, suite in suites.items())
     if not is_path(source):
-        return f"no task set {source!r}: {known}"
+        names = [word for suite in suites.values() for word in suite.sources.split(", ") if " " not in word]
+        close = get_close_matches(source, names, 1)
+        return f"no task set {source!r}{f' (did you mean {close[0]}?)' if close else ''}: {known}"
     for where, _ in rows_of_file(Path(source)):
         return f"{where}: no suite reads this row: {known}"
     return f"{source} holds no task: {known}"

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 
 from envs import Origin
@@ -35,10 +36,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The result that an attempt hands in. `kind` is "patch", "answer", "program" or "proof"."""
+    """The result that an attempt hands in. `kind` is "patch", "answer", "program" or "proof".
+
+    `remark` tells people what it lacks, such as files that no patch can hold. It is no part of the submission.
+    """
 
     body: bytes = b""
     kind: str = "patch"
+    remark: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,11 @@ class TaskSet:
         unknown = [name for name in ids if name not in known]
         if unknown:
             some = ", ".join(task.id for task in self.tasks[:4])
-            raise TaskError(f"no task {', '.join(unknown)} in {self.name}, which holds {len(self)} such as {some}")
+            near = dict.fromkeys(close for name in unknown for close in get_close_matches(name, known, 1))
+            hint = f"; did you mean {' and '.join(near)}?" if near else ""
+            raise TaskError(
+                f"no task {', '.join(unknown)} in {self.name}, which holds {len(self)} such as {some}{hint}"
+            )
         return replace(self, tasks=tuple(task for task in self.tasks if task.id in ids))
 
 

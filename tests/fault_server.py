@@ -60,6 +60,11 @@ def faulty(kind: Kind, good: dict[str, Any]) -> Answer:
         Kind.HTML: Answer(body=b"<html>Welcome</html>", headers=HTML),
         Kind.NO_COMPLETION: Answer(body={**good, "choices": [None]}),
         Kind.NO_CHOICES: Answer(body={**good, "choices": []}),
+        Kind.FAILED: Answer(body={**good, "choices": [{**one, "finish_reason": "error"} for one in good["choices"]]}),
+        Kind.HOLLOW: Answer(
+            body={"choices": [{**one, "message": {"content": ""}, "finish_reason": "stop"} for one in good["choices"]]}
+        ),
+        Kind.UNPARSED: Answer(400, {"error": {"code": "tool_use_failed", "failed_generation": "<tool_call>?"}}),
         Kind.NO_CONTENT: Answer(
             body={
                 **good,

@@ -8,14 +8,16 @@ themselves have answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.tools import Tool
 from agent.trajectory import Message
 
-__all__ = ["CUT", "Action", "ActionError", "Actions", "Result", "called", "in_one_message"]
+__all__ = ["CUT", "Action", "ActionError", "Actions", "Result", "called", "in_one_message", "tool_name"]
 
 CUT = "the reply was cut off at its length limit before the action was complete; say less, or take smaller steps"
 TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
@@ -76,12 +78,61 @@ def called(
     tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str = ""
 ) -> Action | ActionError:
     """A call of the tool `name`, or the error in it."""
-    tool = tools.get(name)
+    tool = tools.get(tool_name(name, tools))
     if tool is None:
         return ActionError(call_id, f"there is no tool {name[:64]!r}; the tools are {', '.join(tools)}")
+    arguments = {key: _as_wanted(value, tool.parameters["properties"].get(key)) for key, value in arguments.items()}
     if problem := _mismatch(tool.parameters, arguments):
-        return ActionError(call_id, f"{name}: {problem}")
+        return ActionError(call_id, f"{tool.name}: {problem}")
     return Action(call_id, tool, arguments)
+
+
+def tool_name(name: str, tools: Iterable[str]) -> str:
+    """The tool that is meant by a name: without the namespace, channel or number that some models put around it.
+
+    The name itself if it means none.
+    """
+    tools = tuple(tools)
+    if name in tools:
+        return name
+    bare = re.sub(r":\d+$", "", re.split(r"<[|｜]", name)[0].strip("\"'`()*\n\t "))
+    last = re.split(r"[.:/]|__", bare)[-1]
+    for meant in (bare, last):
+        spelled = re.sub(r"[-\s]", "_", meant).lower()
+        if found := [tool for tool in tools if tool.lower() == spelled]:
+            return found[0]
+    return name
+
+
+def _as_wanted(value: Any, wanted: Mapping[str, Any] | None) -> Any:
+    """A value in the type of its parameter where it can mean nothing else, such as 12 for "12" or 12.0."""
+    match (wanted or {}).get("type"):
+        case "integer" if isinstance(value, float) and value.is_integer():
+            return int(value)
+        case "integer" if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,18}(\.0+)?\s*", value):
+            return int(float(value))
+        case "number" if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,18}(\.\d{1,18})?\s*", value):
+            return float(value)
+        case "boolean" if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+            return value.strip().lower() == "true"
+        case "integer" | "number" | "boolean" if isinstance(value, str) and value.strip().lower() in (
+            "",
+            "null",
+            "none",
+        ):
+            return None
+        case "string" if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        case "string" if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+            return _command(value)
+    return value
+
+
+def _command(words: list[str]) -> str:
+    """A command that was given as a list of words."""
+    if len(words) == 3 and words[0].rpartition("/")[2] in ("bash", "sh") and re.fullmatch(r"-[a-z]*c", words[1]):
+        return words[2]
+    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def in_one_message(results: Sequence[Result]) -> list[Message]:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from agent.actions.sanitize import valid
 
-__all__ = ["find_objects", "read_json"]
+__all__ = ["find_objects", "read_json", "read_prefix"]
 
 SPACE = re.compile(r"\s*")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -35,6 +35,13 @@ def read_json(text: str, *, closed: bool = False) -> Any:
         if reader.space() < len(text):
             reader.fail("something follows its end")
         return valid(value)
+
+
+def read_prefix(text: str, *, closed: bool = False) -> tuple[Any, int]:
+    """The value with which a text begins, and the place of its end. Raises as `read_json`."""
+    reader = _Reader(text, closed)
+    value = reader.value()
+    return valid(value), reader.at
 
 
 def find_objects(text: str, *, closed: bool = False) -> list[dict[str, Any]]:

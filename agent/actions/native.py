@@ -1,9 +1,11 @@
 """The form `native`: actions as tool calls.
 
-Calls are read tolerantly: arguments that are almost JSON are accepted, and so is an object instead of a text. Whatever
-else is wrong with a call (an unknown tool, an argument missing or of the wrong type, a call cut off in the middle)
-becomes an `ActionError`. In the message that goes back every call has an id of its own, a name that servers accept, and
-arguments that are JSON.
+Calls are read tolerantly: arguments that are almost JSON are accepted, an object instead of a text, one call instead of
+a list, the field `function_call` of the older protocol, calls in the form of other protocols, and calls that a server
+left in the text of the reply (`agent.actions.notations`), whose results are given back as text. Whatever else is wrong
+with a call (an unknown tool, an argument missing or of the wrong type, a call cut off in the middle) becomes an
+`ActionError`. In the message that goes back every call has an id of its own, a name that servers accept, and arguments
+that are JSON.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.actions.actions import CUT, Action, ActionError, Result, called
+from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message, tool_name
 from agent.actions.lenient import read_json
-from agent.actions.sanitize import sendable
+from agent.actions.notations import calls_in_text
+from agent.actions.sanitize import REASONING, sendable, spoken
 from agent.tools import Tool
 from agent.trajectory import Message
 
 __all__ = ["Action", "ActionError", "Native", "observation", "read_actions", "schemas"]
 
+ELSEWHERE = ("input", "parameters", "args")  # where other protocols hold the arguments of a call
 NO_CALL = "no tool was called; call a tool to go on, or submit to hand in the repository as it stands"
 
 
@@ -37,13 +41,27 @@ class Native:
 
     def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
         message, actions = read_actions(message, self._tools, cut=cut)
-        return message, actions or [ActionError("", CUT if cut else NO_CALL)]
+        return message, actions or self._in_text(message, cut) or [ActionError("", CUT if cut else NO_CALL)]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
-        return [
-            observation(done.call_id, text) if done.call_id else {"role": "user", "content": text}
-            for done, text in results
-        ]
+        if len(results) == 1 and isinstance(results[0][0], ActionError) and not results[0][0].call_id:
+            return [{"role": "user", "content": results[0][1]}]
+        in_text = in_one_message([one for one in results if not one[0].call_id])
+        return [observation(done.call_id, text) for done, text in results if done.call_id] + in_text
+
+    def _in_text(self, message: Message, cut: bool) -> list[Action | ActionError]:
+        """The calls in the text of a reply, or in its reasoning where it holds nothing else."""
+        by_name = {tool.name: tool for tool in self._tools}
+
+        def known(name: str) -> bool:
+            return tool_name(name, by_name) in by_name
+
+        whole = message["content"] if isinstance(message["content"], str) else spoken(message)
+        calls = calls_in_text(spoken(message), known, cut=cut) or calls_in_text(whole, known, cut=cut, marked=True)
+        if not whole.strip():
+            thoughts = [text for name in REASONING if isinstance(text := message.get(name), str)]
+            calls = [call for text in thoughts for call in calls_in_text(text, known, cut=cut, marked=True)]
+        return [called(by_name, name, arguments) for name, arguments in calls]
 
 
 def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
@@ -64,20 +82,29 @@ def read_actions(
     by_name = {tool.name: tool for tool in tools}
     calls: list[dict[str, Any]] = []
     actions: list[Action | ActionError] = []
-    message = sendable(message)
+    given = _decoded(message.get("tool_calls")) or _parts(message.get("content"))
+    if isinstance(given, dict) and (isinstance(given.get("function"), dict) or "name" in given):
+        given = [given]
+    elif not given and isinstance(message.get("function_call"), dict):
+        given = [{"function": message["function_call"]}]
+    content = message.get("content")
+    if parts := _parts(content):  # a call goes back once, as one
+        content = [one for one in content or () if one not in parts] or None
+    message = sendable({**message, "content": content, "tool_calls": given})
     given = message.pop("tool_calls", None)
     for number, call in enumerate(given if isinstance(given, list) else ()):
-        function = _object(_object(call).get("function"))
+        function = _object(_object(call).get("function")) or _object(call)
         call_id = str(_object(call).get("id") or f"call_{number}")
         while any(call_id == other["id"] for other in calls):  # a result names its call by its id
             call_id += "_"
-        name = str(function.get("name") or "")
-        arguments, problem = _arguments(function.get("arguments") or "{}", cut)
+        name = tool_name(str(function.get("name") or ""), by_name)
+        written = next((function[key] for key in ("arguments", *ELSEWHERE) if function.get(key)), None)
+        arguments, problem = _arguments(written or "{}", cut)
         if problem and name in by_name:
             actions.append(ActionError(call_id, f"{name}: {problem}"))
         else:
             actions.append(called(by_name, name, arguments, call_id))
-        calls.append(_sent(_object(call), call_id, name, function.get("arguments"), arguments))
+        calls.append(_sent(_object(call), call_id, name, written, arguments))
     if calls:
         message["tool_calls"] = calls
     elif not message["content"]:
@@ -87,6 +114,21 @@ def read_actions(
 
 def observation(call_id: str, text: str) -> Message:
     return {"role": "tool", "tool_call_id": call_id, "content": text}
+
+
+def _decoded(given: Any) -> Any:
+    """The calls, which some gateways give as one text of JSON."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return read_json(given)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parts(content: Any) -> list[Any] | None:
+    """The calls among the parts of a content in Anthropic's form, which some gateways pass on."""
+    return [one for one in content if _object(one).get("type") == "tool_use"] if isinstance(content, list) else None
 
 
 def _object(value: Any) -> dict[str, Any]:

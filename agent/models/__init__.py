@@ -9,6 +9,7 @@ from agent.models.model import (
     ModelRefused,
     ModelUnavailable,
     NoMoreAnswers,
+    Rejected,
     Reply,
     Tokens,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ModelRefused",
     "ModelUnavailable",
     "NoMoreAnswers",
+    "Rejected",
     "Reply",
     "Tokens",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.models.model import Model
 from agent.models.source import Capabilities, ModelRequest
 from agent.servers.spec import ServerSpec
+from envs.events import Warned
 
 __all__ = ["HostedSource", "MonkeySource", "ReplaySource", "ScriptedSource", "ServedSource", "SmolLM2Source"]
 
@@ -43,7 +44,7 @@ class MonkeySource(_Source):
 class ReplaySource(_Source):
     """`replay:...`: submissions that are known already. Recorded runs (`replay:RUN`) are opened by the runner."""
 
-    names = ("replay:gold", "replay:empty", "replay:PREDICTIONS", "replay:RUN")
+    names = ("replay:gold", "replay:empty", "replay:noop", "replay:PREDICTIONS", "replay:RUN")
     capabilities = Capabilities(forms=("native",))
 
     def takes(self, name: str) -> bool:
@@ -54,18 +55,21 @@ class ReplaySource(_Source):
 
         if not (what := replayed(request.name)):
             return None
-        Predictions(Path(what), request.kind).require(request.tasks, request.attempts)
+        predictions = Predictions(Path(what), request.kind)
+        predictions.require(request.tasks, request.attempts)
+        for line in predictions.remarks(request.tasks, request.attempts):
+            request.events(Warned(f"{what}: {line}"))
         return Path(what)
 
     def model(self, request: ModelRequest) -> Model:
-        from agent.models.replay import Predictions, Replay
+        from agent.models.replay import NOTHING, Predictions, Replay
 
         what = request.name.partition(":")[2]
         if what == "gold":
             known = {task.id: request.known(task) for task in request.tasks}
             solutions = {task: found.body.decode("utf-8", "replace") for task, found in known.items() if found}
             return Replay(lambda task, index: solutions.get(task, ""), request.name)
-        if what == "empty":
+        if what in NOTHING:
             return Replay(lambda task, index: "", request.name)
         return Replay(Predictions(Path(what), request.kind).solution, f"replay:{Path(what).name}")
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
 
+from agent.models.diagnosis import Cause
 from agent.models.http import Answer, BrokenOff, Endless, HttpError, TooSlow, Unreachable
+from agent.models.length import says_too_long
 from agent.models.model import ModelError
 from agent.trajectory import Usage
 
@@ -42,7 +44,7 @@ class Kind(StrEnum):
     BROKEN_OFF = "connection reset"
     TIME_OUT = "time-out"
     ENDLESS = "answer that never ends"
-    CONTEXT = "400 context too long"
+    CONTEXT = "400 or another status for a context too long"
     BAD_REQUEST = "400 or another 4xx"
     KEY = "401"
     QUOTA = "402, or 429 for lack of credit"
@@ -64,7 +66,10 @@ class Kind(StrEnum):
     HTML = "HTML instead of JSON"
     NO_COMPLETION = "JSON that is not a completion"
     NO_CHOICES = "empty choices"
+    FAILED = "an error in an answer with status 200"
+    HOLLOW = "empty message without usage"
     NO_CONTENT = "null content"
+    UNPARSED = "a reply that the server could not parse"
     BROKEN_UTF8 = "garbage UTF-8"
     NO_USAGE = "usage missing"
 
@@ -92,7 +97,7 @@ class Ends(Enum):
     CONTEXT_LIMIT = "the attempt, as `context limit`, submission salvaged"
     MODEL_FAILED = "the attempt, as `model failed`: an infra error, filled again"
     RUN = "the run, with the remedy"
-    RUN_OR_ATTEMPT = "the run on a first turn; later `model failed`, because the model itself wrote the history"
+    RUN_OR_ATTEMPT = "the run where every request is refused, else the attempt: by what is refused in its conversation"
 
 
 class Load(Enum):
@@ -133,7 +138,7 @@ TREATMENTS: Mapping[Kind, Treatment] = {
     Kind.BAD_REQUEST: _REQUEST,
     Kind.KEY: _STOPS,
     Kind.QUOTA: _STOPS,
-    Kind.FORBIDDEN: _STOPS,
+    Kind.FORBIDDEN: _REQUEST,
     Kind.NOT_FOUND: _STOPS,
     Kind.REQUEST_TIME_OUT: _STALLED,
     Kind.CONFLICT: _HEALS,
@@ -151,7 +156,10 @@ TREATMENTS: Mapping[Kind, Treatment] = {
     Kind.HTML: _NO_ANSWER,
     Kind.NO_COMPLETION: _NO_ANSWER,
     Kind.NO_CHOICES: _NO_ANSWER,
+    Kind.FAILED: _NO_ANSWER,
+    Kind.HOLLOW: _NO_ANSWER,
     Kind.NO_CONTENT: Treatment(Retry.NEVER, Billed.AS_TOLD, Ends.NOTHING),
+    Kind.UNPARSED: Treatment(Retry.NEVER, Billed.UNTOLD, Ends.NOTHING),
     Kind.BROKEN_UTF8: Treatment(Retry.NEVER, Billed.AS_TOLD, Ends.NOTHING),
     Kind.NO_USAGE: Treatment(Retry.NEVER, Billed.UNTOLD, Ends.NOTHING),
 }
@@ -165,6 +173,7 @@ STATUS: Mapping[int, Kind] = {
     409: Kind.CONFLICT,
     413: Kind.TOO_LARGE,
     422: Kind.UNPROCESSABLE,
+    424: Kind.SERVER_ERROR,
     425: Kind.TOO_EARLY,
     429: Kind.RATE_LIMIT,
     501: Kind.NOT_IMPLEMENTED,
@@ -180,36 +189,41 @@ CONNECTION: Mapping[type[HttpError], Kind] = {
     TooSlow: Kind.TIME_OUT,
     Endless: Kind.ENDLESS,
 }
-# How servers say that a conversation is too long for the model; some say it with a 500.
-CONTEXT_STATUS = (400, 413, 422, 500)
-CONTEXT_WORDS = (
-    "context length",
-    "context_length",
-    "context limit",
-    "context size",
-    "context window",
-    "input token count",
-    "max_model_len",
-    "max_new_tokens` must be <=",
-    "maximum context",
-    "maximum model length",
-    "prompt is too long",
-    "too many tokens",
-)
-# A length that is asked for and that no conversation could have: `max_tokens` is wrong, not the conversation too long.
-SETTING_WORDS = ("cannot be greater than max_model_len",)
+# The statuses with which servers say that a conversation is too long, in words.
+CONTEXT_STATUS = (400, 403, 404, 413, 422, 424, 500, 503)
+# A 429 for one request that is larger than all that may be asked for in a minute.
+ABOVE_RATE = ("request too large", "must be reduced", "prompt is too long", "context length", "context window")
+SHOWN, MOST = 300, 4000  # characters of a message
 # A 503 of a server that is there and has too much to do, such as a vLLM with --max-num-queued-reqs.
 BUSY_WORDS = ("currently busy", "backlog limit", "overloaded")
+# A limit of requests in a time, whatever the status.
+RATE_STATUS = (400, 403, 500, 503)
+RATE_WORDS = (
+    *("rate limit", "rate_limit", "ratelimit", "ratequota", "too many requests", "throttl", "requests per "),
+    *("速率限制", "请求频率", "频率超", "限流", "并发", "请求过于频繁"),
+)
 # A 429 that no waiting heals.
 QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit balance")
 
 
 class RequestFailure(ModelError):
-    """One request failed. `after` how many seconds the server may be asked again; `usage` is what it cost."""
+    """One request failed. `after` how many seconds the server may be asked again; `usage` is what it cost.
 
-    def __init__(self, kind: Kind, text: str, *, after: float = 0.0, usage: Usage | None = None) -> None:
+    `cause` says what the server refuses in it, where that was found out. `status` is that of the answer, 0 if none.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        text: str,
+        *,
+        after: float = 0.0,
+        usage: Usage | None = None,
+        cause: Cause | None = None,
+        status: int = 0,
+    ) -> None:
         super().__init__(text)
-        self.kind, self.after, self.usage = kind, after, usage or Usage()
+        self.kind, self.after, self.usage, self.cause, self.status = kind, after, usage or Usage(), cause, status
 
     @property
     def treatment(self) -> Treatment:
@@ -230,17 +244,19 @@ def refusal(answer: Answer) -> RequestFailure:
     def says(some: tuple[str, ...]) -> bool:
         return any(words in whole for words in some)
 
-    if status in CONTEXT_STATUS and says(CONTEXT_WORDS) and not says(SETTING_WORDS):
+    if (status in CONTEXT_STATUS and says_too_long(*_words(body))) or (status == 429 and says(ABOVE_RATE)):
         kind = Kind.CONTEXT
     elif status == 429 and says(QUOTA_WORDS):
         kind = Kind.QUOTA
+    elif status in RATE_STATUS and says(RATE_WORDS):
+        kind = Kind.RATE_LIMIT
     elif status == 503 and says(BUSY_WORDS):
         kind = Kind.OVERLOADED
     after = _seconds(answer.retry_after)
     if kind is Kind.RATE_LIMIT and after:
         kind = Kind.RATE_LIMIT_TOLD
     said = _said(body)
-    return RequestFailure(kind, f"HTTP {status}: {said}" if said else f"HTTP {status}", after=after)
+    return RequestFailure(kind, f"HTTP {status}: {said}" if said else f"HTTP {status}", after=after, status=status)
 
 
 def _seconds(retry_after: str) -> float:
@@ -256,13 +272,26 @@ def _seconds(retry_after: str) -> float:
 
 
 def _said(body: str) -> str:
-    """The server's message, in one short line."""
-    said: Any = body
+    """The server's message in one short line."""
+    return _words(body)[0][:SHOWN]
+
+
+def _words(body: str) -> tuple[str, str]:
+    """The server's message in one line, and all that its answer says besides, such as codes."""
     try:
-        said = json.loads(body)
+        said = whole = json.loads(body)
     except (ValueError, RecursionError):
-        pass
+        said = whole = body
     for key in ("error", "message"):
         if isinstance(said, dict):
             said = said.get(key) or said
-    return " ".join(str(said).split())[:300]
+    return " ".join(str(said).split())[:MOST], " ".join(" ; ".join(_texts(whole)).split())[:MOST]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts and numbers in JSON, without the names of its fields."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+    elif value is not None:
+        yield str(value)

@@ -7,6 +7,7 @@ alone.
     ModelError
     ├── ModelUnavailable   the server failed or cannot be reached: an infra error
     ├── ModelRefused       the request can never succeed (key, name, parameter): stops the run
+    ├── Rejected           the server takes other conversations and not this one: the attempt ends, submission salvaged
     ├── ContextExceeded    the conversation outgrew the model: the attempt ends, submission salvaged
     ├── NoMoreAnswers      a recording has no answer left for this attempt: it ends as told, submission salvaged
     ├── RequestFailure     one request to a server failed                      agent.models.faults
@@ -30,6 +31,7 @@ __all__ = [
     "ModelRefused",
     "ModelUnavailable",
     "NoMoreAnswers",
+    "Rejected",
     "Reply",
     "Tokens",
 ]
@@ -45,6 +47,10 @@ class ModelUnavailable(ModelError):
 
 class ModelRefused(ModelError):
     """The server will never accept this request: wrong key, model name or parameter."""
+
+
+class Rejected(ModelError):
+    """The server accepts other conversations and not this one, for what it says or for its form."""
 
 
 class ContextExceeded(ModelError):

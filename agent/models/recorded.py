@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from agent.agent import AttemptScope
 from agent.conversation import ELIDED, WORTH, as_sent
-from agent.models.model import ContextExceeded, ModelRefused, NoMoreAnswers, Reply
+from agent.models.model import ContextExceeded, ModelRefused, NoMoreAnswers, Rejected, Reply
 from agent.trajectory import Exit, Message, Trajectory, Usage
 
 __all__ = ["IN_NUMBERS", "UNLIKE", "Recorded", "RecordedAttempts"]
@@ -85,6 +85,8 @@ class Recorded:
         _bill(take, scope)
         if take.exit is Exit.CONTEXT_LIMIT:
             return ContextExceeded(take.detail or "the recorded conversation outgrew its model here")
+        if take.exit is Exit.REJECTED:
+            return Rejected(take.detail or "the server rejected the recorded conversation here")
         if take.exit in (Exit.TIME_LIMIT, Exit.COST_LIMIT):
             return NoMoreAnswers(take.exit, f"the recorded attempt came to its {take.exit} here")
         why = f"{len(take.turns)} turns were recorded, which ended with {str(take.exit)!r}, and this attempt goes on"

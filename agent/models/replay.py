@@ -1,14 +1,17 @@
-"""The models `replay:gold`, `replay:empty` and `replay:PREDICTIONS`: they hand in submissions that are known already.
+"""The models `replay:gold`, `replay:empty`, `replay:noop` and `replay:PREDICTIONS`: they hand in what is known already.
 
-With tools on offer a submission is a patch: it is applied through the same tools as every model has, and submitted.
-Without tools it is the text of the reply. Attempt i at a task plays the i-th row that a file has for it. No row is
-played twice: a run that needs more rows than there are is refused before anything is sampled.
+With tools on offer a submission is a patch: it is applied through the same tools as every model has, by the same
+appliers as the verifier tries, and submitted. One that none of them takes hands in nothing, and the attempt says so.
+Without tools a submission is the text of the reply. Attempt i at a task plays the i-th row that a file has for it. No
+row is played twice: a run that needs more rows than there are is refused before anything is sampled.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,17 @@ from agent.agent import AttemptScope
 from agent.models.model import ModelRefused, Reply
 from agent.models.scripted import say
 from agent.trajectory import Message
-from tasks.predictions import PATCH, PredictionsError, read_predictions
+from tasks.predictions import PATCH, PredictionsError, read_predictions, remarks_on
+from tasks.swe.appliers import apply_script
 from tasks.task import Task
 
-__all__ = ["Predictions", "Replay", "replayed"]
+__all__ = ["NOOP", "NOTHING", "Predictions", "Replay", "replayed"]
+
+NOOP = "replay:noop"
+NOTHING = ("empty", "noop")  # what hands in nothing; after `noop` the tests are run all the same
+
+PATCH_FILE = "/tmp/replayed.patch"
+REFUSED = "the replayed patch does not apply, so nothing is handed in"
 
 
 class Replay:
@@ -35,13 +45,18 @@ class Replay:
         solution = self._solution(scope.spec.task, scope.spec.index)
         if not tools:
             return Reply({"role": "assistant", "content": solution})
-        if not solution or scope.turn(messages):
+        turn = scope.turn(messages)
+        if turn == 1 and REFUSED in str(messages[-1].get("content")):
+            scope.remark = REFUSED
+        if turn or not solution.strip():
             return Reply(say(("submit", {})))
         end = "END_OF_PATCH"
         while end in solution:
             end += "_"
-        patch = solution if solution.endswith("\n") else f"{solution}\n"  # a binary patch ends with an empty line
-        return Reply(say(("bash", {"command": f"git apply - <<'{end}'\n{patch}{end}"})))
+        patch = solution if solution.endswith("\n") else f"{solution}\n"
+        # A subshell, so that the shell of the attempt outlives the script's exit.
+        apply = f"( {apply_script(PATCH_FILE)}) || echo {shlex.quote(REFUSED)}; rm -f {PATCH_FILE}"
+        return Reply(say(("bash", {"command": f"cat > {PATCH_FILE} <<'{end}'\n{patch}{end}\n{apply}"})))
 
     async def check(self) -> None:
         pass
@@ -51,9 +66,9 @@ class Replay:
 
 
 def replayed(model: str) -> str:
-    """The file or run that a model's name asks to replay; empty for `replay:gold`, `replay:empty` and other models."""
+    """The file or run that a model's name asks to replay; empty for a model that replays neither."""
     kind, _, what = model.partition(":")
-    return what if kind == "replay" and what not in ("gold", "empty") else ""
+    return what if kind == "replay" and what not in ("gold", *NOTHING) else ""
 
 
 class Predictions:
@@ -63,15 +78,19 @@ class Predictions:
         rows: dict[str, list[str]] = defaultdict(list)
         try:
             if not path.exists():
+                close = get_close_matches(str(path), ("gold", *NOTHING), 1)
+                hint = f"did you mean replay:{close[0]}? " if close else ""
                 raise ModelRefused(
                     f"predictions {path} cannot be read: there is no such file, and no run of that name to replay; "
-                    "`monkeys runs` lists the runs"
+                    f"{hint}`monkeys runs` lists the runs"
                 )
-            for row in read_predictions(path, kind):
-                rows[row.task].append(row.submission.body.decode("utf-8", "surrogateescape"))
+            found = read_predictions(path, kind)
         except (OSError, PredictionsError) as error:
             raise ModelRefused(f"predictions cannot be replayed: {error}") from None
+        for row in found:
+            rows[row.task].append(row.submission.body.decode("utf-8", "surrogateescape"))
         self._path, self._rows = path, rows
+        self._remarks = remarks_on(found)
 
     def require(self, tasks: Sequence[Task], attempts: int) -> None:
         """Raises `ModelRefused` unless each of `tasks` has a row for each attempt."""
@@ -88,6 +107,14 @@ class Predictions:
                 f"predictions {self._path} have {rows} row{'' if rows == 1 else 's'} for {task} to replay, not "
                 f"{attempts}; give --attempts {rows}, leave that task out with --ids, or add rows"
             )
+
+    def remarks(self, tasks: Sequence[Task], attempts: int) -> list[str]:
+        """What a person should know of these rows before their numbers are read, a line each."""
+        longer = [task.id for task in tasks if len(self._of(task.id)) > attempts]
+        if not longer:
+            return self._remarks
+        left = f"{len(longer)} of {len(tasks)} issues have more predictions than --attempts {attempts}, such as "
+        return [*self._remarks, f"{left}{longer[0]}: the first ones are played"]
 
     def solution(self, task: str, index: int) -> str:
         """The row for an attempt. Raises `ModelRefused` if there is none."""

@@ -1,78 +1,83 @@
-"""The fields in which one server differs from others, learnt from what it refuses.
+"""What one server does not accept, learnt from what it refuses, and requests written as it wants them.
 
-Servers with the same protocol differ in a few fields, and say so with a 400 or a 422 that names the field:
-
-    max_tokens   all servers know it except some of OpenAI's models, which want `max_completion_tokens`. Older servers
-                 ignore that name silently, so it is sent only where `max_tokens` is refused.
-    reasoning    goes back in the field in which it came: llama.cpp, SGLang, Moonshot, DeepSeek (`reasoning_content`),
-                 vLLM (`reasoning`) and OpenRouter (`reasoning_details`) want it there. Some servers that answer with
-                 such a field do not accept it (Mistral): it is dropped. DeepSeek wants it in all messages once one has
-                 it: the others get an empty one.
-
-What was learnt holds for all later requests.
+Guarantees: a change (`agent.models.adaptations`) is kept only after the server has accepted a request with it, or
+refused that for another reason. Fields that the user chose are never taken away. What was accepted as it stood is not
+suspected any more. Reasoning goes back in the field in which it came: llama.cpp, SGLang, Moonshot, DeepSeek
+(`reasoning_content`), vLLM (`reasoning`) and OpenRouter (`reasoning_details`) want it there; some servers that answer
+with such a field do not accept it (Mistral), and DeepSeek wants it in all messages once one has it. What was learnt
+holds for all later requests.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from agent.actions.sanitize import REASONING
+from agent.models.adaptations import ADAPTATIONS, LIMITS, Adaptation, drop_reasoning, fill_reasoning
 
-__all__ = ["ServerQuirks"]
+__all__ = ["ServerQuirks", "signature"]
 
-LIMITS = ("max_tokens", "max_completion_tokens")
-MISSING = re.compile(r"\bmissing\b|\brequired\b|passed back", re.IGNORECASE)
-UNKNOWN = re.compile(
-    r"extra|forbid|permit|unknown|unrecogni|unexpected|unsupported|support|not allowed|remove|instead", re.IGNORECASE
+# Reasoning that is missing is filled in before any is dropped.
+EVERY = (
+    *(fill_reasoning(name) for name, kind in REASONING.items() if kind is str),
+    *(drop_reasoning(name) for name in REASONING),
+    *ADAPTATIONS,
 )
 
 
 class ServerQuirks:
-    """What is known about one server. `drop` leaves reasoning out of requests from the start."""
+    """What is known about one server. `drop` leaves reasoning out from the start; `chosen` are fields of the user."""
 
-    def __init__(self, drop: bool = False) -> None:
-        self._limit = LIMITS[0]
-        self._dropped = set(REASONING) if drop else set()
-        self._filled: set[str] = set()
+    def __init__(self, drop: bool = False, chosen: Collection[str] = ()) -> None:
+        self._known = [one for one in EVERY if not (one.field and one.field in chosen)]
+        self._active = {one.name for one in self._known if drop and one.name.startswith("drop ")}
+        self._accepted: set[str] = set()
+        self._in_vain: set[tuple[str, str]] = set()
 
-    def written(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body as the server wants it; the argument is not changed."""
+    def written(self, body: Mapping[str, Any], *more: Adaptation) -> dict[str, Any]:
+        """The body as the server wants it, and with `more` changed; the argument is not changed."""
         limit = next((body[name] for name in reversed(LIMITS) if name in body), None)
-        written = {name: value for name, value in body.items() if name not in LIMITS}
+        written: Mapping[str, Any] = {name: value for name, value in body.items() if name not in LIMITS}
         if limit is not None:
-            written[self._limit] = limit
-        if self._dropped or self._filled:
-            written["messages"] = [self._message(message) for message in body["messages"]]
-        return written
+            written = {**written, LIMITS[0]: limit}
+        if self._active or more:
+            for one in self._known:
+                if one.name in self._active or one in more:
+                    written = one.rewrite(written)
+        return dict(written)
 
-    def learn(self, written: Mapping[str, Any], said: str) -> str:
-        """Learn from the message `said` with which the server refused a request.
+    def accepted(self, written: Mapping[str, Any]) -> None:
+        """Note that the server has accepted this body."""
+        for one in self._known:
+            if one.name not in self._accepted and one.blind and one.touches(written):
+                self._accepted.add(one.name)
 
-        Returns a line for people, empty if nothing was learnt.
-        """
-        for name in REASONING:
-            if not _names(said, name):
-                continue
-            if MISSING.search(said) and name not in self._filled | self._dropped and REASONING[name] is str:
-                self._filled.add(name)
-                return f"the server wants {name} in all messages; it is sent empty where the model gave none"
-            if UNKNOWN.search(said) and any(name in message for message in written["messages"]):
-                self._dropped.add(name)
-                return f"the server does not accept {name} in messages; reasoning is kept in the run and not sent back"
-        if LIMITS[0] in written and _names(said, LIMITS[0]) and UNKNOWN.search(said):
-            self._limit = LIMITS[1]
-            return f"the server wants {LIMITS[1]} instead of {LIMITS[0]}"
-        return ""
+    def named(self, written: Mapping[str, Any], said: str) -> list[Adaptation]:
+        """The changes that the server's words ask for."""
+        return [one for one in self._open(written) if one.hint.search(said)]
 
-    def _message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        if message["role"] != "assistant":
-            return message
-        kept = {name: value for name, value in message.items() if name not in self._dropped}
-        return {**dict.fromkeys(self._filled - self._dropped, ""), **kept}
+    def suspected(self, written: Mapping[str, Any], said: str) -> list[Adaptation]:
+        """The changes of what the server has never yet accepted, whatever its words; none that was tried in vain."""
+        return [
+            one
+            for one in self._open(written)
+            if one.blind and one.name not in self._accepted and (one.name, signature(said)) not in self._in_vain
+        ]
+
+    def keep(self, *some: Adaptation) -> None:
+        """Make these changes from now on."""
+        self._active |= {one.name for one in some}
+
+    def in_vain(self, some: Collection[Adaptation], said: str) -> None:
+        """Note that these changes do not help against a refusal in these words."""
+        self._in_vain |= {(one.name, signature(said)) for one in some}
+
+    def _open(self, written: Mapping[str, Any]) -> list[Adaptation]:
+        return [one for one in self._known if one.name not in self._active and one.touches(written)]
 
 
-def _names(said: str, field: str) -> bool:
-    """Whether this field is named, and not another one whose name begins in the same way."""
-    return re.search(rf"(?<!\w){field}(?!\w)", said) is not None
+def signature(said: str) -> str:
+    """The words of a refusal without numbers, ids and addresses: the same for the same cause."""
+    return " ".join(word for word in re.findall(r"[^\W_]+", said.lower()) if not re.search(r"\d", word))[:400]

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from agent.models.model import ModelRefused
 from agent.servers.spec import ServerSpec
+from envs.cache_folder import cache_folder
 from envs.events import Sink, Status
 from envs.memory_budget import this_machine
-from tasks.quick.repositories import cache_folder
 
 __all__ = ["fetch", "smollm2_spec"]
 

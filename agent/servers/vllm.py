@@ -69,6 +69,8 @@ def vllm_spec(
     refused = sorted({arg.partition("=")[0] for arg in args} & set(RESERVED))
     if refused:
         raise ModelRefused(f"--serve-args must not hold {', '.join(refused)}: the run sets these itself")
+    if any(arg.partition("=")[0] == "--hf-token" for arg in args):
+        raise ModelRefused("--serve-args must not hold --hf-token: everyone on the machine could read it; set HF_TOKEN")
     _check_gpus(tensor_parallel * data_parallel)
     notes, options = [], ["--seed", str(seed & 0x7FFFFFFF), *USUAL]
     if tensor_parallel > 1:

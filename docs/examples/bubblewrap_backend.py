@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from pathlib import Path
 
-import envs.guest
 from envs import Command, Limits, Origin, Sandbox, SandboxError, SandboxUnavailable
 from envs.channel import Channel
-from envs.diff import diff_command
+from envs.diff import PatchSpec
 from envs.events import Sink, ignore
+from envs.guest_source import guest_source
 
-GUEST = Path(envs.guest.__file__).read_text("utf-8") + "\nmain('/testbed', {'HOME': '/tmp', 'LANG': 'C.UTF-8'})\n"
+FILTER = "lambda: restrict_calls(os.getpid(), counted=False)"  # of system calls; nothing counts memory as a whole
+GUEST = guest_source(f"main('/testbed', {{'HOME': '/tmp', 'LANG': 'C.UTF-8'}}, restrict={FILTER})")
 # All is private except the programs in /usr, which are read-only; the repository is copied into memory.
 BWRAP = [
     *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"),
@@ -34,10 +34,10 @@ class BubblewrapSandbox:
 
     def __init__(self, backend: BubblewrapBackend, channel: Channel, origin: Origin, limits: Limits) -> None:
         self._backend, self._channel, self._origin, self._limits = backend, channel, origin, limits
-        self.run, self.read, self.write = channel.run, channel.read, channel.write
+        self.run, self.read, self.write, self.quiet = channel.run, channel.read, channel.write, channel.quiet
 
     async def diff(self) -> bytes:
-        return await self._channel.patch(diff_command("/run/origin/.git", self._origin.commit, 60.0))
+        return await self._channel.patch(PatchSpec("/run/origin/.git", self._origin.commit, 60.0))
 
     async def snapshot(self) -> BubblewrapSnapshot:
         packed = await self.run(Command("tar -cf - .", output_cap=1 << 30))

@@ -3,7 +3,8 @@
 Guarantees: no network unless one is asked for, no capabilities, no new privileges; limits on memory, swap, CPUs,
 processes, the size of a file and, where the engine's storage supports it, of all that is written; no log driver;
 nothing of the host is mounted, only the base that patches are compared with, read-only. The guest is the first
-process: it reaps orphaned processes, and nothing inside can kill it.
+process: it reaps orphaned processes, and no signal and no system call from inside ends it. Commands that use up the
+container's memory may end it with their sandbox: calls then raise `SandboxExhausted`.
 
 The stream is the life line: when the runner ends, also by SIGKILL, the standard input of the guest closes, the guest
 exits, and the engine removes the container. A container that a runner killed at another moment leaves behind is
@@ -16,18 +17,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from envs.base import BASE_GIT, PreparedImage, prepare_image
-from envs.diff import diff_command
+from envs.base import ANY_OWNER, BASE_GIT, PreparedImage, prepare_image
+from envs.diff import PatchSpec
 from envs.docker.containers import Containers, ContainerSpec, StartedContainer
 from envs.docker.engine import Engine, EngineRefused
 from envs.docker.orphans import orphans, owner_labels, remove
 from envs.events import Sink, Status, Warned, ignore
 from envs.memory_budget import Machine, this_machine
-from envs.sandbox import Command, Completed, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
+from envs.sandbox import (
+    Command,
+    Completed,
+    Limits,
+    Origin,
+    Sandbox,
+    SandboxError,
+    SandboxExhausted,
+    SandboxLost,
+    SandboxUnavailable,
+)
+from envs.writable import WRITE_TRIAL, why_not_written
 
 if TYPE_CHECKING:
     from envs.docker.exec_sandbox import ExecSandbox
@@ -35,13 +47,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DockerBackend"]
 
+T = TypeVar("T")
+
 DIFF_SECONDS = 120.0
 PREPARE_SECONDS = 3600.0  # after which a container that prepares an image is an orphan
-NO_BASE = Command("echo it was opened without a base commit; exit 1")
 
 
-def patch_command(base: PreparedImage) -> Command:
-    return diff_command(BASE_GIT, base.commit, DIFF_SECONDS)
+def patch_spec(base: PreparedImage, limits: Limits) -> PatchSpec:
+    return PatchSpec(BASE_GIT, base.commit, DIFF_SECONDS, ("/tmp", "/dev/shm"), base.tools, limits.memory_mb)
 
 
 class DockerSandbox:
@@ -50,22 +63,43 @@ class DockerSandbox:
     def __init__(self, backend: DockerBackend, started: StartedContainer) -> None:
         self._backend, self._started = backend, started
         self._channel = started.channel
-        self.read = self._channel.read
-        self.write = self._channel.write
+        self._told = False  # why its container is gone
 
     async def run(self, command: Command) -> Completed:
-        return await self._channel.run(command)
+        return await self._with_cause(self._channel.run(command))
+
+    async def read(self, path: str) -> bytes:
+        return await self._with_cause(self._channel.read(path))
+
+    async def write(self, path: str, data: bytes) -> None:
+        await self._with_cause(self._channel.write(path, data))
+
+    async def quiet(self) -> None:
+        await self._with_cause(self._channel.quiet())
 
     async def diff(self) -> bytes:
         base = self._started.spec.base
         if not base.commit:
             raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
-        return await self._channel.patch(patch_command(base))
+        return await self._with_cause(self._channel.patch(patch_spec(base, self._started.spec.limits)))
+
+    async def _with_cause(self, call: Coroutine[Any, Any, T]) -> T:
+        """Make a call. If the container is gone because it used up its memory, raises `SandboxExhausted`."""
+        try:
+            return await call
+        except SandboxExhausted:
+            raise
+        except SandboxLost:
+            known, self._told = self._told, True  # looked up once, and not for a sandbox that was closed
+            if not known and await self._backend.ran_out_of_memory(self._started):
+                self._channel.exhaust(f"its commands used up its memory of {self._started.spec.limits.memory_mb} MB")
+            raise self._channel.loss() from None
 
     async def snapshot(self) -> DockerSnapshot:
         return await self._backend.commit(self._started)
 
     async def close(self) -> None:
+        self._told = True
         self._channel.abandon("it was closed")
 
 
@@ -85,9 +119,10 @@ class DockerSnapshot:
 class DockerBackend:
     """Opens containers on one engine.
 
-    `images` makes the `Images`, given the engine's client and `events`. A `Status` tells which image is pulled, and is
-    empty once it is there; a `Warned` tells, once per image, that it has no Python. `machine` is the machine whose
-    memory the containers share, known once started; `swept` counts the orphans of earlier runs removed so far.
+    `images` makes the `Images`, given the engine's client and `events`. A `Status` tells which image is pulled or
+    prepared, and is empty once that is over; a `Warned` tells, once per image, that it has no Python. `machine` is the
+    machine whose memory the containers share, known once started; `swept` counts the orphans of earlier runs removed so
+    far.
     """
 
     name = "docker"
@@ -108,6 +143,7 @@ class DockerBackend:
         self._locks: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._connecting = asyncio.Lock()
         self._without_python: set[str] = set()
+        self._written: set[tuple[str, str, str]] = set()  # images in whose sandboxes commands can write
         self.machine = this_machine()
         self.swept = 0
 
@@ -148,11 +184,33 @@ class DockerBackend:
     async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> Sandbox:
         self.check(origin)
         images = await self._connected()
+        # The repository may belong to another user than the one that commands run as; git would refuse it.
+        inside = replace(origin, env={**ANY_OWNER, **origin.env})
 
         async def work() -> Sandbox:
-            return await self._start(ContainerSpec(await self._base(images, origin), origin, limits), label)
+            return await self._start(ContainerSpec(await self._base(images, origin), inside, limits), label)
 
-        return await self._engine.patiently(work)
+        sandbox = await self._engine.patiently(work)
+        try:
+            await self._check_written(sandbox, origin)
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox
+
+    async def _check_written(self, sandbox: Sandbox, origin: Origin) -> None:
+        """Check, in the first sandbox of an image, that commands can write it. Raises `SandboxUnavailable`."""
+        key = (str(origin.image), origin.commit, origin.workdir)
+        async with self._locks[key]:
+            if key in self._written or not origin.commit:
+                return
+            if why := why_not_written(await sandbox.run(WRITE_TRIAL)):
+                raise SandboxUnavailable(
+                    f"commands in a sandbox of image {origin.image} cannot write {origin.workdir}, so no patch could "
+                    f"be made or applied there: {why}. A sandbox has no capabilities, not even for root: build the "
+                    f"image with the files owned by the user that it names (chown -R USER {origin.workdir})"
+                )
+            self._written.add(key)
 
     async def prepare(self, origin: Origin) -> None:
         """Pull the image and prepare its base, once. `open` does it too, but then it counts as part of a start."""
@@ -179,8 +237,9 @@ class DockerBackend:
         async with self._locks[key]:
             if key not in self._bases:
                 labels = owner_labels(self._containers.run, "base", PREPARE_SECONDS)
+                client, events = self._engine.client, self._events
                 self._bases[key] = await self._engine.call(
-                    prepare_image, self._engine.client, origin.image, origin, labels, identity
+                    prepare_image, client, origin.image, origin, labels, identity, events=events
                 )
         return self._bases[key]
 
@@ -207,7 +266,7 @@ class DockerBackend:
                 started.name,
                 workdir=spec.origin.workdir,
                 limits=spec.limits,
-                patch=patch_command(spec.base) if spec.base.commit else NO_BASE,
+                patch=patch_spec(spec.base, spec.limits) if spec.base.commit else None,
                 snapshot=lambda: self.commit(started),
                 env=spec.origin.env,
             )
@@ -235,6 +294,9 @@ class DockerBackend:
             raise started.channel.loss()
         return DockerSnapshot(self, replace(started.spec, base=replace(started.spec.base, image=image)))
 
+    async def ran_out_of_memory(self, started: StartedContainer) -> bool:
+        return await self._containers.ran_out_of_memory(started.name)
+
     async def fork(self, spec: ContainerSpec, label: str) -> Sandbox:
         return await self._engine.patiently(lambda: self._start(spec, label))
 
@@ -244,10 +306,14 @@ class DockerBackend:
     # description and end
 
     def describe(self) -> dict[str, str]:
+        unfiltered = self._containers.unfiltered
+        if self._without_python:
+            unfiltered = "an image holds no Python, which would set the filter"
         return {
             "sandbox": self.name,
             "isolation": "container, no capabilities",
             "engine": self._engine.version,
+            "system calls": f"not filtered: {unfiltered}" if unfiltered else "filtered",
             "disk": "limited" if self._containers.limits_disk else "each file limited",
         }
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import re
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from envs.base import BASE_GIT, PreparedImage
@@ -20,22 +21,31 @@ from envs.channel import Channel
 from envs.docker.engine import Engine
 from envs.docker.orphans import LABEL, owner_labels
 from envs.docker.stream import Demultiplexer
+from envs.guest_source import guest_source
+from envs.offline import offline_environment
 from envs.sandbox import Limits, Origin, SandboxLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ContainerSpec", "Containers", "StartedContainer"]
+__all__ = ["START_GUEST", "ContainerSpec", "Containers", "StartedContainer"]
 
+HOST_NAME = "sandbox"
 START_SECONDS = 120.0
 END_SECONDS = 30.0
+OOM_AGE = 30.0  # seconds before the end of a container
 FLOOR_BYTES = 1 << 30  # stay free on the engine's disk, which nothing else keeps commands from filling
+# The memory of a container is counted as a whole, so that the filter need not deny what a process hides from its own.
+START_GUEST = """
+import ast, sys
+main(*ast.literal_eval(sys.argv[1]), restrict=lambda: restrict_calls(os.getpid(), counted=True))
+"""
 # Any Python 3 of the image runs the guest, whose source is an argument. Without Python, `cat` ends with the stream, so
 # that the container still ends with its runner.
 NO_PYTHON = "no Python 3 found in this image"
 FIND_PYTHON = f"""
 for p in python3 /usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python3 python; do
-    if command -v "$p" >/dev/null 2>&1; then exec "$p" -E -s -S -c "$0" "$1"; fi
+    if command -v "$p" >/dev/null 2>&1; then exec "$p" -I -S -c "$0" "$1"; fi
 done
 echo '{NO_PYTHON}' >&2; exec cat >/dev/null
 """
@@ -64,13 +74,15 @@ class Containers:
     """The containers of one run on one engine.
 
     `limits_disk` tells whether the engine limits all that a container writes, or only the size of each file.
+    `unfiltered` is why a guest could not filter system calls, empty if each could.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.run = uuid.uuid4().hex[:12]
         self.limits_disk = True  # until the engine refuses it
+        self.unfiltered = ""
         self._engine = engine
-        self._guest = guest_source()
+        self._guest = guest_source(START_GUEST)
         self._numbers = itertools.count(1)
         self._of_this_run = {"label": f"{LABEL}.run={self.run}"}
         self._open: set[Channel] = set()
@@ -94,6 +106,7 @@ class Containers:
                 stderr = " ".join(stream.stderr.decode(errors="replace").split())
                 raise SandboxLost(f"{error} (its standard error: {stderr})") from None
             raise
+        self.unfiltered = self.unfiltered or channel.unfiltered
         self._open.add(channel)
         channel.closed.add_done_callback(lambda _: self._open.discard(channel))
         return StartedContainer(name, spec, channel, not no_python.is_set())
@@ -104,10 +117,14 @@ class Containers:
 
         limits, origin = spec.limits, spec.origin
         largest = limits.disk_mb << 20
-        settings = (origin.workdir, dict(origin.env), limits.lifetime_seconds, FLOOR_BYTES)
+        defaults = dict(offline_environment(limits.network))
+        settings = (origin.workdir, dict(origin.env), limits.lifetime_seconds, FLOOR_BYTES, defaults)
+        # Without a network the engine does not list the container's own name.
+        own = {HOST_NAME: "127.0.1.1"} if limits.network == "none" else None
         host = functools.partial(
             self._engine.api.create_host_config,
             auto_remove=True,
+            extra_hosts=own,
             network_mode=limits.network,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
@@ -124,6 +141,7 @@ class Containers:
             spec.base.image,
             ["/bin/sh", "-c", FIND_PYTHON, self._guest, repr(settings)],
             name=name,
+            hostname=HOST_NAME if own else None,
             entrypoint=[],
             stdin_open=True,
             stop_signal="SIGKILL",  # the first process can ignore any other signal
@@ -137,6 +155,20 @@ class Containers:
                 pass  # few engines can limit it; any other cause is raised by the call below
         create(host_config=host())
         self.limits_disk = False
+
+    async def ran_out_of_memory(self, name: str) -> bool:
+        """Whether the kernel ended a process of a container a moment ago because the container's memory was used up."""
+        try:
+            return bool(await self._engine.call(self._oom_events, name))
+        except SandboxLost:
+            return False  # the engine itself is away
+
+    def _oom_events(self, name: str) -> list[object]:
+        api = self._engine.api
+        now = datetime.fromisoformat(re.sub(r"\.\d+", "", api.info()["SystemTime"])).timestamp()
+        filters = {"container": name, "event": "oom"}
+        # Until the next second, for the engine tells of it a moment after the end.
+        return list(api.events(since=int(now - OOM_AGE), until=int(now) + 1, filters=filters, decode=True))
 
     # snapshots
 
@@ -206,9 +238,3 @@ async def _ready(channel: Channel, no_python: asyncio.Event) -> None:
         missing.cancel()
         ready.cancel()
         await asyncio.gather(ready, missing, return_exceptions=True)
-
-
-def guest_source() -> str:
-    """The program that a container's Python runs, with its settings as the first argument."""
-    source = (Path(__file__).parents[1] / "guest.py").read_text("utf-8")
-    return f"{source}\nimport ast, sys\nmain(*ast.literal_eval(sys.argv[1]))\n"

@@ -28,16 +28,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from envs.channel import GRACE_SECONDS, Channel
-from envs.diff import patch_of
+from envs.diff import PatchSpec, Survey, take_patch
 from envs.docker.engine import Engine, EngineAway, EngineRefused
 from envs.docker.stream import STDOUT, frames
 from envs.guest import MARK, ON_EXIT, READ_CAP, SESSION_CAP, Capture, encode, parse_session
+from envs.offline import offline_environment
 from envs.sandbox import (
     Command,
     Completed,
     FileProblem,
     Limits,
     SandboxError,
+    SandboxLost,
     SandboxUnavailable,
     Snapshot,
 )
@@ -91,7 +93,14 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
             mine=''
             case "$pid $4" in "$top "*|*" $top") mine=1 ;; esac
             case $family in *" $2 "*) mine=1 ;; esac
-            [ "$mine" ] || { grep -q -F -e "$mark" "$folder/environ" 2>/dev/null && mine=1; }
+            # In the middle of an exec the environment reads as empty for an instant: it is looked at again.
+            for again in 1 2 3 4 5; do
+                [ "$mine" ] && break
+                grep -q -F -e "$mark" "$folder/environ" 2>/dev/null && mine=1 && break
+                line=''
+                IFS= read -r line 2>/dev/null < "$folder/environ"
+                [ "$line" ] && break
+            done
             [ "$mine" ] || continue
             kill -STOP "$pid" 2>/dev/null
             family="$family$pid " grew=1 found=1
@@ -118,7 +127,7 @@ class ExecRefused(FileProblem):
 class ExecSandbox:
     """A running container without Python. Made by `ExecSandbox.open`.
 
-    `patch` is the command that takes the patch; `snapshot` takes a snapshot of the container.
+    `patch` is how its patch is taken, None without a base; `snapshot` takes a snapshot of the container.
     """
 
     def __init__(
@@ -128,12 +137,13 @@ class ExecSandbox:
         container: str,
         workdir: str,
         limits: Limits,
-        patch: Command,
+        patch: PatchSpec | None,
         snapshot: Callable[[], Awaitable[Snapshot]],
         env: Mapping[str, str],
     ) -> None:
         self._channel, self._engine, self._container = channel, engine, container
         self._workdir, self._limits, self._patch, self._take_snapshot = workdir, limits, patch, snapshot
+        self._shell = patch.shell if patch else ("/bin/sh",)
         self._env = env
         self._user = (0, 0)
         self._name = secrets.token_hex(8)
@@ -154,7 +164,7 @@ class ExecSandbox:
         *,
         workdir: str,
         limits: Limits,
-        patch: Command,
+        patch: PatchSpec | None,
         snapshot: Callable[[], Awaitable[Snapshot]],
         env: Mapping[str, str],
     ) -> ExecSandbox:
@@ -170,7 +180,8 @@ class ExecSandbox:
             channel.abandon("no command runs in it")
             raise SandboxUnavailable(f"sandbox {channel.name} cannot run a shell and cat in its container: {cause}")
         pairs = (entry.decode().partition("=") for entry in entries if is_utf8(entry))
-        sandbox._start = {name: value for name, _, value in pairs if name != MARK}
+        image = {name: value for name, _, value in pairs if name != MARK}
+        sandbox._start = {**offline_environment(limits.network), **image}
         fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
         sandbox._user = int(fields[b"Uid"].split()[1]), int(fields[b"Gid"].split()[1])
         return sandbox
@@ -179,6 +190,10 @@ class ExecSandbox:
 
     async def run(self, command: Command) -> Completed:
         """Run a command to its end. A command ends when its first process does."""
+        return await self._run(command, ("/bin/sh",))
+
+    async def _run(self, command: Command, shell: tuple[str, ...]) -> Completed:
+        """Run a command by means of a shell that takes its output and its status."""
         began = time.monotonic()
         self._count += 1
         cwd, base = self._sessions.get(command.session, (self._workdir, self._start | dict(self._env)))
@@ -202,7 +217,7 @@ class ExecSandbox:
                 return Completed(127, f"{problem}\n".encode(), 0, False, 0.0)
             environment = [*(f"{name}={value}" for name, value in env.items()), mark]
             try:
-                wrapped = ["/bin/sh", "-c", wrapper, "sh", cwd, *words]
+                wrapped = [*shell, "-c", wrapper.replace("/bin/sh", shlex.join(shell)), "sh", cwd, *words]
                 number = await self._exec(wrapped, environment, stream, command.stdin)
             except ExecRefused as error:
                 return Completed(127, f"{error}\n".encode(), 0, False, 0.0)
@@ -256,17 +271,25 @@ class ExecSandbox:
             status = int((await self._call(self._engine.api.exec_inspect, number))["ExitCode"] or 0)
         return 128 - status if 128 < status <= 128 + 64 else status
 
-    async def _kill(self, mark: str, process: int = 0) -> None:
+    async def _kill(self, mark: str, process: int) -> None:
         """Kill all processes of a command. If that fails, gives up the sandbox and raises `SandboxLost`."""
+        await self._by_shell(KILL_TREE, "sh", str(process) if process > 0 else "none", mark)
 
-        def kill() -> bytes:
-            words = ["/bin/sh", "-c", KILL_TREE, "sh", str(process) if process > 0 else "none", mark]
+    async def _kill_all(self) -> None:
+        # In one step, so that no fork escapes; neither the first process nor the caller is signalled.
+        await self._by_shell("kill -KILL -1 2>/dev/null; echo done")
+
+    async def _by_shell(self, script: str, *arguments: str) -> None:
+        """Run a script whose last word is "done". If it does not come, gives up the sandbox."""
+
+        def run() -> bytes:
+            words = [*self._shell, "-c", script, *arguments]
             return bytes(self._engine.api.exec_start(self._engine.api.exec_create(self._container, words)["Id"]))
 
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
             try:
-                if (await self._call(kill)).endswith(b"done\n"):
+                if (await self._call(run)).endswith(b"done\n"):
                     return
             except ExecRefused:
                 pass
@@ -358,15 +381,27 @@ class ExecSandbox:
 
     # patch, snapshot, end
 
+    async def quiet(self) -> None:
+        """End every process but the container's first one. Raises `SandboxLost` if that fails."""
+        await self._kill_all()
+
     async def diff(self) -> bytes:
         """All changes since the start, as a binary git patch. Raises `SandboxError` if the image has no git."""
-        done = await self.run(self._patch)
-        if done.returncode:  # processes in the sandbox may have used up its memory or its process limit
-            await self._kill(f"{MARK}={self._name}.")
-            done = await self.run(self._patch)
-        if done.returncode and (await self.run(Command("command -v git", cwd="/"))).returncode:
-            raise SandboxError("the patch could not be taken: the image holds no git; install one in it")
-        return patch_of(done)
+        if self._patch is None:
+            raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
+        await self.quiet()
+        preloaded = "/etc/ld.so.preload"  # a library that would be loaded into every program
+        _, entry = await self._find(preloaded, data=False)
+        if entry is not None and entry.size:
+            await self.write(preloaded, b"")
+        try:
+            return await take_patch(lambda command: self._run(command, self._shell), self._patch, Survey())
+        except SandboxLost:
+            raise
+        except SandboxError:
+            if (await self.run(Command("command -v git", cwd="/"))).returncode:
+                raise SandboxError("the patch could not be taken: the image holds no git; install one in it") from None
+            raise
 
     async def snapshot(self) -> Snapshot:
         """The files as they are now, to fork from; processes are not in it. The sandbox goes on."""

@@ -9,7 +9,6 @@ called from many threads.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError, DockerException, ImageNotFound
 
+from envs.cache_folder import cache_folder
 from envs.docker.client import brief
 from envs.docker.engine_disk import FLOOR_GB, GB, EngineDisk, peak_bytes, unpacked_bytes
 from envs.docker.image_index import ImageIndex, PulledImage
@@ -301,5 +301,4 @@ class Images:
 
 def image_index_path() -> Path:
     """The file that records which images were pulled, in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "coding-monkeys" / "images.sqlite"
+    return cache_folder() / "images.sqlite"

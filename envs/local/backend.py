@@ -10,22 +10,29 @@ plain copy is removed by its own guest.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import platform
 import sys
 from pathlib import Path
+from shutil import which
 
 from envs.base import assert_clean
-from envs.diff import diff_command
+from envs.diff import PatchSpec
 from envs.events import Sink, Status, ignore
-from envs.local.backends import START_SECONDS, GuestHandle, IsolationBackend, SnapshotFiles
+from envs.local.backends import GuestHandle, IsolationBackend, SnapshotFiles
 from envs.local.copy_backend import CopyBackend
 from envs.local.namespace_client import GUEST_ID, NamespaceClient
+from envs.local.shown import private_paths, shown_folders
 from envs.sandbox import Command, Completed, Limits, Origin, SandboxError, SandboxLost, SandboxUnavailable
 
 __all__ = ["LocalBackend", "LocalSandbox", "LocalSnapshot", "adopt"]
 
 NETWORKS = ("none", "host")
+PATCH_SECONDS = 120.0
+
+
+_private_paths = functools.cache(private_paths)  # this process looks once, for it takes a part of a second
 
 
 def adopt(repository: Path) -> None:
@@ -33,7 +40,10 @@ def adopt(repository: Path) -> None:
     for folder, _, files in os.walk(repository):
         for path in (folder, *(os.path.join(folder, name) for name in files)):
             if os.geteuid() == 0:
-                os.lchown(path, GUEST_ID, GUEST_ID)
+                try:
+                    os.lchown(path, GUEST_ID, GUEST_ID)
+                except PermissionError:
+                    pass  # a root without capabilities, which cannot start a sandbox as another user either
             if not os.path.islink(path):
                 os.chmod(path, os.stat(path).st_mode | 0o444 | (0o111 if path == folder else 0))
 
@@ -49,6 +59,7 @@ class LocalSandbox:
         self._channel = guest.channel
         self.read = self._channel.read
         self.write = self._channel.write
+        self.quiet = self._channel.quiet
 
     async def run(self, command: Command) -> Completed:
         return await self._channel.run(command)
@@ -60,7 +71,9 @@ class LocalSandbox:
         if not changed and self._pristine:
             return b""  # nothing was copied up, so nothing differs, and git need not run
         scratch = "/tmp" if self._isolation.isolation == "none" else "/run/scratch"
-        return await self._channel.patch(diff_command(self._guest.git, self._origin.commit, START_SECONDS, scratch))
+        memory = self._limits.memory_mb
+        spec = PatchSpec(self._guest.git, self._origin.commit, PATCH_SECONDS, (scratch,), memory_mb=memory)
+        return await self._channel.patch(spec)
 
     async def snapshot(self) -> LocalSnapshot:
         """See `Sandbox.snapshot`. It includes /tmp, except without isolation, where /tmp is the host's.
@@ -123,6 +136,7 @@ class LocalBackend:
         self._isolation: IsolationBackend | None = None
         self._bases: dict[tuple[str, str], asyncio.Task[None]] = {}  # each repository is checked once
         self._online = False
+        self._unfiltered = ""
         self._why_none = ""
         self.isolation = ""  # until `start` has found out
 
@@ -176,7 +190,8 @@ class LocalBackend:
         """Try one kind of isolation with namespaces. Returns the problem, empty if it works."""
         if not sys.platform.startswith("linux"):
             return f"{sys.platform} has no Linux namespaces"
-        client = NamespaceClient(kind)
+        shown = shown_folders(os.path.realpath(sys.base_prefix))
+        client = NamespaceClient(kind, await asyncio.to_thread(_private_paths, shown))
         try:
             problem = await client.start()
         except BaseException:
@@ -191,6 +206,10 @@ class LocalBackend:
             raise SandboxUnavailable(
                 f"a local sandbox needs a repository on this machine, and these tasks name {origin.image or 'none'}; "
                 "use --sandbox docker"
+            )
+        if which("git") is None:
+            raise SandboxUnavailable(
+                "git is not installed, and local sandboxes compare their files with it: install it"
             )
         if not origin.repository.is_dir():
             raise SandboxUnavailable(f"there is no repository {origin.repository}; check the path in the task")
@@ -207,6 +226,7 @@ class LocalBackend:
         self._online = self._online or limits.network != "none"
         assert self._isolation is not None
         guest = await self._isolation.open(origin, limits, label)
+        self._unfiltered = guest.channel.unfiltered
         return LocalSandbox(self._isolation, guest, origin, limits, pristine=self.isolation == "overlay")
 
     async def _check_base(self, origin: Origin) -> None:
@@ -226,7 +246,18 @@ class LocalBackend:
 
     def describe(self) -> dict[str, str]:
         network = "host" if self._online or self.isolation == "none" else "none"
-        return {"sandbox": self.name, "isolation": self.isolation, "network": network, "kernel": os.uname().release}
+        return {
+            "sandbox": self.name,
+            "isolation": self.isolation,
+            "network": network,
+            "memory": "limited together" if self._grouped else "limited for each process",
+            "system calls": f"not filtered: {self._unfiltered}" if self._unfiltered else "filtered",
+            "kernel": os.uname().release,
+        }
+
+    @property
+    def _grouped(self) -> bool:
+        return isinstance(self._isolation, NamespaceClient) and self._isolation.grouped
 
     async def close(self) -> None:
         if self._isolation is not None:

@@ -83,7 +83,7 @@ class CopyBackend(IsolationBackend):
             self._processes = [process for process in self._processes if process.poll() is None]
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-E", "-s", "-S", "-c", boot, str(theirs.fileno()), json.dumps(settings)],
+                    [sys.executable, "-I", "-S", "-c", boot, str(theirs.fileno()), json.dumps(settings)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,

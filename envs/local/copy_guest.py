@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 
-from envs.guest import Guest, describe
+from envs.guest import Guest, describe, open_oom_score
+from envs.syscall_filter import restrict_calls
 
 __all__ = ["main"]
 
@@ -26,7 +27,10 @@ def main() -> None:
     os.mkdir(owned, 0o700)
     os.mkdir(workdir)
     upper = os.open(owned, os.O_RDONLY)  # never empty, for without an overlay it is not known whether anything differs
-    guest = Guest(fd, fd, workdir, settings["env"], upper, settings["lifetime"], FLOOR_BYTES)
+    unfiltered = restrict_calls(os.getpid(), False)
+    guest = Guest(
+        fd, fd, workdir, settings["env"], upper, settings["lifetime"], FLOOR_BYTES, unfiltered, open_oom_score()
+    )
     try:
         if problem := fill(workdir, settings["repository"], settings["snapshot"]):
             guest.send({"id": 0, "error": problem})

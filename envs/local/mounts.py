@@ -20,6 +20,7 @@ __all__ = [
     "MS_NODEV",
     "MS_NOSUID",
     "MS_PRIVATE",
+    "MS_RDONLY",
     "MS_REC",
     "attach",
     "bind",
@@ -30,6 +31,7 @@ __all__ = [
     "mount",
     "pivot",
     "prctl",
+    "size_options",
     "tmpfs",
     "unmount",
     "unshare",
@@ -38,7 +40,8 @@ __all__ = [
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
+FILES_PER_MB = 128  # an empty file takes about a kilobyte of the kernel's memory, which no size counts
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
@@ -95,12 +98,18 @@ def bind(source: str, target: str, *, read_only: bool = True) -> None:
         check(result, f"make {target} read-only")
 
 
+def size_options(size_mb: int) -> "tuple[tuple[str, str], ...]":
+    """The options by which a file system in memory is limited: its bytes, and its files and folders."""
+    return ("size", f"{size_mb}m"), ("nr_inodes", str(max(1, size_mb) * FILES_PER_MB + 1024))
+
+
 def tmpfs(size_mb: int) -> int:
     """A new file system in memory, not mounted yet. It is freed with its last descriptor."""
     context = check(libc.syscall(SYS_FSOPEN, b"tmpfs", CLOEXEC), "fsopen tmpfs")
     try:
-        for name, value in ((b"mode", b"755"), (b"size", b"%dm" % size_mb)):
-            check(libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, name, value, 0), "fsconfig tmpfs")
+        for name, value in (("mode", "755"), *size_options(size_mb)):
+            result = libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, name.encode(), value.encode(), 0)
+            check(result, "fsconfig tmpfs")
         check(libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "fsconfig tmpfs")
         return check(libc.syscall(SYS_FSMOUNT, context, CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "fsmount tmpfs")
     finally:

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +27,7 @@ from envs.local.backends import (
     IsolationBackend,
     SnapshotFiles,
 )
+from envs.offline import offline_environment
 from envs.sandbox import Limits, Origin, SandboxError, SandboxLost
 
 __all__ = ["GUEST_ID", "NamespaceClient"]
@@ -62,21 +64,26 @@ class OverlayLayer(SnapshotFiles):
 
 
 class NamespaceClient(IsolationBackend):
-    """One namespace server. `isolation` is "overlay", or "copy" where the kernel offers no overlay."""
+    """One namespace server. `isolation` is "overlay", or "copy" where the kernel offers no overlay.
 
-    def __init__(self, isolation: str) -> None:
+    `private` are folders and files of the host that sandboxes must not see.
+    """
+
+    def __init__(self, isolation: str, private: Sequence[str] = ()) -> None:
         super().__init__()
         self.isolation = isolation
+        self.grouped = False  # whether a control group limits the memory of each sandbox, once started
         self._numbers = itertools.count(1)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         with theirs:
             boot = BOOT.format(module="namespace_server", package=PACKAGE)
             python = os.path.realpath(sys.executable)
-            private = os.path.dirname(PACKAGE)  # holds the packages installed beside this one
-            arguments = [theirs.fileno(), python, os.path.realpath(sys.base_prefix), isolation, GUEST_ID, private]
+            prefix = os.path.realpath(sys.base_prefix)
+            hidden = (os.path.dirname(PACKAGE), *private)  # first the folder with the packages beside this one
+            arguments = [theirs.fileno(), python, prefix, isolation, GUEST_ID, *hidden]
             self.process = subprocess.Popen(
-                [python, "-E", "-s", "-S", "-c", boot, *map(str, arguments)],
+                [python, "-I", "-S", "-c", boot, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C must reach only the runner, which then closes sandboxes in order
@@ -88,7 +95,9 @@ class NamespaceClient(IsolationBackend):
         loop = asyncio.get_running_loop()
         try:
             answer = await asyncio.wait_for(loop.sock_recv(self._control, 65536), START_SECONDS)
-            problem = json.loads(answer).get("error") if answer else "the namespace server died"
+            told = json.loads(answer) if answer else {"error": "the namespace server died"}
+            problem: str = told.get("error", "")
+            self.grouped = bool(told.get("grouped"))
             if not problem:
                 trial = await self.open(Origin(""), Limits(), "trial")
                 trial.channel.abandon("the trial is over")
@@ -96,7 +105,7 @@ class NamespaceClient(IsolationBackend):
         except (TimeoutError, SandboxLost) as error:
             problem = str(error)
         await self.close()
-        return str(problem)
+        return problem
 
     @property
     def lost(self) -> bool:
@@ -112,7 +121,7 @@ class NamespaceClient(IsolationBackend):
             "repository": None if origin.repository is None else os.path.realpath(origin.repository),
             "layers": [] if files is None else files.numbers,
             "limits": asdict(limits),
-            "env": {**ENVIRONMENT, **origin.env},
+            "env": {**ENVIRONMENT, **offline_environment(limits.network), **origin.env},
         }
         ours = await self._request(request, f"sandbox {label} could not be started")
         channel = await self.attach(ours, label, limits)

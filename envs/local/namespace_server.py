@@ -36,7 +36,8 @@ import struct
 import subprocess
 import sys
 
-from envs.guest import Guest, describe
+from envs.guest import Guest, describe, open_oom_score
+from envs.local.memory_groups import MemoryGroup, MemoryGroups, find_groups
 from envs.local.mounts import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -48,6 +49,7 @@ from envs.local.mounts import (
     MS_NODEV,
     MS_NOSUID,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
     attach,
     bind,
@@ -58,12 +60,15 @@ from envs.local.mounts import (
     mount,
     pivot,
     prctl,
+    size_options,
     tmpfs,
     unmount,
     unshare,
     write_text,
 )
 from envs.local.overlay_layers import PARTS, LayerStore
+from envs.local.shown import below, shown_folders
+from envs.syscall_filter import filter_code, set_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # every fork copies every module that is loaded here
@@ -76,13 +81,12 @@ INSIDE_ID = 1000  # the user that a guest is inside its own user namespace
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/alternatives")
 FOLDERS = ("dev", "etc", "old", "opt/venv/bin", "proc", "run/base.git", "run/scratch", "testbed", "tmp", "writable")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 ETC = {
     "passwd": f"root:x:0:0:root:/tmp:/bin/sh\nagent:x:{INSIDE_ID}:{INSIDE_ID}:agent:/tmp:/bin/sh\n",
     "group": f"root:x:0:\nagent:x:{INSIDE_ID}:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "hosts": "127.0.0.1 localhost\n127.0.1.1 sandbox\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "resolv.conf": "",
     "gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@localhost\n",
@@ -92,8 +96,25 @@ RESOLVERS = ("resolv.conf", "hosts")
 CERTIFICATES = ("ssl", "pki", "ca-certificates")
 
 
-def below(path: str, folders: "tuple[str, ...]") -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders)
+class RunningSandbox:
+    """A sandbox as the server holds it.
+
+    `number` is the client's, `writable` the descriptor of its writable layer, `stream` that of its guest's stream, on
+    which the server tells why the guest was ended.
+    """
+
+    def __init__(self, number: int, writable: int, stream: int, group: "MemoryGroup | None") -> None:
+        self.number, self.writable, self.stream, self.group = number, writable, stream, group
+
+    def close(self, status: int) -> None:
+        """Free what it holds. `status` is how its guest ended."""
+        if self.group:
+            if os.WIFSIGNALED(status) and self.group.exhausted():
+                why = "its commands used up the memory of the sandbox"
+                send_frame(self.stream, {"id": -1, "bye": why, "exhausted": True})
+            self.group.remove()
+        os.close(self.writable)
+        os.close(self.stream)
 
 
 class NamespaceServer:
@@ -110,18 +131,21 @@ class NamespaceServer:
     ) -> None:
         self.control = control
         self.python = python
-        self.shown = SYSTEM if below(f"{base_prefix}/", SYSTEM) else (*SYSTEM, base_prefix)
+        self.shown = shown_folders(base_prefix)
         self.overlay = overlay
         self.root_user = os.geteuid() == 0
         self.private = private
         self.guest_id = guest_id if self.root_user else 0  # as this namespace numbers users
         self.uid, self.gid = os.getuid(), os.getgid()
-        # By pid of the guest: the client's number of the sandbox, and the descriptor of its writable layer.
-        self.sandboxes: dict[int, tuple[int, int]] = {}
+        self.sandboxes: dict[int, RunningSandbox] = {}  # by pid of the guest
+        self.groups: MemoryGroups | None = None
+        self.count = 0  # of groups
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)  # the limit of open files that guests get
+        self.filter = filter_code(guest=1, counted=False)
 
     def prepare(self) -> None:
         """Become the first process of a PID namespace whose root directory holds /old (the host) and /new."""
+        self.groups = find_groups()
         if self.root_user:
             unshare(CLONE_NEWNS | CLONE_NEWPID)
         else:
@@ -131,6 +155,9 @@ class NamespaceServer:
         if pid:  # wait for the server proper: the end of either process ends all guests
             self.control.close()
             _, status = os.waitpid(pid, 0)
+            if self.groups:
+                self.groups.move_below("/old")  # where the server proper has put the host's files
+                self.groups.close()
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         forget_keys()
@@ -145,6 +172,8 @@ class NamespaceServer:
             if os.path.exists(f"/etc/{name}"):
                 copy_file(f"/etc/{name}", f"/tmp/online/{name}")
         pivot("/tmp", "/old")
+        if self.groups:
+            self.groups.move_below("/old")
         self.layers = LayerStore("/layers")
         self.build_root("/new")
 
@@ -186,10 +215,14 @@ class NamespaceServer:
         bind(new, new)
 
     def hide_packages(self, new: str) -> None:
-        """Hide this package and those installed beside it, which may hold solutions and hidden tests."""
+        """Hide this package and all that are installed, which may hold solutions and hidden tests."""
         for path in self.private:
-            if below(path, self.shown):
-                mount("tmpfs", new + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4k")
+            if not below(path, self.shown) or not os.path.exists(new + path):
+                continue  # not shown, or inside of a folder that is hidden already
+            if os.path.isdir(new + path):
+                mount("tmpfs", new + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4k,nr_inodes=16")
+            else:
+                bind("/old/dev/null", new + path, read_only=False)
 
     def serve(self) -> None:
         """Answer requests until the runner ends, and free the resources of each guest that ends."""
@@ -203,7 +236,7 @@ class NamespaceServer:
         poll.register(self.control, select.POLLIN)
         gc.disable()
         gc.freeze()
-        self.control.send(b'{"ok": true}')
+        self.control.send(json.dumps({"ok": True, "grouped": self.groups is not None}).encode())
         alive = True
         while alive:
             for fd, _ in poll.poll():
@@ -230,22 +263,32 @@ class NamespaceServer:
         return True
 
     def on_open(self, request: "dict[str, Any]", stream: int) -> None:
-        writable = tmpfs(request["limits"]["disk_mb"])
+        limits = request["limits"]
+        writable, group = tmpfs(limits["disk_mb"]), self.make_group(limits["memory_mb"] + limits["disk_mb"])
         try:
             unshare(CLONE_NEWPID)
             try:
                 pid = os.fork()
                 if not pid:
-                    self.run_guest(request, stream, writable)
+                    self.run_guest(request, stream, writable, group)
             finally:
                 enter_namespace(self.own_pids, CLONE_NEWPID)
         except OSError:
             os.close(writable)
+            if group:
+                group.remove()
             raise
-        self.sandboxes[pid] = request["sandbox"], writable
+        self.sandboxes[pid] = RunningSandbox(request["sandbox"], writable, os.dup(stream), group)
+
+    def make_group(self, megabytes: int) -> "MemoryGroup | None":
+        self.count += 1
+        try:
+            return self.groups.make(self.count, megabytes) if self.groups else None
+        except OSError:
+            return None  # somebody took the right away since the start
 
     def on_snapshot(self, request: "dict[str, Any]", answer: int) -> None:
-        writable = next((fd for number, fd in self.sandboxes.values() if number == request["sandbox"]), None)
+        writable = next((each.writable for each in self.sandboxes.values() if each.number == request["sandbox"]), None)
         if writable is None:
             raise OSError(errno.ESRCH, "the sandbox has ended")
         if os.fork():
@@ -267,9 +310,12 @@ class NamespaceServer:
     def reap(self, flags: int) -> None:
         """Collect guests that have ended and free their writable layers. Their CPU time is added to this one's."""
         try:
-            while pid := os.waitpid(-1, flags)[0]:
+            while True:
+                pid, status = os.waitpid(-1, flags)
+                if not pid:
+                    break
                 if pid in self.sandboxes:
-                    os.close(self.sandboxes.pop(pid)[1])
+                    self.sandboxes.pop(pid).close(status)
         except ChildProcessError:
             pass
 
@@ -278,16 +324,24 @@ class NamespaceServer:
     def close_others(self, own: int) -> None:
         """Close the descriptors that would keep other sandboxes alive or give access to them."""
         signal.set_wakeup_fd(-1)
-        for fd in (*self.own, *(fd for _, fd in self.sandboxes.values() if fd != own)):
+        for fd in self.own:
             os.close(fd)
+        for sandbox in self.sandboxes.values():
+            os.close(sandbox.stream)
+            if sandbox.writable != own:
+                os.close(sandbox.writable)
 
-    def run_guest(self, request: "dict[str, Any]", stream: int, writable: int) -> None:
+    def run_guest(self, request: "dict[str, Any]", stream: int, writable: int, group: "MemoryGroup | None") -> None:
         """Run the guest in the new first process until it ends, and exit."""
         try:
             try:
                 self.close_others(writable)
-                upper = self.enter_sandbox(request, writable)
-                guest = Guest(stream, stream, "/testbed", request["env"], upper, request["limits"]["lifetime_seconds"])
+                if group:
+                    group.join()
+                upper, oom_score = self.enter_sandbox(request, writable)
+                unfiltered = set_filter(self.filter)
+                lifetime = request["limits"]["lifetime_seconds"]
+                guest = Guest(stream, stream, "/testbed", request["env"], upper, lifetime, 0, unfiltered, oom_score)
             except Exception as error:
                 send_frame(stream, {"id": 0, "error": describe(error)})
                 return
@@ -299,8 +353,11 @@ class NamespaceServer:
         finally:
             os._exit(0)
 
-    def enter_sandbox(self, request: "dict[str, Any]", writable: int) -> int:
-        """Set up mounts, network and limits, and give up all privileges. Returns the folder of changed files."""
+    def enter_sandbox(self, request: "dict[str, Any]", writable: int) -> "tuple[int, int]":
+        """Set up mounts, network and limits, and give up all privileges.
+
+        Returns the descriptors of the folder of changed files and of the guest's `open_oom_score`.
+        """
         limits, online = request["limits"], request["limits"]["network"] == "host"
         unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (0 if online else CLONE_NEWNET))
         if not online:
@@ -317,10 +374,11 @@ class NamespaceServer:
         self.mount_overlay("upper", layers, [repository], "/new/testbed")
         self.mount_overlay("tmp", layers, [], "/new/tmp")
         upper = os.open("/new/writable/upper", os.O_RDONLY)
-        mount("tmpfs", "/new/run/scratch", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={limits['disk_mb']}m")
+        room = ",".join(f"{name}={value}" for name, value in size_options(limits["disk_mb"]))
+        mount("tmpfs", "/new/run/scratch", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,{room}")
         os.chown("/new/run/scratch", self.guest_id, self.guest_id)
         if os.path.lexists(f"{repository}/.git"):
-            bind(f"{repository}/.git", "/new/run/base.git")
+            self.show_base(f"{repository}/.git")
         if online:
             self.bind_network_files()
         mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV)
@@ -332,8 +390,17 @@ class NamespaceServer:
                 if layers or part == "upper":
                     subprocess.run(["/bin/cp", "-a", f"/old{source}/.", target], check=True, stdin=subprocess.DEVNULL)
         unmount("/old")
+        oom_score = open_oom_score()
         drop_privileges(self.guest_id, limits, self.files)
-        return upper
+        return upper, oom_score
+
+    def show_base(self, git: str) -> None:
+        """Show the base's git folder. An overlay of its own keeps a sandbox from seeing the file locks of others."""
+        if self.overlay and os.path.isdir(git):
+            options = f"lowerdir={escape(git)}:/trial"
+            mount("overlay", "/new/run/base.git", "overlay", MS_NOSUID | MS_NODEV | MS_RDONLY, options)
+        else:
+            bind(git, "/new/run/base.git")
 
     def mount_overlay(self, part: str, layers: "list[str]", base: "list[str]", target: str) -> None:
         """Mount a part of the writable layer over the same part of `layers`, topmost first, over `base`, if any."""
@@ -385,6 +452,8 @@ def drop_privileges(uid: int, limits: "dict[str, Any]", files: "tuple[int, int]"
         (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_CORE, 0),
     ):
+        allowed = resource.getrlimit(what)[1]  # a limit that the user is under is kept
+        value = value if allowed == resource.RLIM_INFINITY else min(value, allowed)
         resource.setrlimit(what, (value, value))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_DUMPABLE, 0)
@@ -411,8 +480,11 @@ def main() -> None:
     control = socket.socket(fileno=int(fd))
     server = NamespaceServer(control, python, base_prefix, kind == "overlay", int(guest_id), private)
     try:
-        server.prepare()
-    except OSError as error:
-        control.send(json.dumps({"error": str(error)}).encode())
-        return
-    server.serve()
+        try:
+            server.prepare()
+        except OSError as error:
+            control.send(json.dumps({"error": str(error)}).encode())
+            return
+        server.serve()
+    except BrokenPipeError:
+        pass  # the runner ended before it had an answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from monkeys.commands.shared import make_console
 from monkeys.spec.command_line import add_options, spec_of
@@ -22,18 +21,19 @@ def carry_out(arguments: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
     spec = spec_of(CalibrateSpec, arguments)
     from envs.events import Event, Status, Warned
+    from envs.messages import complain
     from monkeys.report.terminal.calibration import render
     from monkeys.runner.calibrate_job import calibrate
     from monkeys.runner.interruption import run_to_the_end
 
     def say(event: Event) -> None:
         if isinstance(event, Status | Warned) and event.text:
-            print(event.text, file=sys.stderr, flush=True)
+            complain(event.text, "")
 
     try:
         found, path = run_to_the_end(calibrate(spec, say))
     except KeyboardInterrupt:
-        print("interrupted: all runs that ended are kept; give the same command again to go on", file=sys.stderr)
+        complain("interrupted: all runs that ended are kept; give the same command again to go on", "")
         return 130
     if spec.calibrate.json:
         print(found.to_json())

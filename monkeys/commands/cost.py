@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from monkeys.commands.analysis import NATURAL, add_files, counts_of, file_or_run, finish
+from monkeys.commands.analysis import NATURAL, add_files, add_level, add_sampling, counts_of, file_or_run, finish
 from monkeys.spec.command_line import read_as
 from monkeys.spec.errors import ConfigError
 from monkeys.spec.kinds import Kind, Number
@@ -56,6 +56,8 @@ class Arm(Kind):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what this command takes."""
     add_files(parser, "*")
+    add_level(parser)
+    add_sampling(parser, stopped=False)
     parser.add_argument(
         "--against",
         choices=("attempts", "tokens", "seconds", "dollars", "flops"),
@@ -124,7 +126,7 @@ def _analyse(arguments: argparse.Namespace) -> Result:
     if arguments.against:
         if arguments.want is not None:
             raise ConfigError("--want compares mean costs of an attempt: leave --against out")
-        way = {"stop_on_success": arguments.stop_on_success, "seed": arguments.seed}
+        way = {"stop_on_success": arguments.stop_on_success, "seed": arguments.seed, "level": arguments.level}
         return against(counts_of(arguments), arguments.against, pricing, **way)
     if arguments.stop_on_success:
         raise ConfigError("--stop-on-success goes with --against: give one, such as --against tokens")

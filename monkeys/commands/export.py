@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(arguments: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
+    from envs.messages import complain, plain
     from monkeys.formats import export
     from monkeys.spec.errors import ConfigError
 
@@ -51,10 +51,10 @@ def carry_out(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store:
         done = formats[arguments.format](store, arguments.out)
     for what in done.left_out[:NAMED]:
-        print(f"warning: left out: {what}", file=sys.stderr)
+        complain(f"left out: {what}", "warning")
     if len(done.left_out) > NAMED:
-        print(f"warning: left out: {len(done.left_out) - NAMED} more like these", file=sys.stderr)
+        complain(f"left out: {len(done.left_out) - NAMED} more like these", "warning")
     rows = f"{done.rows:,} {'tasks' if arguments.format == 'outcomes' else arguments.format}"
     first, *others = [str(path) for path in done.files] or [str(arguments.out)]
-    print(f"{rows} in {first}" + (f" to {Path(others[-1]).name}" if others else ""))
+    print(plain(f"{rows} in {first}" + (f" to {Path(others[-1]).name}" if others else "")))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from monkeys.commands.analysis import add_files, counts_of, finish
+from monkeys.commands.analysis import add_files, add_level, add_many, add_sampling, counts_of, finish
 
 if TYPE_CHECKING:
     from monkeys.report.result import Result
@@ -16,6 +16,9 @@ __all__ = ["add_arguments", "carry_out"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what this command takes."""
     add_files(parser)
+    add_level(parser)
+    add_sampling(parser)
+    add_many(parser)
 
 
 def carry_out(arguments: argparse.Namespace) -> int:
@@ -24,6 +27,12 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 
 def _analyse(arguments: argparse.Namespace) -> Result:
-    from monkeys.commands.analyses.coverage import fit
+    from monkeys.commands.analyses.fit import fit
 
-    return fit(counts_of(arguments), seed=arguments.seed)
+    return fit(
+        counts_of(arguments),
+        level=arguments.level,
+        seed=arguments.seed,
+        each=arguments.each,
+        summary=arguments.summary,
+    )

@@ -7,7 +7,6 @@ nothing that belongs to a run that is still alive.
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,22 +19,24 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from envs.cache_folder import cache_folder
 from envs.docker.client import connect
 from envs.docker.images import Images, PullPlan
 from envs.docker.orphans import LABEL, Orphan, orphans, remove
 from envs.events import Event, Status, Warned
+from envs.messages import complain
 from envs.sandbox import SandboxError, SandboxUnavailable
+from monkeys.commands.prepared_images import remove_unused, remove_useless, show_prepared
 from monkeys.report.terminal.console import columns, name, put
-from monkeys.text import count, plain, several
+from monkeys.text import disk_size, plain, several
 from tasks import load_tasks
-from tasks.quick.repositories import cache_folder
 
 if TYPE_CHECKING:
     import docker
 
     from envs.docker.image_index import PulledImage
 
-__all__ = ["ImageSource", "clean", "prefetch", "remove_images", "show_images"]
+__all__ = ["ImageSource", "clean", "prefetch", "remove_images", "remove_prepared", "show_images"]
 
 GB = 1e9
 HALF_BUILT_SECONDS = 3600.0  # building a repository takes a moment, so whoever began it is dead
@@ -56,10 +57,11 @@ class ImageSource:
 
 
 def show_images(source: ImageSource, console: Console) -> int:
-    """Show the images that this program pulled or, for a task set, which of its images are here. Returns 0."""
+    """Show the images that this program pulled and prepared or, for a task set, which are here. Returns 0."""
     if source.tasks is None:
         with _engine() as client:
             _show_pulled(_images(client, source).listed(), console)
+            show_prepared(client, console, time.time())
         return 0
     if not (wanted := _wanted(source)):
         return _nothing(console)
@@ -104,7 +106,7 @@ def prefetch(source: ImageSource, parallel: int, console: Console) -> int:
                     threads.shutdown(wait=False, cancel_futures=True)
                     raise
     for _, cause in sorted(failed):
-        print("error:", cause, file=sys.stderr)
+        complain(cause)
     put(console, [f"{len(wanted) - len(failed):,} of {several(len(wanted), 'image')} {_are(wanted)} here"])
     return 1 if failed else 0
 
@@ -127,6 +129,12 @@ def remove_images(quota_gb: float, dry_run: bool, console: Console) -> int:
     return 0
 
 
+def remove_prepared(dry_run: bool, console: Console) -> int:
+    """Remove the prepared images that nothing uses. Returns 0."""
+    with _engine() as client:
+        return remove_unused(client, dry_run, console, time.time())
+
+
 def _wanted(source: ImageSource) -> list[str]:
     """The images of the tasks, each once. Raises `TaskError`."""
     assert source.tasks is not None
@@ -146,7 +154,7 @@ def _plan_lines(plan: PullPlan) -> Iterator[str]:
     yield f"{len(plan.here):,} of {several(len(every), 'image')} {_are(every)} here"
     if plan.missing:
         free = (
-            f"{_size(plan.free)} are free at {plan.place}"
+            f"{disk_size(plan.free)} are free at {plan.place}"
             if plan.free is not None
             else f"the free space at {plan.place} is not known"
         )
@@ -154,7 +162,7 @@ def _plan_lines(plan: PullPlan) -> Iterator[str]:
             yield f"the size of the missing images is not known; {free}"
         else:
             estimate = f", estimated from {plan.known} of them" if plan.known < len(plan.missing) else ""
-            yield f"the missing images take about {_size(plan.bytes)} at most{estimate}; {free}"
+            yield f"the missing images take about {disk_size(plan.bytes)} at most{estimate}; {free}"
 
 
 def _check(plan: PullPlan, source: ImageSource) -> None:
@@ -163,13 +171,13 @@ def _check(plan: PullPlan, source: ImageSource) -> None:
         return
     if source.quota_gb is not None and plan.bytes > source.quota_gb * GB:
         raise SandboxUnavailable(
-            f"the missing images take about {_size(plan.bytes)}, more than --image-quota {source.quota_gb:g} (GB) "
+            f"the missing images take about {disk_size(plan.bytes)}, more than --image-quota {source.quota_gb:g} (GB) "
             "allows; give a larger quota, or fewer tasks with --ids"
         )
     if source.quota_gb is None and plan.free is not None and plan.bytes > plan.free:
         raise SandboxUnavailable(
-            f"the missing images take about {_size(plan.bytes)}, and {_size(plan.free)} are free at {plan.place}; "
-            "free some space, give fewer tasks with --ids, or let --image-quota GB remove unused images"
+            f"the missing images take about {disk_size(plan.bytes)}, and {disk_size(plan.free)} are free at "
+            f"{plan.place}; free some space, give fewer tasks with --ids, or let --image-quota GB remove unused images"
         )
 
 
@@ -215,9 +223,9 @@ def clean(dry_run: bool, console: Console, now: Callable[[], float] = time.time)
         with _engine() as client:
             stuck += _clean_engine(client, dry_run, console, now())
     except SandboxUnavailable as error:
-        print(f"warning: containers were not checked: {error}", file=sys.stderr)
+        complain(f"containers were not checked: {error}", "warning")
     for what in stuck:
-        print("error:", " ".join(what.split()), file=sys.stderr)
+        complain(what)
     return 1 if stuck else 0
 
 
@@ -248,6 +256,10 @@ def _clean_engine(client: docker.DockerClient, dry_run: bool, console: Console, 
         put(console, ["no run that is dead left anything on the Docker engine"])
     if alive.row_count:
         put(console, [Padding(alive, (1, 1, 1, 1))])
+    try:
+        remove_useless(client, dry_run, console, now)
+    except SandboxError as error:
+        stuck.append(f"prepared images were not checked: {error}")
     return stuck
 
 
@@ -311,10 +323,15 @@ def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str =
         return
     table = columns("<image", "size", "<pulled", "<last used", *(["<"] if result else []))
     for entry in entries:
-        cells: list[str | Text] = [name(entry.image), _size(entry.bytes), _moment(entry.pulled), _moment(entry.used)]
+        cells: list[str | Text] = [
+            name(entry.image),
+            disk_size(entry.bytes),
+            _moment(entry.pulled),
+            _moment(entry.used),
+        ]
         table.add_row(*cells, *([name(result)] if result else []))
     put(console, [Padding(table, (1, 1, 1, 1))])
-    size = _size(sum(entry.bytes for entry in entries))
+    size = disk_size(sum(entry.bytes for entry in entries))
     put(
         console,
         [f"{several(len(entries), 'image')}, {size} at most: a layer that several images share is counted with each"],
@@ -323,10 +340,6 @@ def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str =
 
 def _are(things: Sequence[str]) -> str:
     return "is" if len(things) == 1 else "are"
-
-
-def _size(size: float) -> str:
-    return f"{size / GB:,.1f} GB" if size >= GB else f"{count(size / 1e6)} MB"
 
 
 def _moment(seconds: float) -> str:

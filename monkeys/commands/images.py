@@ -15,7 +15,8 @@ __all__ = ["add_arguments", "carry_out"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what these commands take."""
     parser.description = (
-        "List the Docker images that this program pulled or, with --tasks, say which images of a task set are here."
+        "List the Docker images that this program pulled or prepared or, with --tasks, say which images of a task set "
+        "are here."
     )
     add_options(parser, ImagesSpec, file=False)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="images_command", parser_class=Parser)
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = read_as(Number(positive=True, zero=True, unit="gigabytes"))
     down_to.add_argument("--quota", type=size, metavar="GB", help="until the others take no more than this")
     down_to.add_argument("--all", action="store_true", help="all of them")
+    down_to.add_argument(
+        "--prepared", action="store_true", help="only what was prepared for runs to start from; they make it again"
+    )
 
 
 def carry_out(arguments: argparse.Namespace) -> int:
@@ -38,6 +42,8 @@ def carry_out(arguments: argparse.Namespace) -> int:
         return _prefetch(arguments)
     from monkeys.commands import housekeeping
 
+    if arguments.images_command == "remove" and arguments.prepared:
+        return housekeeping.remove_prepared(arguments.dry_run, make_console())
     if arguments.images_command == "remove":
         quota = 0.0 if arguments.all else arguments.quota
         return housekeeping.remove_images(quota, arguments.dry_run, make_console())

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from monkeys.commands.analysis import NATURAL, add_files, add_ks, add_level, counts_of, finish
+from monkeys.commands.analysis import (
+    NATURAL,
+    add_files,
+    add_ks,
+    add_level,
+    add_many,
+    add_sampling,
+    counts_of,
+    finish,
+)
 
 if TYPE_CHECKING:
     from monkeys.report.result import Result
@@ -19,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ks(parser, "the k to predict (default 10 and 100 times the attempts)")
     add_level(parser)
     parser.add_argument("--first", type=NATURAL, metavar="M", help="use only M random attempts on each task")
+    parser.add_argument(
+        "--in-order", action="store_true", help="with --first: the first M attempts in the order made, not random ones"
+    )
+    add_sampling(parser)
+    add_many(parser)
 
 
 def carry_out(arguments: argparse.Namespace) -> int:
@@ -27,7 +41,19 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 
 def _analyse(arguments: argparse.Namespace) -> Result:
-    from monkeys.commands.analyses.coverage import predict
+    from monkeys.commands.analyses.predict import predict
+    from monkeys.spec.errors import ConfigError
 
-    found = counts_of(arguments)
-    return predict(found, arguments.k, first=arguments.first, level=arguments.level, seed=arguments.seed)
+    if arguments.in_order and arguments.first is None:
+        raise ConfigError("--in-order says which attempts --first M takes: give --first too")
+    firsts = counts_of(arguments, first=arguments.first) if arguments.in_order else None
+    return predict(
+        counts_of(arguments),
+        arguments.k,
+        first=arguments.first,
+        firsts=firsts,
+        level=arguments.level,
+        seed=arguments.seed,
+        each=arguments.each,
+        summary=arguments.summary,
+    )

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(arguments: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
+    from envs.messages import plain
     from monkeys.report.record import json_text
     from monkeys.report.terminal.console import put
     from monkeys.report.terminal.tables import runs
@@ -31,5 +32,5 @@ def carry_out(arguments: argparse.Namespace) -> int:
         console = make_console()
         put(console, runs(view, console.width))
     else:
-        print(f"there are no runs in {place} yet; `python -m agent.swe` makes one")
+        print(plain(f"there are no runs in {place} yet; `python -m agent.swe` makes one"))
     return 0

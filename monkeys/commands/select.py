@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monkeys.commands.analysis import NATURAL, add_files, add_ks, finish, sets_of
+from monkeys.commands.analysis import NATURAL, add_files, add_ks, finish, outcomes_of
 from monkeys.spec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 def _analyse(arguments: argparse.Namespace) -> Result:
     from monkeys.commands.analyses.select import Judges, select
-    from monkeys.formats.counts import read_outcomes
 
     judges = None
     if arguments.judge or arguments.reward:
@@ -66,5 +65,4 @@ def _analyse(arguments: argparse.Namespace) -> Result:
         )
     elif arguments.pairs:
         raise ConfigError("--pairs says how a judge compares: name the judge with --judge MODEL")
-    found = sets_of(arguments, read_outcomes)
-    return select(found, arguments.k, judges=judges, subsets=arguments.subsets, seed=arguments.seed)
+    return select(outcomes_of(arguments), arguments.k, judges=judges, subsets=arguments.subsets, seed=arguments.seed)

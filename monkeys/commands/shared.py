@@ -57,8 +57,10 @@ def make_console() -> Console:
     """A console on standard output that lets `BrokenPipeError` through; rich would end the process itself."""
     from rich.console import Console
 
+    from monkeys.report.terminal import console
+
     class Piped(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Piped(highlight=False)
+    return console.make_console(Piped, highlight=False)

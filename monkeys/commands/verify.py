@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from monkeys.spec.command_line import add_options, spec_of
 from monkeys.spec.command_specs import VerifyRunSpec
@@ -20,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def carry_out(arguments: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
     spec = spec_of(VerifyRunSpec, arguments)
-    from rich.console import Console
-
+    from envs.messages import complain
     from monkeys.commands.sample import INTERRUPTED, show_run
     from monkeys.events import VerdictProgress
     from monkeys.events import several as several_sinks
+    from monkeys.report.terminal.console import make_console
     from monkeys.report.terminal.live import make_screen
     from monkeys.runner.interruption import run_to_the_end
     from monkeys.runner.verify_job import verify_run
@@ -32,14 +31,17 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
     progress = VerdictProgress()
     try:
-        with make_screen(progress, quiet=spec.session.quiet, console=Console(stderr=True)) as screen:
+        with make_screen(progress, quiet=spec.session.quiet, console=make_console(stderr=True)) as screen:
             end = run_to_the_end(verify_run(spec, several_sinks(progress.take, screen.take)))
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        complain(INTERRUPTED, "")
         return 130
     if not spec.session.quiet:
         if made := end.stats:
             again = several(made.again, "run")
-            print(f"{made.verified} verified, {made.found} found, {again} to make sure", file=sys.stderr)
+            complain(f"{made.verified} verified, {made.found} found, {again} to make sure", "")
         show_run(end.folder)
+    if end.unverified:
+        complain(end.unverified)
+        return 1
     return 0

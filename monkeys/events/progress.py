@@ -81,8 +81,8 @@ class Progress:
     sampled_here: int = 0
     turns_here: int = 0
     usage_here: Usage = field(default_factory=Usage)
-    note: str = ""
-    """What a part of the run is busy with; empty when there is nothing to say."""
+    activities: dict[str, str] = field(default_factory=dict)
+    """What parts of the run are busy with, by what it is about."""
     spent: BudgetSpent | None = None
     opened: float = field(init=False)
     """When the session began."""
@@ -115,9 +115,17 @@ class Progress:
             case BudgetSpent():
                 self.spent = event
             case Status():
-                self.note = event.text
+                # A new object, as above.
+                others = {about: text for about, text in self.activities.items() if about != event.about}
+                self.activities = {**others, event.about: event.text} if event.text else others
             case SessionEnded():
-                self.note = ""
+                self.activities = {}
+
+    @property
+    def note(self) -> str:
+        """What a part of the run is busy with, the latest of several; empty when there is nothing to say."""
+        *others, last = ["", *self.activities.values()]
+        return f"{last} (and {len(others) - 1} more)" if len(others) > 1 else last
 
     @property
     def total(self) -> int:

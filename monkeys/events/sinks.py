@@ -1,8 +1,8 @@
 """Sinks: a log file of events, and several sinks as one.
 
 `JsonLines` appends one JSON object a line, flushed with each event, so that the file can be followed while the run goes
-on and is whole after a SIGKILL but for its last line. Like every sink it never raises: when the disk refuses, nothing
-more is written, the run goes on, and `failure` keeps the cause.
+on and is whole after a SIGKILL but for its last line. No line holds a secret that this process knows. Like every
+sink it never raises: when the disk refuses, nothing more is written, the run goes on, and `failure` keeps the cause.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Self
 
 from envs.errors import MonkeysError
+from envs.secrets import keep_environment, redacted
 from monkeys.events.events import Event, Sink, to_json
 
 __all__ = ["EventLogError", "JsonLines", "several"]
@@ -33,6 +34,7 @@ class JsonLines:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.failure: OSError | None = None
         self._clock, self._lock = clock, Lock()
+        keep_environment()
         try:
             self._file = path.open("a+b")
             self._end_torn_line()
@@ -46,7 +48,7 @@ class JsonLines:
         with self._lock:
             if self._file.closed or self.failure:
                 return
-            line = json.dumps({"t": self._clock(), **to_json(event)})
+            line = json.dumps({"t": self._clock(), **redacted(to_json(event))})
             try:
                 self._file.write(f"{line}\n".encode())
                 self._file.flush()

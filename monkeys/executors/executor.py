@@ -26,10 +26,15 @@ __all__ = ["Account", "Executor", "ExecutorSetup", "VerifySpec", "WorkerFacts", 
 
 @dataclass(frozen=True, slots=True)
 class VerifySpec:
-    """One submission to be verified."""
+    """One submission to be verified.
+
+    With `probe` the question is whether the task's tests can be run at all, which this submission could not: the
+    outcome is an infra error if they cannot, else "unresolved".
+    """
 
     task: str
     submission: Submission
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

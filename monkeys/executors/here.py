@@ -36,7 +36,7 @@ class Here:
         return trajectory
 
     async def verify(self, spec: VerifySpec) -> Verdict:
-        return await self.worker.verify(spec.task, spec.submission)
+        return await self.worker.verify(spec.task, spec.submission, probe=spec.probe)
 
     async def close(self) -> None:
         await self._open.aclose()

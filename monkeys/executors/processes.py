@@ -32,6 +32,9 @@ Result: TypeAlias = Trajectory | Verdict | None
 START_SECONDS = 600.0  # an image may have to be pulled first
 SILENT_SECONDS = 30.0  # after which a process that says nothing is ended
 LOOK_SECONDS = 2.0
+# It finds the modules that its driver finds, whatever lies in the working folder.
+BOOT = "import runpy, sys; sys.path[:] = {path!r}; del sys.argv[0]; runpy.run_module(sys.argv[0], run_name='__main__')"
+WORKER = "monkeys.executors.worker_process"
 END_SECONDS = 60.0  # for an attempt to be salvaged, and for a process to close what it has open
 
 
@@ -78,7 +81,7 @@ class _Process:
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    *("-m", "monkeys.executors.worker_process", str(theirs.fileno())),
+                    *("-P", "-c", BOOT.format(path=sys.path), WORKER, str(theirs.fileno())),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                 )

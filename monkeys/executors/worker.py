@@ -11,7 +11,7 @@ from agent.models import Model
 from agent.trajectory import Exit, Trajectory, Usage
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.pricing.prices import Quote, tokens_of
-from tasks.suite import Verifier
+from tasks.suite import Probing, Verifier
 from tasks.task import Outcome, Submission, Task, Verdict
 
 __all__ = ["Worker"]
@@ -72,8 +72,11 @@ class Worker:
         finally:
             await sandbox.close()
 
-    async def verify(self, task: str, submission: Submission) -> Verdict:
-        """Verify a submission."""
+    async def verify(self, task: str, submission: Submission, *, probe: bool = False) -> Verdict:
+        """Verify a submission, or `probe` whether the task's tests can be run (see `VerifySpec`)."""
         if self.verifier is None:
             return Verdict(Outcome.INFRA_ERROR, "this worker has no verifier", {}, 0.0)
+        if probe and isinstance(self.verifier, Probing):
+            failure = await self.verifier.probe(self.tasks[task])
+            return Verdict(Outcome.INFRA_ERROR if failure else Outcome.UNRESOLVED, failure, {}, 0.0)
         return await self.verifier.verify(self.tasks[task], submission)

@@ -97,7 +97,8 @@ class _Service:
                     scope = self._scopes[call] = self._worker.scope(spec, partial(self._paid, call))
                     self._start(call, self._result(call, self._worker.attempt(scope)))
                 case frames.Verify(call, spec):
-                    self._start(call, self._result(call, self._worker.verify(spec.task, spec.submission)))
+                    work = self._worker.verify(spec.task, spec.submission, probe=spec.probe)
+                    self._start(call, self._result(call, work))
                 case frames.Check(call):
                     self._start(call, self._result(call, self._worker.check()))
                 case frames.Close(call, at_once):

@@ -9,14 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from monkeys.store import Store
+from monkeys.store.checks import damaged
 from monkeys.strategies import SamplingDesign
+from monkeys.strategies.strategy import StrategyError
 
 __all__ = ["design_of", "run_design", "sampling_of"]
 
 
 def run_design(store: Store) -> SamplingDesign:
-    """The sampling design of a run."""
-    return design_of(store.config, _has_parents(store))
+    """The sampling design of a run. Raises `StoreError`."""
+    try:
+        return design_of(store.config, _has_parents(store))
+    except StrategyError as error:
+        damaged(f"run {store.folder}", f"its configuration says {error}")
 
 
 def design_of(config: Mapping[str, Any], any_parents: bool) -> SamplingDesign:

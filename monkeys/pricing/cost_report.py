@@ -6,14 +6,15 @@ session that has them, since it asked the same model. If no session has prices, 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.trajectory import Usage
+from envs.errors import MonkeysError
 from monkeys.pricing.prices import Quote, tokens_of
 from monkeys.store import AttemptRow, Store
+from monkeys.store.checks import damaged
 
 __all__ = ["CostReport", "attempt_dollars", "cost_report", "quotes_of"]
 
@@ -31,9 +32,15 @@ class CostReport:
 
 
 def quotes_of(store: Store) -> dict[int, Quote]:
-    """The prices of each session, by its number; empty if no session has prices."""
-    records = {session["id"]: json.loads(session["environment"]).get("prices") for session in store.sessions()}
-    quotes = {session: Quote.of(record) for session, record in records.items() if record}
+    """The prices of each session, by its number; empty if no session has prices. Raises `StoreError`."""
+    records = {session["id"]: session["environment"].get("prices") for session in store.sessions()}
+    quotes = {}
+    for session, record in records.items():
+        try:
+            if record:
+                quotes[session] = Quote.of(record)
+        except (MonkeysError, LookupError, TypeError, ValueError) as error:
+            damaged(f"run {store.folder}", f"the prices of session {session} are none ({error})")
     last = max(quotes, default=None)
     return {} if last is None else {session: quotes.get(session, quotes[last]) for session in records}
 

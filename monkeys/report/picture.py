@@ -1,6 +1,6 @@
-"""Draws the curves of a result into a file: `.svg`, `.png`, or `.html` that holds the svg and needs nothing else.
+"""Draws the curves of a result into a file: `.svg`, `.pdf`, `.png`, or `.html` that holds the svg and nothing else.
 
-Matplotlib draws, without a display and without its global state. Guarantees: the same result gives the same svg, byte
+Matplotlib draws, without a display and without its global state. Guarantees: the same result gives the same file, byte
 for byte; a file is written whole or not at all.
 """
 
@@ -9,18 +9,24 @@ from __future__ import annotations
 import html
 import io
 import os
+import textwrap
+from math import ceil, isnan, log10
 from pathlib import Path
 from typing import Any
 
 from envs.errors import MonkeysError
-from monkeys.report.result import Result
+from monkeys.report.result import Result, Series
 
 __all__ = ["SUFFIXES", "PictureError", "draw"]
 
-SUFFIXES = (".svg", ".png", ".html")
+SUFFIXES = (".svg", ".pdf", ".png", ".html")
 STROKES = ("-", "--", "-.")  # for more curves than colours; dotted lines are fitted laws
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BEYOND = 40  # pieces of a law beyond what was measured
+LEGEND = 20  # lines of a column of a legend beside the axes
+WIDE = 4  # inches of such a column
+LABEL = 44  # characters of a line of the legend
 MOST_INSIDE = 6  # a legend with more names stands beside the axes
 PAGE = """<!doctype html>
 <html lang="en">
@@ -58,14 +64,20 @@ def draw(result: Result, path: Path, title: str = "") -> None:
         raise PictureError("a picture needs matplotlib; install it with `pip install 'coding-monkeys[plot]'`") from None
 
     with matplotlib.rc_context({"svg.hashsalt": "monkeys", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 8 if result.bars else 5), layout="constrained")
+        # A legend beside the axes needs room of its own, in columns that are no taller than the axes.
+        across = ceil(_names(result) / LEGEND) if len(result.curves) > MOST_INSIDE else 0
+        figure = Figure(figsize=(8 + WIDE * across, 8 if result.bars else 5), layout="constrained")
         axes = figure.subplots(2 if result.bars else 1, squeeze=False)[:, 0]
-        _curves(axes[0], result, title)
+        _curves(axes[0], result, title, across)
         if result.bars:
             _bars(axes[1], result)
         buffer = io.BytesIO()
         if path.suffix.lower() == ".png":
             figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            data = buffer.getvalue()
+        elif path.suffix.lower() == ".pdf":
+            none = {"CreationDate": None, "Creator": None, "Producer": None}
+            figure.savefig(buffer, format="pdf", metadata=none)
             data = buffer.getvalue()
         else:
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -82,14 +94,33 @@ def draw(result: Result, path: Path, title: str = "") -> None:
         part.unlink(missing_ok=True)
 
 
-def _curves(axes: Any, result: Result, title: str) -> None:
+def _names(result: Result) -> int:
+    """Lines of the legend."""
+    pieces = [
+        name
+        for series in result.curves
+        for name, there in (
+            (series.name, True),
+            (f"{series.name}, {series.law_name}", series.law is not None),
+            (f"{series.name}, predicted", bool(series.forecast)),
+        )
+        if there
+    ]
+    return sum(_label(name).count("\n") + 1 for name in pieces)
+
+
+def _curves(axes: Any, result: Result, title: str, across: int) -> None:
     for number, series in enumerate(result.curves):
         colour = COLOURS[number % len(COLOURS)]
         stroke = STROKES[number // len(COLOURS) % len(STROKES)]
         values = [point.coverage for point in series.points]
         ks = [point.k for point in series.points]
         at = dict(zip(ks, series.at or ks, strict=True))
-        axes.plot(list(at.values()), values, color=colour, linestyle=stroke, label=series.name)
+        # A curve of one point has no line.
+        mark = "o" if len(values) == 1 else None
+        axes.plot(list(at.values()), values, color=colour, linestyle=stroke, marker=mark, label=_label(series.name))
+        if mark and series.points[0].low is not None and series.points[0].high is not None:
+            axes.vlines(list(at.values()), series.points[0].low, series.points[0].high, color=colour, linewidth=1)
         band = [point for point in series.points if point.low is not None and point.high is not None]
         if band:
             low, high = [point.low for point in band], [point.high for point in band]
@@ -102,16 +133,49 @@ def _curves(axes: Any, result: Result, title: str) -> None:
                 color=colour,
                 linestyle=":",
                 linewidth=1.2,
-                label=f"{series.name}, {series.law_name}",
+                label=_label(f"{series.name}, {series.law_name}"),
             )
+        _forecast(axes, series, colour)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    if result.signed:
+        axes.axhline(0, color="black", linewidth=0.8)
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel("\n".join(filter(None, (result.x, result.band))))
     axes.set_ylabel(result.y)
     axes.set_title(title)
     axes.grid(alpha=0.3, linewidth=0.5)
-    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(result.curves) > MOST_INSIDE else {}
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": across} if across else {}
     axes.legend(fontsize="small", frameon=False, **beside)
+
+
+def _label(name: str) -> str:
+    """A name in lines that leave room for the curves; a first underscore would hide it."""
+    return "\n".join(textwrap.wrap(name, LABEL)) if not name.startswith("_") else f" {name}"
+
+
+def _forecast(axes: Any, series: Series, colour: str) -> None:
+    """Predicted points with their intervals, and the law as far as they go."""
+    if not series.forecast:
+        return
+    ks = [point.k for point in series.forecast]
+    for point in series.forecast:
+        if point.low is not None and point.high is not None:
+            axes.vlines(point.k, point.low, point.high, color=colour, linewidth=1.5)
+    known = [point for point in series.forecast if not isnan(point.coverage)]
+    axes.plot(
+        [point.k for point in known],
+        [point.coverage for point in known],
+        color=colour,
+        linestyle="none",
+        marker="D",
+        markersize=4,
+        label=_label(f"{series.name}, predicted"),
+    )
+    if series.law is not None and series.points:
+        start, stop = log10(series.points[-1].k), log10(max(ks))
+        beyond = [10 ** (start + (stop - start) * step / BEYOND) for step in range(BEYOND + 1)]
+        axes.plot(beyond, [series.law(k) for k in beyond], color=colour, linestyle=":", linewidth=1.2)
 
 
 def _bars(axes: Any, result: Result) -> None:

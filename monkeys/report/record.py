@@ -55,7 +55,8 @@ def finite(number: float) -> float | None:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: as_json(getattr(record, field.name)) for field in fields(record)}
+    # What does not compare is no part of the record, such as a remark.
+    return {field.name: as_json(getattr(record, field.name)) for field in fields(record) if field.compare}
 
 
 def _bytes(data: bytes) -> str | dict[str, str]:

@@ -25,6 +25,7 @@ from monkeys.formats.design import run_design
 from monkeys.formats.submissions import submission_kind
 from monkeys.pricing.cost_report import CostReport, cost_report
 from monkeys.report.configuration import is_replay, strategy_name
+from monkeys.report.failures import Unread, cut_prompt_notes, failure_notes, unread_notes, unread_replies
 from monkeys.report.point import Point
 from monkeys.report.record import Record, as_json, finite
 from monkeys.store import AttemptRow, Store, Tally
@@ -117,6 +118,8 @@ class Summary(Record):
     """What all tries cost; None where prices are not known."""
     strategy: str = "independent"
     """How attempts were chosen."""
+    unread: Unread | None = None
+    """Replies without an action that could be read; None where no action is asked for."""
     sampling: SamplingDesign = field(default_factory=SamplingDesign)
     """What follows from that for the estimators. Unless it is independent, resolved / n of an issue is no pass@1."""
 
@@ -152,8 +155,8 @@ class Summary(Record):
 
         Keys: run, folder, tasks, model, kind, strategy, sampling, issues (`Issue`), solved, attempts, pass_at_k
         (`Point`, the k of the table), interval (what, level, missing), coverage_missing, law (`PowerLaw` and its form),
-        law_missing, notes, exits, turns, tokens (`Usage`), dollars (total, an_attempt, a_solved_issue, prices),
-        attempt_seconds.
+        law_missing, notes, exits, unread_replies (`Unread`), turns, tokens (`Usage`), dollars (total, an_attempt,
+        a_solved_issue, prices), attempt_seconds.
         """
         coverage = self.coverage
         interval = None
@@ -177,6 +180,7 @@ class Summary(Record):
             "law_missing": self.no_law,
             "notes": self.notes,
             "exits": self.exits,
+            "unread_replies": self.unread,
             "turns": self.turns,
             "tokens": self.usage,
             "dollars": {**self.dollars, "prices": self.cost.sources} if self.cost and self.dollars else None,
@@ -194,7 +198,9 @@ def summarize(store: Store) -> Summary:
     coverage, law, no_law = None, None, ""
     waiting = any(issue.unverified for issue in issues)
     nothing = "no attempt has a verdict yet; give the run's command again, without --no-verify, to verify them"
-    no_coverage = nothing if waiting else "no attempt has been made yet that counts; give the run's command again"
+    failed = ", once what the note tells is mended" if any(issue.infra for issue in issues) else ""
+    none = f"no attempt has been made yet that counts; give the run's command again{failed}"
+    no_coverage = nothing if waiting else none
     if any(issue.n for issue in issues):
         from monkeys.formats.counts import CountsError, run_counts
 
@@ -204,6 +210,8 @@ def summarize(store: Store) -> Summary:
             law, no_law = _law(counts) if coverage else (None, no_coverage)
         except CountsError as error:
             no_coverage = str(error)
+    rows = list(store.attempts())
+    unread = unread_replies(store, rows)
     return Summary(
         run=store.folder.name,
         folder=str(store.folder),
@@ -215,13 +223,21 @@ def summarize(store: Store) -> Summary:
         no_coverage=no_coverage,
         law=law,
         no_law=no_law if coverage else no_coverage,
-        notes=(*_notes(issues, strategy, sampling), *_cut(store, exits), *_to_check(store, issues)),
+        notes=(
+            *_notes(issues, strategy, sampling),
+            *failure_notes(rows),
+            *unread_notes(unread),
+            *cut_prompt_notes(store, rows),
+            *_cut(rows, exits),
+            *_to_check(store, rows, issues),
+        ),
         exits={str(exit): number for exit, number in exits.items()},
         turns=sum(tally.turns for tally in tallies),
         usage=sum((tally.usage for tally in tallies), Usage()),
         seconds=sum(tally.seconds for tally in tallies),
         cost=cost_report(store),
         strategy=strategy,
+        unread=unread,
         sampling=sampling,
     )
 
@@ -321,11 +337,11 @@ def _notes(issues: Sequence[Issue], strategy: str, sampling: SamplingDesign) -> 
     return notes
 
 
-def _cut(store: Store, exits: Mapping[Exit, int]) -> Iterator[str]:
+def _cut(rows: Sequence[AttemptRow], exits: Mapping[Exit, int]) -> Iterator[str]:
     """Attempts that were cancelled and have not been sampled again."""
     if Exit.CANCELLED not in exits:
         return
-    last: dict[tuple[str, int], AttemptRow] = {(row.task, row.index): row for row in store.attempts()}
+    last: dict[tuple[str, int], AttemptRow] = {(row.task, row.index): row for row in rows}
     if cut := sum(row.exit is Exit.CANCELLED for row in last.values()):
         yield (
             f"{several(cut, 'attempt')} cut short by a limit or an interruption, long ones more often than short ones; "
@@ -347,9 +363,9 @@ def _replay_differences(rows: Sequence[AttemptRow]) -> Iterator[str]:
         yield f"replay: {several(len(ended), 'attempt')} left the recording, and the answers ended there: {where}"
 
 
-def _to_check(store: Store, issues: Sequence[Issue]) -> Iterator[str]:
+def _to_check(store: Store, every: Sequence[AttemptRow], issues: Sequence[Issue]) -> Iterator[str]:
     """Where scores differ, and resolved attempts that a person should look at."""
-    rows = [row for row in store.attempts() if not row.exit.infra]
+    rows = [row for row in every if not row.exit.infra]
     if is_replay(store.config):
         yield from _replay_differences(rows)
     if disputed := [issue for issue in issues if issue.disputed]:

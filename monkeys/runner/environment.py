@@ -1,4 +1,7 @@
-"""The environment of a session: versions, the machine, the command. It may differ between sessions of one run."""
+"""The environment of a session: versions, the machine, the command without secrets.
+
+It may differ between sessions of one run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from envs.secrets import redacted_command
 from monkeys.executors import WorkerFacts
 
 __all__ = ["environment"]
@@ -23,7 +27,7 @@ def environment(facts: WorkerFacts) -> dict[str, Any]:
         except PackageNotFoundError:
             pass
     return {
-        "command": sys.argv,
+        "command": redacted_command(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
         **facts.described,

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from agent.agent import Agent
 from agent.agents import AGENTS, AgentSetup, make_agent
 from agent.limits import AttemptLimits
 from agent.models import Model
+from agent.models.model import ModelRefused
 from agent.models.recorded import Recorded
 from agent.models.source import FileSource, ModelRequest, ModelSource
 from agent.models.sources import check_suited, find_source, make_server
@@ -28,6 +29,7 @@ from agent.scaffolds import TURNS, Scaffold, Unsuited, make_scaffold
 from agent.servers import Serve
 from envs.events import Sink, ignore
 from envs.memory_budget import MemoryBudget, this_machine
+from envs.secrets import keep_address, keep_environment, keep_fields, keep_secret
 from monkeys.pricing.prices import PriceError, Quote, find_quote, how_to_price, served_at
 from monkeys.runner.recording import Recording
 from monkeys.runner.task_group import task_group
@@ -46,6 +48,7 @@ SERVED_WORKERS = 64
 SERVER_LOG = "server.log"  # in the run's folder
 # Options that have an effect on some agents alone.
 OF_SCAFFOLD = frozenset({"agent.scaffold", "agent.actions"})
+LIMITS = tuple(field.name for field in fields(AttemptLimits))
 OF_TURNS = frozenset({"limits.turns", "limits.context"})
 
 
@@ -107,6 +110,11 @@ class ModelSetup:
         self.reserved_mb = 0  # of this machine's memory, for the server
         self._content, self._priced = "", False
         self._memory: MemoryBudget | None = None
+        if spec.model.base_url and spec.model.name is None and spec.server.serve is None:
+            raise ModelRefused(
+                f"--base-url names a server and no --model says which model to ask there; give --model NAME, one of "
+                f"those that {spec.model.base_url[0].rstrip('/')}/models lists"
+            )
         self.recording = None if spec.model.base_url else Recording.named(spec.model_name, spec.session.runs)
         self.spec = _as_recorded(spec, self.recording) if self.recording else spec
 
@@ -255,7 +263,7 @@ def _request(spec: RunSpec, scaffold: Scaffold | None, suite: Suite, tasks: Task
     return ModelRequest(
         name=spec.model_name,
         base_url=model.base_url,
-        api_key=os.environ.get(model.api_key_env),
+        api_key=_key(spec),
         serve=Serve(
             server.serve,
             server.tensor_parallel,
@@ -278,6 +286,17 @@ def _request(spec: RunSpec, scaffold: Scaffold | None, suite: Suite, tasks: Task
         known=suite.known,
         events=events,
     )
+
+
+def _key(spec: RunSpec) -> str | None:
+    """The key of the server. From now on it is known as a secret, and so is whatever else the options hold of them."""
+    model, key = spec.model, os.environ.get(spec.model.api_key_env)
+    keep_secret(key)
+    keep_environment()
+    for address in model.base_url:
+        keep_address(address)
+    keep_fields({"body": model.extra_body, "agent": spec.agent.options})
+    return key
 
 
 def _digest(path: Path) -> str:
@@ -343,5 +362,5 @@ def _as_recorded(spec: RunSpec, recording: Recording) -> RunSpec:
         spec,
         agent=replace(spec.agent, **found),
         tasks=replace(spec.tasks, ids=ids, attempts=attempts or spec.tasks.attempts, **set_),
-        limits=replace(spec.limits, **left("limits", limits)),
+        limits=replace(spec.limits, **left("limits", {key: limits[key] for key in LIMITS if key in limits})),
     )

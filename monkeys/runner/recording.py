@@ -16,6 +16,7 @@ from agent.models.replay import replayed
 from agent.trajectory import Exit, Trajectory
 from monkeys.store import AttemptRow, Store
 from monkeys.text import several
+from tasks.predictions import holds_predictions
 from tasks.task import TaskSet
 
 __all__ = ["Recording"]
@@ -44,8 +45,8 @@ class Recording:
         if not (name := replayed(model)):
             return None
         path = Path(name)
-        if path.is_dir() and ((path / "run.sqlite").is_file() or not any(path.rglob("*.json*"))):
-            return cls(path)  # a folder of predictions is none
+        if path.is_dir() and ((path / "run.sqlite").is_file() or not holds_predictions(path)):
+            return cls(path)
         return cls(runs / name) if (runs / name / "run.sqlite").is_file() else None
 
     @property

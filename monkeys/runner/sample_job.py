@@ -13,8 +13,10 @@ from typing import Any
 
 from agent.agent import AttemptSpec
 from agent.limits import AttemptLimits
+from agent.models.replay import NOOP
 from agent.trajectory import Usage
 from envs.events import Sink, ignore
+from envs.secrets import redacted
 from monkeys.events import LimitReached
 from monkeys.executors import ExecutorSetup, WorkerFacts, make_executor
 from monkeys.executors.worker import Worker
@@ -45,12 +47,15 @@ class RunEnd:
     """Where the run lies, and what it lacks.
 
     `stopped` is the limit at which it was stopped, in a line with what to do; empty if none. `given_up` attempts failed
-    on our side again and again, up to the retries.
+    on our side again and again, up to the retries; `cause` is that of the last such failure. `unverified` says which
+    submissions could not be verified, and why.
     """
 
     folder: Path
     stopped: str = ""
     given_up: int = 0
+    unverified: str = ""
+    cause: str = ""
 
 
 def strategy_of(spec: RunSpec) -> Strategy:
@@ -104,6 +109,7 @@ def _prepare(setup: ModelSetup) -> _Prepared:
         asked=asked,
         quote=setup.quote,
         seed=spec.tasks.seed,
+        test_base=spec.model_name == NOOP,
     )
     return _Prepared(setup, rules, tasks, asked, worker)
 
@@ -183,7 +189,8 @@ async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> 
         session.events(LimitReached(stopped))
     given_up = 0 if stopped else missing
     session.note = stopped.partition(";")[0] or (f"{several(given_up, 'attempt')} given up" if given_up else "done")
-    return RunEnd(store.folder, stopped, given_up)
+    unverified = queue.unverified if queue else ""
+    return RunEnd(store.folder, stopped, given_up, unverified, sampler.cause)
 
 
 def _sampler_options(setup: ModelSetup, workers: int) -> SamplerOptions:
@@ -214,7 +221,10 @@ def _resources(setup: ModelSetup, limits: AttemptLimits, verify_seconds: float) 
 
 
 def _config(prepared: _Prepared, strategy: Strategy, facts: WorkerFacts) -> dict[str, Any]:
-    """What must be the same for attempts to belong to one run: what the options say, and what was found for them."""
+    """What must be the same for attempts to belong to one run: what the options say, and what was found for them.
+
+    Secrets in it, such as a key in --extra-body, are left out.
+    """
     spec, tasks = prepared.setup.spec, prepared.tasks
     sandbox: dict[str, Any] = {"name": facts.sandbox}
     if facts.limits:
@@ -228,7 +238,8 @@ def _config(prepared: _Prepared, strategy: Strategy, facts: WorkerFacts) -> dict
         "strategy": strategy_config(strategy),
         **prepared.setup.saved(prepared.asked),
     }
-    return {**merged(identity(spec), found), "sandbox": sandbox}
+    config: dict[str, Any] = redacted({**merged(identity(spec), found), "sandbox": sandbox})
+    return config
 
 
 def _run_limits(spec: RunSpec) -> RunLimits:

@@ -4,6 +4,8 @@
                                 brief the attempt, let the executor make it, record it
                                 queue it for verification
     an infra error:             keep it as evidence, fill the slot again, up to a cap
+    a sandbox lost each time,
+    while the task works:       the attempt ended it: it counts, so that no action of a model lowers n
 
 Sampling and verifying overlap. Under a strategy that goes by verdicts a worker waits for its attempt's verdict before
 it takes the next slot, so that the strategy is late by no more attempts than there are workers. When incidents of one
@@ -17,7 +19,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from agent.agent import AttemptSpec
@@ -93,7 +95,10 @@ class Sampler:
         self._changed, self._events = changed, events
         self._ended: dict[str, set[int]] = {task: set() for task in self._tasks}
         self._tries: Counter[Slot] = Counter()
+        self._lost: Counter[Slot] = Counter()  # tries that lost their sandbox after the model had acted
         self._under_way = 0
+        self.cause = ""
+        """The last infra error of this session, with its cause."""
 
     async def run(self) -> None:
         """Sample and verify what is missing.
@@ -161,6 +166,8 @@ class Sampler:
             raise RunStopped(f"{error}; nothing recorded is lost") from None
         finally:
             self._budget.settle(account, trajectory)
+        if await self._ended_its_sandbox(slot, spec, trajectory):
+            trajectory = replace(trajectory, exit=Exit.SANDBOX_ENDED)
         self._store.record_attempt(spec, trajectory)
         counted = not trajectory.exit.infra
         self._events(
@@ -171,14 +178,14 @@ class Sampler:
         if trajectory.exit is Exit.CANCELLED:
             return False
         if not counted:
-            self._refill(scheduler, slot, trajectory)
+            await self._refill(scheduler, slot, trajectory)
             return True
         self._ended[spec.task].add(spec.index)
         self._breaker.worked()
         if self._verify:
             self._verify.add(group, spec.task, trajectory.submission)
             if self._strategy.goes_by_verdicts:
-                await self._changed.until(partial(self._verify.has_verdict, spec.task, trajectory.submission))
+                await self._changed.until(partial(self._verify.is_settled, spec.task, trajectory.submission))
         return True
 
     def _spec(self, task: str, index: int) -> AttemptSpec:
@@ -192,13 +199,34 @@ class Sampler:
             if not row.exit.infra
         ]
 
-    def _refill(self, scheduler: Scheduler, slot: Slot, trajectory: Trajectory) -> None:
+    async def _ended_its_sandbox(self, slot: Slot, spec: AttemptSpec, trajectory: Trajectory) -> bool:
+        """Whether the last try of a slot lost its sandbox by what it did there: every try did, and the task works."""
+        if trajectory.exit is not Exit.SANDBOX_FAILED or not trajectory.turns or self._verify is None:
+            return False
+        self._lost[slot] += 1
+        if self._lost[slot] <= self._options.retries:
+            return False
+        return await self._verify.works(spec.task, trajectory.submission)
+
+    async def _refill(self, scheduler: Scheduler, slot: Slot, trajectory: Trajectory) -> None:
         """Put a slot back after an infra error, unless it failed too often.
 
         A try that came to no turn while nothing else worked either is not the slot's own failure and does not count:
-        an outage must not use up the tries of the few slots that are left.
+        an outage must not use up the tries of the few slots that are left. A prompt that the server rejects while it
+        takes others is no failure of the run's, and would be rejected again.
         """
-        _, in_a_row = self._breaker.failed(trajectory.exit, trajectory.detail, self._options.workers)
+        self.cause = f"{trajectory.exit}: {trajectory.detail or 'no cause was told'}"
+        if trajectory.exit is Exit.PROMPT_REJECTED:
+            self._events(Incident(trajectory.exit, trajectory.detail, 1))
+            return
+        try:
+            _, in_a_row = self._breaker.failed(trajectory.exit, trajectory.detail, self._options.workers)
+        except RunStopped:
+            # Attempts that end their own sandboxes are no fault of the machine, however many there are.
+            lost = trajectory.exit is Exit.SANDBOX_FAILED and bool(trajectory.turns)
+            if not (lost and self._verify and await self._verify.works(slot[0], trajectory.submission)):
+                raise
+            in_a_row = 1
         self._events(Incident(trajectory.exit, trajectory.detail, in_a_row))
         if trajectory.turns or in_a_row == 1:
             self._tries[slot] += 1

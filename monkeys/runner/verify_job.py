@@ -29,10 +29,11 @@ from monkeys.runner.task_group import task_group
 from monkeys.runner.verify_rules import VerifyRules
 from monkeys.runner.worker_setup import RunWorkerSetup
 from monkeys.spec import VerifyRunSpec, differences
+from monkeys.spec.nearest import did_you_mean
 from monkeys.store import AttemptRow, Store, StoreError, find_run, find_same, submission_digest
 from monkeys.text import several
 from tasks import Submission, TaskSet, load_tasks, suite_of
-from tasks.predictions import PredictionsError, read_predictions
+from tasks.predictions import Prediction, PredictionsError, is_predictions, read_predictions, remarks_on
 from tasks.swe.cached_verifier import CachedVerifier, CacheStats
 
 __all__ = ["Given", "VerifyEnd", "read_given", "verify_run"]
@@ -55,10 +56,15 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class VerifyEnd:
-    """Where the run lies, and what this session did for it; `stats` is None for a suite that keeps no verdicts."""
+    """Where the run lies, and what this session did for it.
+
+    `stats` is None for a suite that keeps no verdicts. `unverified` says what could not be verified, and why; empty if
+    all was.
+    """
 
     folder: Path
     stats: CacheStats | None
+    unverified: str = ""
 
 
 def read_given(source: str, runs: Path, kind: str) -> list[Given]:
@@ -67,7 +73,7 @@ def read_given(source: str, runs: Path, kind: str) -> list[Given]:
     `kind` is that of the submissions in files. Raises `PredictionsError`, `StoreError` or `NotFound`.
     """
     path = Path(source)
-    if path.suffix in (".json", ".jsonl") or (path.exists() and not (path / "run.sqlite").is_file()):
+    if is_predictions(source):
         seen = Counter[str]()
         given = []
         for row in read_predictions(path, kind):
@@ -119,14 +125,16 @@ async def verify_run(spec: VerifyRunSpec, events: Sink = ignore) -> VerifyEnd:
     worker = RunWorkerSetup(needed, resources, rules, spec.verify)
     executor = Here(ExecutorSetup(worker, workers, events=events))
     async with open_session(executor, events) as session:
-        folder = await _verify(session, spec, tasks, needed, given, rules)
+        unverified = await _verify(session, spec, tasks, needed, given, rules)
         verifier = executor.worker.verifier
-        return VerifyEnd(folder, verifier.stats if isinstance(verifier, CachedVerifier) else None)
+        stats = verifier.stats if isinstance(verifier, CachedVerifier) else None
+        return VerifyEnd(session.store.folder, stats, unverified)
 
 
 async def _verify(
     session: Session, spec: VerifyRunSpec, tasks: TaskSet, needed: TaskSet, given: Sequence[Given], rules: VerifyRules
-) -> Path:
+) -> str:
+    """Verify what has no verdict yet. Returns what could not be verified."""
     source = Path(spec.predictions.source)
     config = _config(spec, tasks, given, rules, session.facts)
     folder = _folder(session, spec, tasks, config, given)
@@ -141,13 +149,15 @@ async def _verify(
         lines.append(f"sandbox {facts.sandbox} ({facts.described.get('isolation', '')})")
     verdicts = sum(tally.resolved + tally.unresolved for tally in store.tallies())
     lines.append(f"run {store.folder}" + (f", going on after {verdicts} verdicts" if before else ""))
+    if is_predictions(spec.predictions.source):
+        lines += remarks_on([Prediction(one.task, one.model, one.submission) for one in given])
     title = f"{tasks.name} · {source.name}"
     session.tell_began(title, needed, max(attempts.values()), lines, [facts.warning])
     queue.recall()
     async with task_group() as group:
         queue.resume(group)
-    session.note = "done"
-    return store.folder
+    session.note = "done, but for what could not be verified" if queue.unverified else "done"
+    return queue.unverified
 
 
 def _known(spec: VerifyRunSpec, given: Sequence[Given], tasks: TaskSet) -> list[Given]:
@@ -158,7 +168,7 @@ def _known(spec: VerifyRunSpec, given: Sequence[Given], tasks: TaskSet) -> list[
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
         raise PredictionsError(
             f"{spec.predictions.source} has predictions for {', '.join(unknown[:NAMED])}{more}, "
-            f"not in {tasks.name}; give another --tasks, or --skip-unknown"
+            f"not in {tasks.name}; give another --tasks, or --skip-unknown{did_you_mean(unknown[0], ids)}"
         )
     return [one for one in given if one.task in ids]
 

@@ -2,8 +2,10 @@
 
 Guarantees: a submission that has its verdict in the run is not verified again; at most `at_once` are verified at a
 time, in the order in which they came; every verdict is recorded as it comes. A verification that our side failed is
-recorded as evidence and tried again, up to a cap. When such incidents follow one another with nothing that works
-between them, the run stops and says so.
+recorded as evidence and tried again, up to a cap. After that a probe decides whose failure it was: where the task's
+tests can be run without the submission, it broke its own sandbox and is unresolved; where they cannot, it stays without
+a verdict (`unverified`) and the others go on. When such incidents follow one another with nothing that works between
+them, neither at this task nor at another, the run stops and says so.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from monkeys.executors import Executor, VerifySpec
 from monkeys.runner.circuit_breaker import CircuitBreaker, RunStopped
 from monkeys.runner.signal import Signal
 from monkeys.store import Store, submission_digest
-from tasks.task import Outcome, Submission
+from tasks.task import Outcome, Submission, Verdict
 
 __all__ = ["VerifyQueue"]
 
@@ -50,6 +52,9 @@ class VerifyQueue:
         self._at_once, self._slots = at_once, asyncio.Semaphore(at_once)
         self._outcomes: dict[_Key, Outcome] = {}
         self._waiting: dict[_Key, int] = {}  # how many attempts wait for this verdict
+        self._given_up: dict[_Key, str] = {}  # submissions that could not be verified, and why
+        self._broken: dict[str, str] = {}  # tasks whose tests cannot be run, and why, with nothing that worked since
+        self._probing = asyncio.Lock()
         self.resolved = Counter[str]()
         """How many attempts at each task are known to have resolved it."""
 
@@ -72,38 +77,88 @@ class VerifyQueue:
             self._reached(task, self._outcomes[key], count)
         elif key in self._waiting:
             self._waiting[key] += count
-        else:
+        elif key not in self._given_up:
             self._waiting[key] = count
             group.create_task(self._verify(key, submission))
 
-    def has_verdict(self, task: str, submission: Submission) -> bool:
-        return (task, submission_digest(submission)) in self._outcomes
+    def is_settled(self, task: str, submission: Submission) -> bool:
+        """Whether it has its verdict, or will have none in this session."""
+        key = task, submission_digest(submission)
+        return key in self._outcomes or key in self._given_up
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was queued has its verdict."""
+        """Whether everything that was queued is settled."""
         return not self._waiting
 
+    @property
+    def unverified(self) -> str:
+        """What could not be verified and why, in a line with what to do; empty if all was."""
+        if not self._given_up:
+            return ""
+        (task, _), cause = next(iter(self._given_up.items()))
+        number = len(self._given_up)
+        what = f"a submission for {task}" if number == 1 else f"{number:,} submissions, the first one for {task},"
+        return (
+            f"{what} could not be verified after {self._retries} retries: {cause}. Nothing recorded is lost; mend the "
+            "cause and give the same command again"
+        )
+
+    async def works(self, task: str, submission: Submission) -> bool:
+        """Whether the task's tests can be run now without this submission, for which they could not."""
+        async with self._probing:  # and not in turn: the others wait for the answer
+            if task in self._broken:
+                return False
+            probe = await self._executor.verify(VerifySpec(task, submission, probe=True))
+        if probe.outcome is Outcome.INFRA_ERROR:
+            self._broken[task] = probe.reason
+            return False
+        self._worked()
+        return True
+
     async def _verify(self, key: _Key, submission: Submission) -> None:
-        task = key[0]
+        task, reason, failures = key[0], "", 0
         incidents: set[int] = set()  # several failures in one incident count once
         while len(incidents) <= self._retries:
             async with self._slots:
+                if task in self._broken:  # found while this one waited
+                    break
                 self._events(VerifyBegan(task))
                 verdict = await self._executor.verify(VerifySpec(task, submission))
             self._events(VerifyEnded(task, verdict.outcome))
             self._store.record_verdict(task, submission, verdict)
             if verdict.outcome is not Outcome.INFRA_ERROR:
-                self._breaker.worked()
-                self._outcomes[key] = verdict.outcome
-                self._reached(task, verdict.outcome, self._waiting.pop(key))
+                self._worked()
+                self._settle(key, verdict.outcome)
                 return
+            reason, failures = verdict.reason, failures + 1
             at_once = max(self._workers, self._at_once)
-            incidents.add(self._breaker.failed(FAILED, verdict.reason, at_once)[0])
-        raise RunStopped(
-            f"a submission for {task} could not be verified after {self._retries} retries: {verdict.reason}. "
-            "Nothing recorded is lost; mend the cause and give the same command again"
-        )
+            try:
+                incidents.add(self._breaker.failed(FAILED, reason, at_once)[0])
+            except RunStopped:
+                if not await self.works(task, submission) and (len(self._broken) > 1 or self._alone(task)):
+                    raise
+                incidents.add(-failures)  # one of its own
+        if task in self._broken or not await self.works(task, submission):
+            self._given_up[key] = reason or self._broken[task]
+            del self._waiting[key]
+            self._changed.fire()
+            return
+        why = f"could not be verified {failures} times of {failures}, while the task's tests run without it: {reason}"
+        self._store.record_verdict(task, submission, Verdict(Outcome.UNRESOLVED, why, {}, 0.0))
+        self._settle(key, Outcome.UNRESOLVED)
+
+    def _alone(self, task: str) -> bool:
+        """Whether no submission for another task waits, which might be verified."""
+        return all(other == task for other, _ in self._waiting)
+
+    def _worked(self) -> None:
+        self._breaker.worked()
+        self._broken.clear()
+
+    def _settle(self, key: _Key, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        self._reached(key[0], outcome, self._waiting.pop(key))
 
     def _reached(self, task: str, outcome: Outcome, count: int) -> None:
         self.resolved[task] += count if outcome is Outcome.RESOLVED else 0

@@ -23,7 +23,10 @@ __all__ = ["RunWorkerSetup"]
 
 @dataclass(frozen=True, slots=True)
 class RunWorkerSetup:
-    """`asked` is None for workers that verify only, `verify` for those that make attempts only."""
+    """`asked` is None for workers that verify only, `verify` for those that make attempts only.
+
+    With `test_base` they run a task's tests for an empty submission too.
+    """
 
     tasks: TaskSet
     resources: ResourceSpec
@@ -32,6 +35,7 @@ class RunWorkerSetup:
     asked: Asked | None = None
     quote: Quote | None = None
     seed: int = 0
+    test_base: bool = False
 
     @asynccontextmanager
     async def open(self, events: Sink) -> AsyncIterator[tuple[Worker, WorkerFacts]]:
@@ -55,6 +59,7 @@ class RunWorkerSetup:
                         recheck=self.verify.recheck,
                         seed=self.seed,
                         repeats=self.rules.repeats_for,
+                        test_base=self.test_base,
                         events=events,
                     )
                 )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
+from envs.messages import complain
 from monkeys.spec.kinds import PATH, Kind, Many, Words
 from monkeys.spec.option import Place, places, sections
 
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that says a mistake in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        print("error:", " ".join(f"{message}; `{self.prog} --help` lists the options".split()), file=sys.stderr)
+        complain(f"{message}; `{self.prog} --help` lists the options")
         raise SystemExit(2)
 
 
@@ -80,7 +80,7 @@ def spec_of(
     spec = build(kind, values, typed)
     if warn and not values.get("session.quiet"):
         for line in unknown_variables(environment):
-            print(f"warning: {line}", file=sys.stderr)
+            complain(line, "warning")
     if told.get("print_config"):
         print(to_toml(spec), end="")
         raise SystemExit(0)

@@ -36,7 +36,12 @@ class PredictionOptions:
     """The submissions that are verified."""
 
     source: str = option(
-        "", "predictions", NAME, "SWE-bench predictions (.jsonl, .json, or a folder of these), or a run", "PREDICTIONS"
+        "",
+        "predictions",
+        NAME,
+        "SWE-bench predictions (.jsonl, .json, .parquet, a folder of these, or the output folder of mini-swe-agent or "
+        "SWE-agent), or a run",
+        "PREDICTIONS",
     )
     skip_unknown: bool = option(
         False, "skip-unknown", FLAG, "leave out predictions for tasks that are not in the task set"

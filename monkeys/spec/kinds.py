@@ -302,8 +302,8 @@ class Object(Kind):
 
     def read(self, text: str) -> dict[str, Any]:
         try:
-            value = json.loads(text)
-        except ValueError as error:
+            value = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{text!r} is not JSON ({error})") from None
         if not isinstance(value, dict):
             raise ValueError(f"{text!r} is not a JSON object")
@@ -314,7 +314,7 @@ class Object(Kind):
             return self.read(value)
         if not isinstance(value, dict):
             raise self._wrong(value)
-        json.dumps(value, default=_no_json)
+        json.dumps(value, default=_no_json, allow_nan=False)
         return value
 
     def to_toml(self, value: dict[str, Any]) -> Any:
@@ -330,6 +330,10 @@ GIGABYTES = Number(positive=True, unit="gigabytes")
 def _type_of(value: object) -> str:
     """The type of a value, for messages."""
     return next((name for kind, name in TYPES.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _no_json(value: object) -> None:

@@ -55,8 +55,9 @@ class TaskOptions:
         "quick",
         "tasks",
         NAME,
-        "the task set: quick, which is built in; a .jsonl file in SWE-bench's format; or lite, verified, full, "
-        "multilingual or the name of another data set on the Hugging Face hub",
+        "the task set: quick, which is built in; a .jsonl, .json or .parquet file in SWE-bench's format; or lite, "
+        "verified, full, multilingual or the name of another data set on the Hugging Face hub, with :SPLIT for another "
+        "split than test",
         "SET",
         saved="tasks.set",
     )
@@ -157,7 +158,8 @@ class ModelOptions:
         None,
         "model",
         NAME,
-        "monkey (built in), smollm2, replay:gold (the known solutions), replay:empty (empty patches), "
+        "monkey (built in), smollm2, replay:gold (the known solutions), replay:empty (empty patches, for which no test "
+        "is run), replay:noop (empty patches, and the tests are run on the base), "
         "replay:PREDICTIONS (the patches of a file), replay:RUN (the recorded answers of a run; its tasks, attempts, "
         "scaffold, actions and limits hold where they are not given), scripted:FILE, or the name of a served model",
         "NAME",

@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from agent.trajectory import Message, Tokens, Trajectory
+from monkeys.store.checks import damaged, numbers, parsed, to_object, unpacked
 
 __all__ = ["encoded_message", "packed_answers", "unpacked_message", "unpacked_tokens"]
 
 WINDOW = 32_768  # bytes of a dictionary that zlib uses
+MOST_IDS = 32_000_000  # of one attempt
+GIVEN, IDS = "an answer as it came", "token ids"
 
 Keep: TypeAlias = Callable[[bytes], bytes]
 """Keeps a blob and returns its digest."""
@@ -50,27 +53,36 @@ def packed_answers(trajectory: Trajectory, keep: Keep) -> Iterator[dict[str, Any
             yield row
 
 
-def unpacked_message(given: bytes, kept: Message) -> Message:
-    """The answer as it came. `kept` is the message that was made of it."""
-    text = zlib.decompressobj(-zlib.MAX_WBITS, zdict=encoded_message(kept)[-WINDOW:]).decompress(given)
-    message: Message = json.loads(text)
-    return message
+def unpacked_message(given: bytes, kept: Message, where: str) -> Message:
+    """The answer as it came. `kept` is the message that was made of it. Raises `StoreError` for the run `where`."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=encoded_message(kept)[-WINDOW:])
+    return to_object(parsed(unpacked(given, where, GIVEN, by=unpacker), where, GIVEN), where, GIVEN)
 
 
-def unpacked_tokens(rows: Sequence[tuple[bytes | None, bytes | None, bytes | None]]) -> list[Tokens | None]:
-    """The tokens of each turn, from rows of opening (the blob itself), ids and log-probabilities, in order."""
+def unpacked_tokens(rows: Sequence[tuple[bytes | None, bytes | None, bytes | None]], where: str) -> list[Tokens | None]:
+    """The tokens of each turn, from rows of opening (the blob itself), ids and log-probabilities, in order.
+
+    Raises `StoreError` for the run `where`.
+    """
     found: list[Tokens | None] = []
     before: tuple[int, ...] = ()
+    left = MOST_IDS
     for opening, ids, logprobs in rows:
         if ids is None:
             found.append(None)
             continue
         if opening is not None:
-            before = tuple(_unpacked(opening))
-        same, prompt, completion = _unpacked(ids)
-        tokens = Tokens(before[:same] + tuple(prompt), tuple(completion), _unpacked_floats(logprobs))
+            before = numbers(_unpacked(opening, where), where, IDS)
+        told = _unpacked(ids, where)
+        if not isinstance(told, list) or len(told) != 3 or type(told[0]) is not int or told[0] < 0:
+            damaged(where, f"{IDS} do not say what is shared")
+        same, prompt, completion = told[0], *(numbers(part, where, IDS) for part in told[1:])
+        tokens = Tokens(before[:same] + prompt, completion, _unpacked_floats(logprobs, where))
         found.append(tokens)
         before = tokens.prompt + tokens.completion
+        left -= len(before) + len(tokens.logprobs)
+        if left < 0:
+            damaged(where, f"an attempt has more than {MOST_IDS:,} token ids")
     return found
 
 
@@ -87,18 +99,21 @@ def _packed_ids(ids: Sequence[Any]) -> bytes:
     return zlib.compress(json.dumps(ids, separators=(",", ":")).encode())
 
 
-def _unpacked(packed: bytes) -> Any:
-    return json.loads(zlib.decompress(packed))
+def _unpacked(packed: bytes, where: str) -> Any:
+    return parsed(unpacked(packed, where, IDS), where, IDS)
 
 
 def _packed_floats(values: Sequence[float]) -> bytes:
     return zlib.compress(_little(array("f", values)).tobytes())
 
 
-def _unpacked_floats(packed: bytes | None) -> tuple[float, ...]:
+def _unpacked_floats(packed: bytes | None, where: str) -> tuple[float, ...]:
     values = array("f")
     if packed is not None:
-        values.frombytes(zlib.decompress(packed))
+        data = unpacked(packed, where, "log-probabilities")
+        if len(data) % values.itemsize:
+            damaged(where, "log-probabilities are cut short")
+        values.frombytes(data)
     return tuple(_little(values))
 
 

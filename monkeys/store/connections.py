@@ -23,6 +23,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     """Raises `StoreError`."""
     db = None
     try:
+        _check_beside(path)
         db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         db.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing at this level; only a machine that loses power may lose the last moments.
@@ -38,6 +39,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 def open_to_read(path: Path) -> sqlite3.Connection:
     """The file as it is, of whatever version. Raises `sqlite3.Error` and `OSError`."""
+    _check_beside(path)
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and not os.access(path.parent, os.W_OK):
         return _copied(path, log)
@@ -64,6 +66,13 @@ def at_this_version(db: sqlite3.Connection) -> sqlite3.Connection:
         raise
     db.close()
     return copy
+
+
+def _check_beside(path: Path) -> None:
+    """Check that what SQLite opens with the file is files too: it would wait for ever on a pipe."""
+    for name in (f"{path.name}-{part}" for part in ("wal", "shm", "journal")):
+        if (beside := path.with_name(name)).exists() and not beside.is_file():
+            raise sqlite3.OperationalError(f"{name} beside it is no file")
 
 
 def _immutable(path: Path) -> str:

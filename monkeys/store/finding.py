@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monkeys.spec.identity import differences
+from monkeys.store.checks import check_config, check_schema, guard
 from monkeys.store.connections import FILE, open_to_read
 from monkeys.store.errors import NotFound, StoreError
 from monkeys.store.migrations import check_version, config_of
@@ -76,8 +77,10 @@ def _is(folder: Path, config: Mapping[str, Any], digests: Mapping[str, str]) -> 
     try:
         db = open_to_read(folder / FILE)
         try:
+            guard(db)
+            check_schema(db, f"run {folder}")
             check_version(db, folder)
-            same = not differences(config_of(db), config)
+            same = not differences(check_config(config_of(db), f"run {folder}"), config)
             return same and dict(db.execute("SELECT id, digest FROM tasks")) == digests
         finally:
             db.close()

@@ -40,15 +40,18 @@ class Step:
 
 
 def meta(db: sqlite3.Connection, key: str) -> Any:
-    """A value of the table `meta`, None where it has none."""
+    """A value of the table `meta`, None where it has none. Raises `sqlite3.Error`."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return json.loads(row[0]) if row else None
+    try:
+        return json.loads(row[0]) if row else None
+    except (ValueError, TypeError, RecursionError):
+        raise sqlite3.DatabaseError(f"its {key} is not JSON") from None
 
 
 def version_of(db: sqlite3.Connection) -> int:
     """The version of its tables. Raises `sqlite3.DatabaseError` if it names none."""
     version = meta(db, "schema")
-    if not isinstance(version, int):
+    if type(version) is not int:
         raise sqlite3.DatabaseError("it names no store format")
     return version
 
@@ -70,10 +73,10 @@ def check_version(db: sqlite3.Connection, folder: Path) -> None:
 
 def config_of(db: sqlite3.Connection) -> Config:
     """The configuration of a run of any version, in the form of this one."""
-    config, version = dict(meta(db, "config")), version_of(db)
+    config, version = _saved_config(db), version_of(db)
     for step in STEPS:
         if step.version > version:
-            config = step.config(config)
+            config = _stepped(step, config)
     return config
 
 
@@ -81,10 +84,24 @@ def migrate(db: sqlite3.Connection) -> None:
     """Bring the tables to this version, inside the transaction that is open."""
     for step in STEPS:
         if step.version > version_of(db):
-            config = dict(meta(db, "config"))
+            config = _saved_config(db)
             step.tables(db, config)
-            for key, value in (("config", step.config(config)), ("schema", step.version)):
+            for key, value in (("config", _stepped(step, config)), ("schema", step.version)):
                 _set_meta(db, key, value)
+
+
+def _saved_config(db: sqlite3.Connection) -> Config:
+    config = meta(db, "config")
+    if not isinstance(config, dict):
+        raise sqlite3.DatabaseError("its configuration is not an object")
+    return config
+
+
+def _stepped(step: Step, config: Config) -> Config:
+    try:
+        return step.config(config)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise sqlite3.DatabaseError(f"its configuration is not one of format {step.version - 1}") from None
 
 
 def _set_meta(db: sqlite3.Connection, key: str, value: Any) -> None:
@@ -95,8 +112,8 @@ def _writer(db: sqlite3.Connection) -> str:
     """The version of the program that wrote last, as that of another format recorded it; empty if it cannot be told."""
     try:
         row = db.execute("SELECT environment FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
-        version = json.loads(row[0])["coding-monkeys"]
-    except (sqlite3.Error, ValueError, KeyError, TypeError):
+        version = str(json.loads(row[0])["coding-monkeys"])[:40]
+    except (sqlite3.Error, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return f"coding-monkeys {version}"
 
@@ -126,7 +143,8 @@ def _tables_3(db: sqlite3.Connection, config: Config) -> None:
     for statement in TO_3:
         db.execute(statement)
     if "seed" in config:  # sampled, so that each attempt's seed was derived from the name of the model
-        db.execute("UPDATE attempts SET arm = ?", (str(config.get("model", "")),))
+        arm = str(config.get("model", "")).encode("utf-8", "replace").decode()
+        db.execute("UPDATE attempts SET arm = ?", (arm,))
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
         db.execute(ANSWERS)
         last = db.execute("SELECT coalesce(max(id), 0) FROM attempts").fetchone()[0]
@@ -167,5 +185,16 @@ def _strategy_3(allocate: Config | None) -> Config:
     return {"name": allocate["rule"], "sampling": sampling, **parameters}
 
 
-STEPS = (Step(3, _tables_3, _config_3),)
+# Version 4: the same tables, in which attempts may end as "conversation rejected" and "prompt rejected"
+
+
+def _tables_4(db: sqlite3.Connection, config: Config) -> None:
+    pass
+
+
+def _config_4(config: Config) -> Config:
+    return config
+
+
+STEPS = (Step(3, _tables_3, _config_3), Step(4, _tables_4, _config_4))
 OLDEST = STEPS[0].version - 1

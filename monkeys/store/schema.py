@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["SCHEMA", "VERSION"]
 
-VERSION = 3
+VERSION = 4
 SCHEMA = """
 -- Values are JSON: the schema's version, the configuration, when the run was made.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

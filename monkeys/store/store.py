@@ -5,7 +5,7 @@ known by its task and index, counts once and is never sampled again, while every
 Conversations are stored as they were sent to the model, shared prefixes once (`messages`), answers as they came
 (`monkeys.store.answers`), and submissions once by content. `trajectory` gives what `record_attempt` was given. Readers
 may look at any time; a second writer is refused. A run of an earlier version is read as it is, and is migrated when it
-is first written (`monkeys.store.migrations`).
+is first written (`monkeys.store.migrations`). Of what a session says of itself no secret is kept (`envs.secrets`).
 
     runs/NAME/run.sqlite   this file            runs/NAME/lock   held while a process writes
 """
@@ -26,9 +26,11 @@ from typing import Any, cast
 
 from agent.agent import AttemptSpec
 from agent.trajectory import Message, Trajectory, Usage
+from envs.secrets import keep_environment, redact, redacted
 from monkeys.spec.identity import differences
 from monkeys.spec.kinds import RUN_NAME
 from monkeys.store.answers import encoded_message, packed_answers
+from monkeys.store.checks import check_rows, check_schema, guard
 from monkeys.store.connections import FILE, at_this_version, open_to_read, open_to_write
 from monkeys.store.errors import StoreError
 from monkeys.store.migrations import check_version, migrate
@@ -40,6 +42,7 @@ from tasks.task import Submission, TaskSet, Verdict
 __all__ = ["Store", "run_folder"]
 
 SHOWN = 10  # differences of a configuration
+MOST_TOKENS = 2**53  # as `monkeys.store.checks` reads them
 
 
 def run_folder(runs: Path, name: str) -> Path:
@@ -68,6 +71,7 @@ class Store(Reader):
         Raises `StoreError` when the configuration differs, another process writes, or the disk refuses.
         """
         folder = run_folder(folder.parent, folder.name)
+        keep_environment()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -98,7 +102,7 @@ class Store(Reader):
                     "began": time.time(),
                     "pid": os.getpid(),
                     "host": os.uname().nodename,
-                    "environment": json.dumps(environment),
+                    "environment": json.dumps(redacted(environment)),
                 }
                 store._session = store._insert("sessions", session)
         except BaseException:
@@ -120,10 +124,14 @@ class Store(Reader):
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be opened ({error})") from None
         try:
+            guard(db)
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 raise StoreError(f"run {folder} holds nothing yet: its command was ended at the start; give it again")
+            check_schema(db, f"run {folder}")
             check_version(db, folder)
-            return cls(folder, at_this_version(db), None)
+            db = at_this_version(db)
+            check_rows(db, f"run {folder}")
+            return cls(folder, db, None)
         except sqlite3.Error as error:
             db.close()
             raise StoreError(f"{path} is not a run of this program, or is damaged ({error})") from None
@@ -148,8 +156,10 @@ class Store(Reader):
         )
 
     def _resume(self, config: Mapping[str, Any], tasks: TaskSet) -> None:
+        check_schema(self._db, self._where)
         check_version(self._db, self.folder)
         migrate(self._db)
+        check_rows(self._db, self._where)
         if differing := differences(self.config, config):
             if len(differing) > SHOWN:
                 differing[SHOWN:] = [f"and {len(differing) - SHOWN} more"]
@@ -211,7 +221,7 @@ class Store(Reader):
                     "try": tries.fetchone()[0],
                     "seed": spec.seed,
                     "exit": trajectory.exit,
-                    "detail": trajectory.detail,
+                    "detail": _said(trajectory.detail),
                     "infra": trajectory.exit.infra,
                     "last_message": self._put_messages(trajectory.messages),
                     "turns": len(trajectory.turns),
@@ -280,7 +290,7 @@ class Store(Reader):
                     "flaky": verdict.flaky,
                     "cached": verdict.cached,
                     "flags": json.dumps(verdict.flags),
-                    "reason": verdict.reason,
+                    "reason": _said(verdict.reason),
                     "tests": json.dumps(dict(verdict.tests)),
                     "seconds": verdict.seconds,
                     "log": zlib.compress(verdict.log),
@@ -292,7 +302,8 @@ class Store(Reader):
     def end_session(self, note: str) -> None:
         """Record that this process has ended its work, and how."""
         with self._writing():
-            self._db.execute("UPDATE sessions SET ended = ?, note = ? WHERE id = ?", (time.time(), note, self._session))
+            values = time.time(), _said(note), self._session
+            self._db.execute("UPDATE sessions SET ended = ?, note = ? WHERE id = ?", values)
 
     def close(self) -> None:
         """Close the file and release the lock. Idempotent."""
@@ -302,10 +313,17 @@ class Store(Reader):
             self._lock = None
 
 
+def _said(text: str) -> str:
+    """A text for people as it is kept: without secrets, and with ? for halves of characters, which SQLite refuses."""
+    return redact(text).encode("utf-8", "replace").decode()
+
+
 def _tokens(usage: Usage) -> dict[str, int]:
-    return {
+    """The columns of a usage. A server may tell a number that no count can be: it is kept as the nearest that can."""
+    counts = {
         "prompt_tokens": usage.prompt,
         "cached_tokens": usage.cached,
         "completion_tokens": usage.completion,
         "reasoning_tokens": usage.reasoning,
     }
+    return {name: min(max(0, number), MOST_TOKENS) for name, number in counts.items()}

@@ -1,6 +1,6 @@
 """The suite `answers`: questions whose answer is a short text, verified by comparing it with the expected ones.
 
-It reads a .jsonl file, or a .json list, of rows with `question` and `answer` (`tasks.answers.rows`). There is no
+It reads files of rows (`tasks.row_files`) with `question` and `answer` (`tasks.answers.rows`). There is no
 sandbox: the answer is taken from the model's last reply (`tasks.answers.extract`). An answer is right if its normal
 form (`tasks.answers.normalise`) equals that of an expected answer. Verifying costs microseconds, so nothing is cached.
 """
@@ -15,7 +15,7 @@ from tasks.answers.extract import FORM, answer_in
 from tasks.answers.normalise import LONGEST, normalised
 from tasks.answers.rows import task_of_row
 from tasks.answers.task import as_question
-from tasks.row_files import first_row, is_path, rows_of_file, task_set
+from tasks.row_files import first_row, is_path, rows_of_file, stem_of, task_set
 from tasks.suite import VerifierSetup
 from tasks.task import Outcome, Submission, Task, TaskError, TaskSet, Verdict
 
@@ -31,7 +31,7 @@ class AnswerSuite:
     name = "answers"
     kind = KIND
     needs_sandbox = False
-    sources = "a .jsonl or .json file of questions (with question and answer)"
+    sources = "a .jsonl, .json or .parquet file of questions (with question and answer)"
 
     def reads(self, source: str) -> bool:
         # In any case: a row with "Question" is refused with what is wrong with it.
@@ -42,7 +42,8 @@ class AnswerSuite:
         if not is_path(source):
             raise TaskError(f"no task set {source!r} in suite {self.name}, which reads {self.sources}")
         rows = rows_of_file(path, read_float=Decimal)  # exact, whatever its number of digits
-        return task_set(path.stem, self.name, ((where, task_of_row(where, row, path.stem)) for where, row in rows))
+        name = stem_of(path)
+        return task_set(name, self.name, ((where, task_of_row(where, row, name)) for where, row in rows))
 
     def prepare(self, tasks: TaskSet) -> TaskSet:
         return tasks

@@ -6,46 +6,61 @@ share it, and a run that is killed leaves nothing half-made in its place.
 
 from __future__ import annotations
 
-import compileall
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from py_compile import PycInvalidationMode
+from shutil import which
 
+from envs.cache_folder import cache_folder, cannot_keep
 from tasks.task import Task, TaskError, TaskSet
 
-__all__ = ["cache_folder", "with_repositories"]
+__all__ = ["FORM", "with_repositories"]
 
-
-def cache_folder() -> Path:
-    """The folder where this program keeps what it can make again."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "coding-monkeys"
+# The form in which repositories are kept: the base and nothing else. (In the first form they hold compiled files too,
+# and a patch that adds such files does not apply there.)
+FORM = "v2"
 
 
 def with_repositories(tasks: TaskSet) -> TaskSet:
     """The same tasks, each embedded one with its repository on this machine (40 ms for each that is not there yet).
 
-    Raises `TaskError` for a task of SWE-bench's form that has no image and is not an embedded one.
+    Raises `TaskError` for a task of SWE-bench's form that has no image and is not an embedded one, and where the
+    repositories cannot be made.
     """
     folder = cache_folder() / "repositories"
-    return replace(tasks, tasks=tuple(_with_repository(task, folder) for task in tasks.tasks))
+    try:
+        return replace(tasks, tasks=tuple(_with_repository(task, folder) for task in tasks.tasks))
+    except OSError as error:
+        raise TaskError(
+            f"the repositories of the embedded tasks cannot be made: {cannot_keep(folder, error)}"
+        ) from None
 
 
 def _with_repository(task: Task, folder: Path) -> Task:
     if task.origin is None or task.origin.image is not None:
         return task
-    place = folder / f"{task.id}-{task.origin.commit[:12]}"
+    place = folder / f"{task.id}-{task.origin.commit[:12]}-{FORM}"
     if not place.is_dir():
         from envs.local.backend import adopt
         from tasks import quick
+
+        if which("git") is None:
+            raise TaskError(
+                "git is not installed, and the repositories of the embedded tasks are made with it: install it"
+            )
+        from git.exc import GitError
 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
             fresh = Path(building) / "repository"
             try:
                 commit = quick.build_repository(task.id, fresh)
+            except GitError as error:
+                said = " ".join(str(getattr(error, "stderr", "") or error).split())
+                raise TaskError(
+                    f"the repository of task {task.id} cannot be made in {folder} ({said}); free some space there, or "
+                    "set XDG_CACHE_HOME to another folder"
+                ) from None
             except KeyError:
                 raise TaskError(
                     f"task {task.id} names no image and is not an embedded one; add the field image, or use set quick"
@@ -55,9 +70,6 @@ def _with_repository(task: Task, folder: Path) -> Task:
                     f"task {task.id} is at commit {commit}, not at its base_commit {task.origin.commit}; "
                     "copy the row from the set quick"
                 )
-            # Saves a tenth of each test run. The compiled files are checked by the contents of the source: an edit may
-            # come within the second in which the file was made, and may keep its size.
-            compileall.compile_dir(fresh, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
             adopt(fresh)
             try:
                 fresh.rename(place)

@@ -19,11 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from envs import Backend, SandboxError
+from envs.cache_folder import cache_folder
 from envs.events import Warned
-from tasks.quick.repositories import cache_folder
 from tasks.suite import Verifier, VerifierSetup
+from tasks.swe.base_tests import BaseTests
 from tasks.swe.graders import GraderByTask
+from tasks.swe.grading import GraderFailed
 from tasks.swe.patch_verifier import KIND, PatchVerifier
+from tasks.swe.task import as_swe
 from tasks.swe.verdict_cache import VerdictCache
 from tasks.swe.verdict_key import can_identify, contents_of, verdict_key
 from tasks.task import Outcome, Submission, Task, Verdict
@@ -107,6 +110,16 @@ class CachedVerifier:
             del self._under_way[key]
             if not mine.done():
                 mine.cancel()
+
+    async def probe(self, task: Task) -> str:
+        """Run the tests on the known solution, or on the base without one; no verdict that was kept is used."""
+        if not isinstance(self._verifier, PatchVerifier):
+            return "this verifier does not run tests without a submission"
+        try:
+            await self._verifier.execute(task, as_swe(task).patch.encode("utf-8", "surrogateescape"))
+        except (SandboxError, GraderFailed) as error:
+            return str(error)
+        return ""
 
     async def _find_or_make(self, task: Task, submission: Submission, key: str) -> Verdict:
         if self._cache is None:
@@ -224,7 +237,8 @@ def make_verifier(setup: VerifierSetup) -> CachedVerifier:
             repeats=setup.repeats(task),
         )
 
-    verifier = PatchVerifier(backend, GraderByTask(), limits, seconds=setup.seconds, workers=setup.workers)
+    patches = PatchVerifier(backend, GraderByTask(), limits, seconds=setup.seconds, workers=setup.workers)
+    verifier: Verifier = BaseTests(patches) if setup.test_base else patches
     cache = _open_cache(backend, setup) if setup.cache else None
     return CachedVerifier(verifier, cache, key, recheck=setup.recheck, seed=setup.seed, repeats=setup.repeats)
 

@@ -1,86 +1,56 @@
-"""Falsified tests: the expected tests, with the same names and in the same files, changed so that they must fail.
+"""Mixed test files: copies of tests that are alike in every way, of which some must pass and the others must fail.
 
 A patch may make tests pass by other means than the code that they test: a hook that rewrites reports, a printed log, an
 assertion that asserts nothing, an object that equals everything. Such a patch makes falsified tests pass too, and an
-honest solution does not. So a patch whose tests all pass is run once more with falsified ones, and is unresolved if any
-of these passes.
+honest solution does not. A patch may also find out in which run it is, and cheat only in the one that counts. So true
+and falsified forms of a test stand side by side in one file and run in one process. They have the same text but for a
+number; which numbers are false is in a file that the runner writes for each run, and the test module reads and removes.
 
-A test is falsified *sharply* if the known solution then fails it: the value that an assertion expects, in the test or
-in another function of its file, is replaced by one of the same type that no honest value equals, is, holds or raises.
-Otherwise it is falsified *bluntly*: whatever it does, it fails at its end. Only Python is falsified, and nothing in
-this module runs code.
+In a false form the value that an assertion expects, or the one that it gets, is replaced by another one (see
+`tasks.swe.altering`), in the test or in another function of its file. The constants of a copied test are in that file
+too, so its text does not tell what it expects. Only Python is falsified, and nothing in this module runs code.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
+import inspect
 import re
-from collections.abc import Collection
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-__all__ = ["Falsified", "falsify", "function_of"]
+from tasks.swe import altering
 
-# This source must run on old versions of Python, since tests run with the version that their repository needs.
-# An object that equals every text may differ from objects of other types, so a value is replaced by one of its type.
-HELPERS = """
-class {never}(Exception):
-    pass
+__all__ = ["Copy", "MixedFile", "function_of", "mix", "named_tests", "renamed"]
 
-def {others}(value, depth=0):
-    kind, others = type(value), []
-    if kind in (str, bytes):
-        others = [value + kind("{nonce}".encode() if kind is bytes else "{nonce}")]
-    elif kind is bool:
-        others = [not value]
-    elif kind in (int, float, complex):
-        others = [value * 3 + 7919]
-    elif kind in (list, tuple) and depth < 4:
-        for i, item in enumerate(value[:32]):
-            others += [value[:i] + kind([other]) + value[i + 1:] for other in {others}(item, depth + 1)]
-    elif kind is dict and depth < 4:
-        for key, item in list(value.items())[:32]:
-            for other in {others}(item, depth + 1):
-                others.append(dict(value))
-                others[-1][key] = other
-    return others + [{never}()]
 
-def {same}(left, right):
-    try:
-        return bool(left == right)
-    except Exception:
-        return False
-
-def {sides}(left, right):
-    for other in {others}(right):
-        if {same}(left, other):
-            return left, other
-    for other in {others}(left):
-        if {same}(other, right):
-            return other, right
-    return left, {others}(right)[0]
-
-def {equal}(left, right):
-    return {same}(*{sides}(left, right))
-
-def {held}(item, holder):
-    others = {others}(item)
-    return next((other for other in others if other in holder), others[0]), holder
-
-def {inside}(item, holder):
-    item, holder = {held}(item, holder)
-    return item in holder
-
-def {kinds}(value, kind):
-    return ({never}(), kind) if isinstance({never}(), kind) else (value, {never})
-"""
+TOLERANCES = ("delta", "places", "decimal", "significant", "atol", "rtol", "abs", "rel", "abs_tol", "rel_tol")
+PARSING = threading.Lock()  # of CPython 3.11, whose parser counts its depth for all threads together
 
 
 @dataclass(frozen=True, slots=True)
-class Falsified:
-    """A falsified test file. `tests` are the names of its tests: functions, and first lines of their docstrings."""
+class Copy:
+    """One copy of a test. `suffix` makes its name, "" for the test's own; see `tasks.swe.altering` for the others."""
+
+    suffix: str
+    number: int
+    form: int
+    place: int = altering.EVERY
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MixedFile:
+    """A test file with copies, and the file that it reads and removes when it is imported: its text and its path."""
 
     source: str
-    tests: frozenset[str]
+    secret: str
+    secret_path: str
 
 
 def function_of(test: str) -> str:
@@ -89,20 +59,68 @@ def function_of(test: str) -> str:
     return re.split(r"::|\.", head)[-1].strip()
 
 
-def falsify(source: str, nonce: str, *, bluntly: Collection[str] = (), spared: Collection[str] = ()) -> Falsified:
-    """Make every test in `source` fail: those named in `bluntly` at their end, and none of those in `spared`.
+def renamed(test: str, suffix: str) -> str:
+    """The id of a test's copy. A test that is known by the first line of what documents it keeps being so."""
+    function = function_of(test)
+    if not suffix:
+        return test
+    if not function.isidentifier():
+        return f"{test.strip()} {suffix}"
+    head = re.split(r"\[| \(", test, maxsplit=1)[0]
+    rest = test[len(head) :]
+    head = head.rstrip()
+    # Since Python 3.11 unittest names the function in brackets once more.
+    rest = re.sub(rf"^( \([\w.]+\.){re.escape(function)}\)", rf"\g<1>{function}_{suffix})", rest)
+    return f"{head}_{suffix}{rest}"
 
-    `nonce` makes the added names different from any that a patch could know. Raises `SyntaxError` or `ValueError` for
-    a source that is not Python of this interpreter's version.
+
+def named_tests(source: str) -> dict[str, frozenset[str]]:
+    """The names of each test function: its own, and the first line of what documents it.
+
+    Raises `SyntaxError` or `ValueError` for a source that is not Python of this interpreter's version.
     """
-    tree = ast.parse(source)
-    visitor = _Falsifier(nonce, frozenset(bluntly), frozenset(spared))
-    visitor.visit(tree)
-    ast.fix_missing_locations(tree)
-    # After the docstring and the imports from __future__, which must come first.
-    place = next((i for i, node in enumerate(tree.body) if not _opening(node)), len(tree.body))
-    tree.body[place:place] = ast.parse(HELPERS.format(nonce=nonce, **visitor.names)).body
-    return Falsified(ast.unparse(tree) + "\n", frozenset(visitor.tests))
+    with PARSING:
+        return {name: _names(nodes) for name, nodes in _tests(ast.parse(source)).items()}
+
+
+def mix(
+    source: str,
+    copies: Mapping[str, Sequence[Copy]],
+    *,
+    hidden: frozenset[str] = frozenset(),
+    nonce: str,
+    secret_path: str,
+    trace_path: str = "",
+) -> MixedFile:
+    """Put the copies of each test function named in `copies` in its place. Others stay as they are.
+
+    `hidden` names those whose constants are taken out of the text. `nonce` makes the added names different from any
+    that a patch could know. Raises as `named_tests` does.
+    """
+    with PARSING:
+        tree = ast.parse(source)
+        visitor = _Mixer(f"h_{nonce}", copies, hidden)
+        visitor.visit(tree)
+        ast.fix_missing_locations(tree)
+        # After the docstring and the imports from __future__, which must come first.
+        place = next((i for i, node in enumerate(tree.body) if not _opening(node)), len(tree.body))
+        tree.body[place:place] = ast.parse(f"{_helpers(nonce)}\nh_{nonce} = make_{nonce}()({secret_path!r})").body
+        told = {
+            each.number: (each.form, each.place, each.seed, every[0].number)
+            for every in copies.values()
+            for each in every
+        }
+        return MixedFile(ast.unparse(tree) + "\n", ascii((told, visitor.constants, trace_path)), secret_path)
+
+
+@cache
+def _helper_text() -> str:
+    names = "TRUE, RIGHT, LEFT, WIDE_RIGHT, WIDE_LEFT, AT_THE_END, EVERY, SHARES, EDITS = *range(6), -1, 16, 7\n"
+    return textwrap.indent(names + inspect.getsource(altering.helpers) + "return helpers\n", "    ")
+
+
+def _helpers(nonce: str) -> str:
+    return f"def make_{nonce}():\n{_helper_text()}"
 
 
 def _opening(node: ast.stmt) -> bool:
@@ -110,104 +128,221 @@ def _opening(node: ast.stmt) -> bool:
     return docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
 
 
-class _Falsifier(ast.NodeTransformer):
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _tests(tree: ast.Module) -> dict[str, list[_Function]]:
+    """The test functions at the top of the module and of its classes, by name."""
+    found: dict[str, list[_Function]] = {}
+
+    def look(body: Sequence[ast.AST]) -> None:
+        for node in body:
+            if isinstance(node, _Function):
+                if node.name.lower().startswith("test"):
+                    found.setdefault(node.name, []).append(node)
+            else:
+                look(list(ast.iter_child_nodes(node)))
+
+    look(tree.body)
+    return found
+
+
+def _names(nodes: Sequence[_Function]) -> frozenset[str]:
+    return frozenset({name for node in nodes for name in (node.name, _title(node))} - {""})
+
+
+def _title(node: _Function) -> str:
+    """The first line of what documents a function, by which unittest tells of it."""
+    return (ast.get_docstring(node, clean=True) or "").strip().split("\n")[0]
+
+
+class _Mixer(ast.NodeTransformer):
     """Rewrites functions only: an assertion that fails while the module is imported would hide its tests."""
 
-    def __init__(self, nonce: str, bluntly: frozenset[str], spared: frozenset[str]) -> None:
-        helpers = ("never", "others", "same", "sides", "equal", "held", "inside", "kinds")
-        self.names = {name: f"{name.capitalize() if name == 'never' else name}_{nonce}" for name in helpers}
-        self._nonce, self._bluntly, self._spared = nonce, bluntly, spared
-        self.tests: set[str] = set()
+    def __init__(self, helpers: str, copies: Mapping[str, Sequence[Copy]], hidden: frozenset[str]) -> None:
+        self._helpers, self._copies, self._hidden = helpers, copies, hidden
+        self.constants: list[Any] = []
         self._depth = 0
 
     # functions
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | list[ast.AST]:
         return self._function(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST | list[ast.AST]:
         return self._function(node)
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+    def _function(self, node: _Function) -> ast.AST | list[ast.AST]:
         is_test = not self._depth and node.name.lower().startswith("test")
-        documented = ast.get_docstring(node, clean=True)
-        names = {node.name, *((documented or "").strip().split("\n")[:1])} - {""}
-        if is_test:
-            if not names.isdisjoint(self._spared):
-                return node
-            self.tests |= names
-            if not names.isdisjoint(self._bluntly):
-                self._fail_at_the_end(node, documented is not None)
-                return node
+        if is_test and node.name not in self._copies:
+            return node
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
-        return node
+        if not is_test:
+            return node
+        if node.name in self._hidden:
+            node = _Hider(self._call, self.constants).hide(node)
+        return [self._copy(node, each) for each in self._copies[node.name]]
 
-    def _fail_at_the_end(self, node: ast.FunctionDef | ast.AsyncFunctionDef, documented: bool) -> None:
-        first = 1 if documented else 0
-        body = node.body[first:] or [ast.Pass()]
-        end = ast.parse(f"raise AssertionError('falsified {self._nonce}')").body
-        node.body[first:] = [ast.Try(body=body, handlers=[], orelse=[], finalbody=end)]
+    def _copy(self, node: _Function, each: Copy) -> ast.AST:
+        node = copy.deepcopy(node)
+        text, title = ast.get_docstring(node, clean=False), _title(node)
+        if each.suffix:
+            node.name = f"{node.name}_{each.suffix}"
+            if text and title:
+                node.body[0] = ast.Expr(ast.Constant(text.replace(title, f"{title} {each.suffix}", 1)))
+        first_line = 0 if text is None else 1
+        enter = ast.Expr(self._call("enter", ast.Constant(each.number)))
+        leave = ast.Expr(self._call("leave", *_own_failure(node)))
+        body = [enter, *node.body[first_line:]]
+        node.body[first_line:] = [ast.Try(body=body, handlers=[], orelse=[], finalbody=[leave])]
+        return node
 
     # what is asserted
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         self.generic_visit(node)
         if self._depth:
-            node.test = self._denied(node.test)
+            node.test = self._decided(node.test)
         return node
 
-    def _denied(self, test: ast.expr) -> ast.expr:
-        """An expression that is false where `test` is true."""
+    def _decided(self, test: ast.expr) -> ast.expr:
+        """An expression that is `test` in a true form, and false where `test` is true in a false one."""
         if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-            test.values[0] = self._denied(test.values[0])
+            test.values[0] = self._decided(test.values[0])
             return test
         if isinstance(test, ast.Compare) and len(test.ops) == 1:
-            left, right = test.left, test.comparators[0]
+            sides = test.left, test.comparators[0]
             if isinstance(test.ops[0], ast.Eq):  # either side may be the value from the code under test
-                return self._call("equal", left, right)
+                return self._call("equal", *sides, *([ast.Constant(True)] if any(map(_is_tolerant, sides)) else []))
             if isinstance(test.ops[0], ast.Is):
-                return ast.Compare(left, [ast.Is()], [self._call("never")])
+                return self._call("same", *sides)
             if isinstance(test.ops[0], ast.In):
-                return self._call("inside", left, right)
+                return self._call("inside", *sides)
+            if isinstance(test.ops[0], ast.NotEq):
+                return self._call("different", *sides)
+            if isinstance(test.ops[0], ast.Lt | ast.LtE):
+                return self._call("below", *sides, ast.Constant(isinstance(test.ops[0], ast.LtE)))
+            if isinstance(test.ops[0], ast.Gt | ast.GtE):
+                return self._call("above", *sides, ast.Constant(isinstance(test.ops[0], ast.GtE)))
         if isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance" and len(test.args) == 2:
-            self._replace_two(test, "kinds")
-            return test
-        return ast.UnaryOp(ast.Not(), test)
+            return self._call("instance", *test.args)
+        return self._call("truth", test)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         count = len(node.args)
+        if self._depth and isinstance(node.func, ast.Attribute) and _makes_part(node.func):
+            node.func = self._helper("part")
+            return node
         if not self._depth or not count or any(isinstance(word, ast.Starred) for word in node.args[:2]):
             return node
         if name in ("raises", "assertRaises", "assertRaisesRegex", "assertRaisesMessage", "assertWarns"):
-            node.args[0] = self._name("never")
-        elif name in ("assertTrue", "assert_", "failUnless"):
-            node.args[0] = self._denied(node.args[0])
-        elif name == "assertFalse":
-            node.args[0] = ast.UnaryOp(ast.Not(), node.args[0])
+            node.args[0] = self._call("raised", node.args[0])
+        elif name in ("assertTrue", "assertFalse") and isinstance(node.func, ast.Attribute):
+            decided = self._decided(node.args[0]) if name == "assertTrue" else None
+            if isinstance(decided, ast.Call) and getattr(decided.func, "attr", "") != "truth":
+                node.args[0] = decided
+            else:
+                opposite = "assertFalse" if name == "assertTrue" else "assertTrue"
+                node.func = self._call("either", node.func.value, ast.Constant(name), ast.Constant(opposite))
+        elif name in ("assert_", "failUnless"):
+            node.args[0] = self._decided(node.args[0])
         elif name == "assertIsNone":
-            node.args[0] = self._call("never")
+            node.args[0] = self._call("nothing", node.args[0])
         elif name == "assertIsNotNone":
-            node.args[0] = ast.Constant(None)
+            node.args[0] = self._call("something", node.args[0])
+        elif name in ("assert_called_with", "assert_called_once_with", "assert_any_call", "assert_has_calls"):
+            node.args[0] = self._call("altered", node.args[0])
         elif count > 1 and name == "assertIs":
-            node.args[1] = self._call("never")
+            node.args[0] = self._call("nothing", node.args[0])
         elif count > 1 and name == "assertIn":
             self._replace_two(node, "held")
         elif count > 1 and name == "assertIsInstance":
             self._replace_two(node, "kinds")
-        elif count > 1 and re.fullmatch(r"assert(?!.*Not).*([Ee]qual|Equals|Equal_)", name):
-            self._replace_two(node, "sides")
+        elif count > 1 and name == "assertNotEqual":
+            self._replace_two(node, "differing")
+        elif count > 1 and name in ("assertRegex", "assertRegexpMatches"):
+            self._replace_two(node, "matched")
+        elif count > 1 and name in ("assertLess", "assertLessEqual", "assertGreater", "assertGreaterEqual"):
+            self._replace_two(node, "ranked", ast.Constant(name.startswith("assertLess")))
+        elif count > 1 and re.fullmatch(r"assert(?!.*Not|.*_not_).*([Ee]quals?_?|_allclose|_identical)", name):
+            tolerant = count > 2 or any(word.arg in TOLERANCES for word in node.keywords)
+            tolerant = tolerant and re.search("[Cc]lose|[Aa]lmost", name) is not None
+            sides = self._call("sides", *node.args[:2], *([ast.Constant(True)] if tolerant else []))
+            node.args[:2] = [ast.Starred(sides, ast.Load())]
         return node
 
-    def _replace_two(self, node: ast.Call, helper: str) -> None:
+    def _replace_two(self, node: ast.Call, helper: str, *before: ast.expr) -> None:
         """Replace the first two arguments of a call by the two that `helper` makes of them."""
-        node.args[:2] = [ast.Starred(self._call(helper, *node.args[:2]), ast.Load())]
+        node.args[:2] = [ast.Starred(self._call(helper, *before, *node.args[:2]), ast.Load())]
 
     def _call(self, helper: str, *args: ast.expr) -> ast.expr:
-        return ast.Call(self._name(helper), list(args), [])
+        return ast.Call(self._helper(helper), list(args), [])
 
-    def _name(self, helper: str) -> ast.expr:
-        return ast.Name(self.names[helper], ast.Load())
+    def _helper(self, name: str) -> ast.expr:
+        return ast.Attribute(ast.Name(self._helpers, ast.Load()), name, ast.Load())
+
+
+def _is_tolerant(side: ast.expr) -> bool:
+    """Whether it is compared within a tolerance of its own, as `pytest.approx(1, abs=2)` is."""
+    calls = [each for each in ast.walk(side) if isinstance(each, ast.Call) and (len(each.args) > 1 or each.keywords)]
+    return any((getattr(each.func, "attr", "") or getattr(each.func, "id", "")) == "approx" for each in calls)
+
+
+def _makes_part(func: ast.Attribute) -> bool:
+    """Whether a call of it makes a part of a test, as unittest's and pytest's sub-tests are."""
+    return func.attr == "subTest" or (func.attr == "test" and getattr(func.value, "id", "") == "subtests")
+
+
+def _own_failure(node: _Function) -> Sequence[ast.expr]:
+    """What the function calls to fail, such as `self.fail`; empty if it calls nothing of the kind."""
+    calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
+    return [copy.deepcopy(func) for func in calls if isinstance(func, ast.Attribute) and func.attr == "fail"][:1]
+
+
+class _Hider(ast.NodeTransformer):
+    """Takes the constants out of a function and what decorates it."""
+
+    def __init__(self, call: Callable[..., ast.expr], constants: list[Any]) -> None:
+        self._call, self._constants = call, constants
+
+    def hide(self, node: _Function) -> _Function:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.body = list(self._statements(node.body))
+        return node
+
+    def _statements(self, body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+        for place, each in enumerate(body):
+            docstring = not place and isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
+            yield each if docstring else self.visit(each)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self.hide(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self.hide(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = list(self._statements(node.body))
+        return node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return node  # its texts must be constants
+
+    def visit_match_case(self, node: ast.match_case) -> ast.AST:
+        node.body = list(self._statements(node.body))
+        return node  # patterns must be constants
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None:
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) not in (str, bytes, int, float) or node.value in (float("inf"), -float("inf")):
+            return node
+        self._constants.append(node.value)
+        return self._call("constant", ast.Constant(len(self._constants) - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.swe.grading import Grade, Grader, UnittestGrader
+from tasks.swe.grading import Grade, Grader, Scripts, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
 from tasks.swe.task import SweTask
 
@@ -21,8 +21,8 @@ class GraderByTask:
         self._unittest = UnittestGrader()
         self._swebench: SwebenchGrader | None = None
 
-    async def script(self, task: SweTask, before: str = "") -> str:
-        return await self._of(task).script(task, before)
+    async def scripts(self, task: SweTask) -> Scripts:
+        return await self._of(task).scripts(task)
 
     async def grade(self, task: SweTask, log: bytes) -> Grade:
         return await self._of(task).grade(task, log)

@@ -5,27 +5,36 @@ that counts, also holds against a patch that was written to pass the tests rathe
 
     screened   test files, and hooks and settings of the test runner, are removed from the patch first
     explicit   every expected test is reported as passed, in one log with one beginning and one end
-    falsified  in one more run, with the same tests changed so that they must fail, none of them passes
+    mixed      in one more run, which holds true and falsified copies of the same tests, just the true ones pass
 
 Guarantees: nothing that ran in an attempt's sandbox takes part. Nothing that runs in the verifier's sandbox writes the
-verdict: logs are read outside. The patch is applied with the same cascade of appliers as in SWE-bench's harness. A
-sandbox that fails gives an infra error, never "unresolved". A patch that does not apply, and tests that take longer
-than they may, are failures of the patch. A patch that fails the official run costs nothing more.
+verdict: logs are read outside. The patch is applied with the same cascade of appliers as in SWE-bench's harness, and
+what was applied is what is examined. What installs or builds has ended, with all that it started, before a hidden test
+is written. A patch that does not apply, tests that take longer than they may, and a sandbox that ends with this patch
+again and again but not with the known solution, are failures of the patch; any other failure of a sandbox is an infra
+error, never "unresolved". A patch that fails the official run costs nothing more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from envs import Backend, Command, FileProblem, Limits, Sandbox, SandboxError
-from tasks.swe.falsify import falsify, function_of
-from tasks.swe.grading import Grade, Grader, GraderFailed
+from envs import Backend, Command, Completed, FileProblem, Limits, Sandbox, SandboxError, SandboxLost
+from envs.writable import WRITE_TRIAL, why_not_written
+from tasks.swe import mixed_run
+from tasks.swe.altering import EVERY, LEFT, RIGHT
+from tasks.swe.appliers import DOES_NOT_APPLY, apply_first, apply_others
+from tasks.swe.falsify import MixedFile
+from tasks.swe.grading import NOT_PLACED, Grade, Grader, GraderFailed, Scripts
+from tasks.swe.mixed_run import Change, Copies, Proof, Proofs, Sources
 from tasks.swe.patches import is_canonical, touched_files
 from tasks.swe.screen import screen
 from tasks.swe.task import SweTask, as_swe
@@ -36,24 +45,23 @@ __all__ = ["KIND", "VERSION", "Execution", "PatchVerifier"]
 T = TypeVar("T")
 
 KIND = "patch"
-VERSION = 4  # of these rules; it is in every verdict key, so verdicts by other rules are not used
-DOES_NOT_APPLY = 97
+VERSION = 6  # of these rules; it is in every verdict key, so verdicts by other rules are not used
 LOG_CAP = 16 << 20
-PATCH_CAP = 8 << 20  # SWE-bench's largest solution has 1 MB
+PATCH_CAP = 64 << 20  # as much as is taken from a sandbox; SWE-bench's largest solution has 1 MB
 APPLY_SECONDS = 120.0
-PATCH, SCRIPT = "/tmp/model.patch", "/tmp/eval.sh"
-# The tests must not be able to see whether a run is a falsified one, nor to find the hidden tests in another file. So
-# the shell reads the script, which holds both, and deletes it before the first of its lines runs.
-EVALUATE = f'script=$(<{SCRIPT}); rm -f {SCRIPT} {PATCH}; eval "$script"'
-# SWE-bench's cascade. A failed try may leave changes and conflicts behind, so all is reset between tries.
-FIRST = ("git", "apply", PATCH)
-OTHERS = f"""
-for try in 'git apply --3way' 'git apply --reject' 'patch --batch --forward --fuzz=5 -p1 -i'; do
-    git reset -q --hard; git clean -qfd
-    $try {PATCH} >/dev/null 2>&1 && exit 0
-done
-exit {DOES_NOT_APPLY}
-"""
+LOSSES = 2  # of its sandbox in a row before the known solution is tried
+LONGER = 3.0  # how much longer than one run of the tests a mixed run may take
+PATCH, SCRIPT, STATE = "/tmp/model.patch", "/tmp/eval.sh", "/tmp/eval.state"
+# The shell reads a script and deletes it before the first of its lines runs, so that no file tells what is done.
+EVALUATE = f'lines=$(<{SCRIPT}); rm -f {SCRIPT} {PATCH}; eval "unset lines; $lines"'
+# At its end a preparing shell records its state, and later ones start in it.
+RECORD = f'trap \'{{ {{ declare -p; declare -f; set +o; printf "cd %q\\n" "$PWD"; }} > {STATE}; }} 2>/dev/null\' EXIT\n'
+RESUME = f"[ ! -f {STATE} ] || . {STATE} 2>/dev/null\n"
+IGNORED = "git ls-files --others --ignored --exclude-standard -z"
+# `git apply` refuses these paths, and patch(1) does not.
+INSIDE_GIT = re.compile(
+    rb"^(?:---|\+\+\+|diff --git|rename to|copy to|Index:).*(?:[ /\"])\.git(?:[/\s\"]|$)", re.M | re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +82,7 @@ class _Run:
     grade: Grade
     log: bytes = field(repr=False)
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _FalsifiedTests:
-    """A task's falsified test files, and the expected tests that are known to fail in them."""
-
-    files: Mapping[str, str]
-    must_fail: frozenset[str]
-    flags: tuple[str, ...] = ()
+    trace: str = ""
 
 
 class PatchVerifier:
@@ -104,8 +104,10 @@ class PatchVerifier:
         self._backend, self._grader, self._limits = backend, grader, limits
         self._seconds = seconds if callable(seconds) else _always(seconds)
         self._slots = asyncio.Semaphore(workers)
-        self._falsified: dict[str, asyncio.Task[_FalsifiedTests]] = {}
+        self._proofs: dict[str, asyncio.Task[Proofs]] = {}
         self._solved: dict[str, asyncio.Task[Mapping[str, str]]] = {}
+        self._ignored: dict[str, asyncio.Task[frozenset[str]]] = {}
+        self._hidden: dict[str, asyncio.Task[Mapping[str, bytes | None]]] = {}
         self.runs = 0
         self.test_seconds = 0.0
 
@@ -126,7 +128,7 @@ class PatchVerifier:
         async with self._slots:
             began = time.monotonic()
             try:
-                verdict = await self._verdict(issue, patch)
+                verdict = await self._verdict_or_loss(issue, patch)
             except (SandboxError, GraderFailed) as error:
                 verdict = Verdict(Outcome.INFRA_ERROR, str(error), {}, 0.0)
             return replace(verdict, seconds=time.monotonic() - began)
@@ -140,22 +142,49 @@ class PatchVerifier:
             run = await self._run(as_swe(task), patch)
         return Execution(run.grade, run.seconds, run.log, run.applied is not None)
 
+    async def _verdict_or_loss(self, task: SweTask, patch: bytes) -> Verdict:
+        """The verdict, also on a patch whose code ends or cripples its sandbox. Raises `SandboxError`, `GraderFailed`.
+
+        A fault of the machine ends the sandbox of the known solution too, or does not come again.
+        """
+        for _ in range(LOSSES):
+            try:
+                return await self._verdict(task, patch)
+            except SandboxLost:
+                continue
+        await self._run(task, task.patch.encode())
+        try:
+            return await self._verdict(task, patch)
+        except SandboxLost as error:
+            reason = f"its code ends the sandbox, {LOSSES + 1} times of {LOSSES + 1}, and the known solution's does not"
+            return Verdict(Outcome.UNRESOLVED, f"{reason} ({error})", {}, 0.0, official=False)
+
     async def _verdict(self, task: SweTask, patch: bytes) -> Verdict:
-        official = run = await self._run(task, patch)
-        if run.applied is None:
-            return Verdict(Outcome.UNRESOLVED, run.grade.reason, {}, 0.0, run.log, official=False)
-        screened = screen(task, run.applied)
-        flags = screened.flags
-        if screened.dropped:
-            if not screened.patch.strip():
+        official = await self._run(task, patch)
+        if official.applied is None:
+            return Verdict(Outcome.UNRESOLVED, official.grade.reason, {}, 0.0, official.log, official=False)
+        screened = screen(task, official.applied)
+        verdict = await self._strict(task, official, patch, screened.patch, screened.flags)
+        if official.grade.resolved and not verdict.resolved and screened.fuller != screened.patch:
+            # The code may need a file that is called like a test; mixed runs decide about it.
+            return await self._strict(task, official, patch, screened.fuller, screened.flags)
+        return verdict
+
+    async def _strict(
+        self, task: SweTask, official: _Run, whole: bytes, patch: bytes, flags: tuple[str, ...]
+    ) -> Verdict:
+        """The verdict on `patch`, what is scored of the `whole` one that ran officially."""
+        run = official
+        if patch != whole:  # what is examined must be what counts
+            if not patch.strip():
                 reason = "nothing is left of the patch without its changes to tests and their runner"
                 return Verdict(Outcome.UNRESOLVED, reason, run.grade.tests, 0.0, run.log, run.grade.resolved, flags)
-            run = await self._run(task, screened.patch)
+            run = await self._run(task, patch)
         reason = await self._why_unresolved(task, run.grade)
         if not reason and run.applied is not None:
-            tests = await self._once(self._falsified, task, self._falsify)
-            flags += tests.flags
-            reason = await self._passes_falsified(task, screened.patch, tests)
+            proofs = await self._once(self._proofs, task, self._prove)
+            flags += proofs.flags(task.fail_to_pass)
+            reason = await self._why_convicted(task, patch, proofs)
         outcome = Outcome.UNRESOLVED if reason else Outcome.RESOLVED
         return Verdict(outcome, reason, run.grade.tests, 0.0, run.log, official.grade.resolved, flags)
 
@@ -176,16 +205,35 @@ class PatchVerifier:
         """The status of each test with the known solution."""
         return (await self._run(task, task.patch.encode())).grade.tests
 
-    async def _passes_falsified(self, task: SweTask, patch: bytes, tests: _FalsifiedTests) -> str:
-        """Which falsified tests pass with `patch`, as a reason; "" if none does."""
-        if not tests.must_fail:
+    async def _why_convicted(self, task: SweTask, patch: bytes, proofs: Proofs) -> str:
+        """Why mixed runs show that the patch does not solve the task; "" if they do not."""
+        if proofs.repeating:
+            passed, other = await self._mixed(task, patch, proofs, mixed_run.together(proofs))
+            if passed or not other:
+                return _convicted(passed, other)
+        elif not proofs.falsified:
             return ""
-        run = await self._run(task, patch, tests.files)
-        passed = sorted(name for name in tests.must_fail if run.grade.tests.get(name) == "passed")
-        if not passed:
-            return ""
-        more = f" and {len(passed) - 1} more" if len(passed) > 1 else ""
-        return f"{passed[0]}{more} passes although it was made to fail"
+        # An honest patch may keep something between two runs of a test, so each test is run once in a process too.
+        for copies in mixed_run.apart(proofs):
+            passed, other = await self._mixed(task, patch, proofs, copies)
+            if passed or other:
+                return _convicted(passed, other)
+        return ""
+
+    async def _mixed(self, task: SweTask, patch: bytes, proofs: Proofs, copies: Copies) -> tuple[list[str], list[str]]:
+        tests = mixed_run.ids_in(proofs.sources, copies)
+        statuses, _ = await self._statuses(task, patch, proofs.write(copies), tests)
+        return mixed_run.judge(proofs, copies, statuses)
+
+    async def _statuses(
+        self, task: SweTask, patch: bytes, files: Mapping[str, MixedFile], tests: Collection[str], trace: str = ""
+    ) -> tuple[Mapping[str, str], str]:
+        """The statuses of these tests in one run with `patch` and these files, none if its log cannot be read.
+
+        And the text of the file at `trace`.
+        """
+        run = await self._run(_asking(task, tests), patch, files, trace)
+        return ({} if run.grade.reason else run.grade.tests), run.trace
 
     async def _once(
         self, made: dict[str, asyncio.Task[T]], task: SweTask, make: Callable[[SweTask], Coroutine[Any, Any, T]]
@@ -199,34 +247,68 @@ class PatchVerifier:
             made.pop(task.id, None)
             raise
 
-    async def _falsify(self, task: SweTask) -> _FalsifiedTests:
-        """Falsify the task's tests, and find out with the known solution which of them then fail."""
-        sources = await self._test_sources(task)
-        # Not all of them: a patch that counts failures could recognise a run in which everything fails.
-        few = -(-len(task.pass_to_pass) // 3)
-        expected = (*task.fail_to_pass, *secrets.SystemRandom().sample(task.pass_to_pass, few))
-        chosen = {name for test in expected for name in _names(test)}
-        spared = {name for test in task.pass_to_pass for name in _names(test)} - chosen
-        nonce = secrets.token_hex(4)
-        bluntly: set[str] = set() if task.patch.strip() else chosen
-        must_fail: set[str] = set()
-        for _ in range(2):
-            files, tests = _falsified(sources, nonce, bluntly, spared)
-            covered = {test for test in expected if not tests.isdisjoint(_names(test))}
-            if not covered or not task.patch.strip():
-                must_fail = covered
+    async def _prove(self, task: SweTask) -> Proofs:
+        """Find out with the known solution which tests can be falsified, and how."""
+        hidden_tests = await self._once(self._hidden, task, self._hidden_tests)
+        python = {
+            name: text.decode("utf-8", "replace")
+            for name, text in hidden_tests.items()
+            if text and name.endswith(".py")
+        }
+        sources = Sources.of(python, task.fail_to_pass, task.pass_to_pass)
+        chosen = list(sources.fail_to_pass)[: mixed_run.MOST_FALSIFIED]
+        if not chosen:
+            return Proofs(sources)
+        if not task.patch.strip():  # nothing can be proved: each test fails at its end, and runs once in a process
+            assumed = {
+                name: Proof({mixed_run.AT_END: dict.fromkeys(ids, "")}, ids, repeats=False, hidden=False)
+                for name, ids in sources.fail_to_pass.items()
+            }
+            return Proofs(sources, assumed)
+        base = mixed_run.single(dict.fromkeys(chosen, mixed_run.TRUTH))
+        places = mixed_run.failing_places(base, (await self._traced(task, sources, base, b"", chosen))[1])
+        others = sorted(sources.others)
+        others = secrets.SystemRandom().sample(others, min(mixed_run.MOST_OTHERS, len(others)))
+        proofs: dict[str, Proof] = {}
+        left, hidden = chosen, chosen
+        for hidden in (chosen, []):  # some tests need their own text
+            copies = mixed_run.proving(left, others if hidden else [], places)
+            statuses, trace = await self._traced(task, sources, copies, task.patch.encode(), hidden)
+            proofs |= mixed_run.judge_proof(sources, copies, statuses, trace, hidden=hidden, places=places)
+            left = [name for name in chosen if name not in proofs or not proofs[name].repeats]
+            if not left:
                 break
-            proof = (await self._run(task, task.patch.encode(), files)).grade.tests
-            must_fail = {test for test in covered if proof.get(test) in ("failed", "error")}
-            if must_fail == covered:
-                break
-            bluntly |= {name for test in covered - must_fail for name in _names(test)}
-        bare = [test for test in task.fail_to_pass if test not in must_fail]
-        flags = (f"{len(bare)} of {len(task.fail_to_pass)} tests could not be falsified",) if bare else ()
-        return _FalsifiedTests(files, frozenset(must_fail), flags)
+        await self._prove_apart(task, sources, proofs, [name for name in left if name in proofs])
+        return Proofs(sources, proofs)
 
-    async def _test_sources(self, task: SweTask) -> dict[str, str]:
-        """The hidden tests' Python files with their contents."""
+    async def _prove_apart(
+        self, task: SweTask, sources: Sources, proofs: dict[str, Proof], names: Collection[str]
+    ) -> None:
+        """Prove what cannot run twice in a process: a run for each change, until one makes it fail."""
+        first = {name: Change.drawn(RIGHT, min(proofs[name].places, default=proofs[name].last)) for name in names}
+        for name in names:
+            proofs[name] = replace(proofs[name], changes={})
+        for change in (None, Change.drawn(RIGHT, EVERY), Change.drawn(LEFT, EVERY), mixed_run.AT_END):
+            changes = {name: change or first[name] for name in names if not proofs[name].changes}
+            if not changes:
+                return
+            copies = mixed_run.single(changes, {name: proofs[name].seed for name in changes})
+            statuses, _ = await self._traced(task, sources, copies, task.patch.encode(), [])
+            for name, tried in changes.items():
+                found = {test: statuses.get(test, "") for test in proofs[name].passing}
+                failed = {test: status for test, status in found.items() if status in mixed_run.FAILING}
+                proofs[name] = replace(proofs[name], changes={tried: failed} if failed else {})
+
+    async def _traced(
+        self, task: SweTask, sources: Sources, copies: Copies, patch: bytes, hidden: Collection[str]
+    ) -> tuple[Mapping[str, str], str]:
+        """The statuses and the trace of a run with these copies, to be believed where the code is trusted."""
+        path = f"/tmp/{secrets.token_hex(8)}"
+        tests = mixed_run.ids_in(sources, copies)
+        return await self._statuses(task, patch, sources.write(copies, hidden, path), tests, path)
+
+    async def _hidden_tests(self, task: SweTask) -> Mapping[str, bytes | None]:
+        """The files of the hidden tests as they are with the test patch; None for one that it deletes."""
         sandbox = await self._backend.open(task.origin, self._limits, label=f"examine {task.id}")
         try:
             apply = Command(("git", "apply"), stdin=task.test_patch.encode(), timeout=APPLY_SECONDS)
@@ -234,84 +316,159 @@ class PatchVerifier:
             if applied.returncode:
                 said = applied.output[-300:].decode("utf-8", "replace").strip()
                 raise GraderFailed(f"the hidden tests of {task.id} do not apply to its base: {said}")
-            sources = {}
+            files: dict[str, bytes | None] = {}
             for name in touched_files(task.test_patch):
-                if name.endswith(".py"):
-                    try:
-                        sources[name] = (await sandbox.read(name)).decode("utf-8", "replace")
-                    except FileProblem:
-                        continue  # the patch deletes it
-            return sources
+                try:
+                    files[name] = await sandbox.read(name)
+                except FileProblem:
+                    files[name] = None
+            return files
         finally:
             await sandbox.close()
 
-    async def _run(self, task: SweTask, patch: bytes, files: Mapping[str, str] | None = None) -> _Run:
-        """Apply `patch` in a fresh sandbox and run the hidden tests, with `files` in their place if given."""
-        seconds = self._seconds(task)
-        script = await self._grader.script(task, _in_place(task, files) if files else "")
+    async def _run(
+        self, task: SweTask, patch: bytes, files: Mapping[str, MixedFile] | None = None, trace: str = ""
+    ) -> _Run:
+        """Apply `patch` in a fresh sandbox and run the hidden tests, with `files` in their place if given.
+
+        `trace` is the path of a file that is read afterwards, where there is one.
+        """
+        seconds = self._seconds(task) * (LONGER if files else 1.0)
+        scripts = await self._grader.scripts(task)
+        placed: dict[str, bytes | None] = {}
+        if files:
+            hidden = await self._once(self._hidden, task, self._hidden_tests)
+            placed.update(hidden)
+            placed |= {name: file.source.encode("utf-8", "surrogateescape") for name, file in files.items()}
+            placed |= {file.secret_path: file.secret.encode() for file in files.values()}
         sandbox = await self._backend.open(task.origin, self._limits, label=f"verify {task.id}")
         try:
-            await asyncio.gather(sandbox.write(PATCH, patch), sandbox.write(SCRIPT, script.encode()))
-            applied, refusal = await self._apply(sandbox, patch)
+            await sandbox.write(PATCH, patch)
+            applied, refusal = await self._apply(task, sandbox, patch)
             if applied is None:
                 return _Run(None, Grade(False, {}, refusal), b"")
             self.runs += 1
-            ran = await sandbox.run(Command(("bash", "-c", EVALUATE), timeout=seconds, output_cap=LOG_CAP))
+            ran = await _execute(sandbox, scripts, placed, seconds)
+            traced = await _read(sandbox, trace) if trace else ""
         finally:
             await sandbox.close()
         self.test_seconds += ran.seconds
         if ran.timed_out:
             slow = Grade(False, {}, f"the tests ran longer than {seconds:.0f} s")
             return _Run(applied, slow, ran.output, ran.seconds)
-        return _Run(applied, await self._grader.grade(task, ran.output), ran.output, ran.seconds)
+        return _Run(applied, await self._grader.grade(task, ran.output), ran.output, ran.seconds, traced)
 
-    async def _apply(self, sandbox: Sandbox, patch: bytes) -> tuple[bytes | None, str]:
+    async def _apply(self, task: SweTask, sandbox: Sandbox, patch: bytes) -> tuple[bytes | None, str]:
         """Apply the file at PATCH. Gives the patch as the repository then shows it; or None, and why it failed."""
         if not patch.strip():
             return b"", ""
-        first = done = await sandbox.run(Command(FIRST, timeout=APPLY_SECONDS))
+        first = done = await sandbox.run(Command(apply_first(PATCH), timeout=APPLY_SECONDS))
         if done.returncode and not done.timed_out:
-            done = await sandbox.run(Command(OTHERS, timeout=APPLY_SECONDS))
+            if INSIDE_GIT.search(patch):
+                return None, "the patch does not apply, and names a file of git's own folder"
+            done = await sandbox.run(Command(apply_others(PATCH), timeout=APPLY_SECONDS))
         if done.timed_out:
             return None, f"applying the patch took longer than {APPLY_SECONDS:.0f} s"
         if done.returncode == DOES_NOT_APPLY:
+            if why := why_not_written(await sandbox.run(WRITE_TRIAL)):  # no applier could have taken any patch
+                raise GraderFailed(f"no patch can be applied in the verifier's sandbox: {why}")
             return None, "the patch does not apply"
         if done.returncode:
             said = done.output[-300:].decode("utf-8", "replace").strip()
             raise GraderFailed(f"the patch could not be tried (exit status {done.returncode}): {said}")
+        if done is first and is_canonical(patch):
+            return patch, ""
         # Another applier, or headers that git would not write, may have changed other files than the patch names.
-        return (patch if done is first and is_canonical(patch) else await sandbox.diff()), ""
+        return await sandbox.diff() + await self._ignored_files(task, sandbox), ""
+
+    async def _ignored_files(self, task: SweTask, sandbox: Sandbox) -> bytes:
+        """The files that an applier made and that .gitignore names, as a patch; `diff` leaves them out."""
+        before = await self._once(self._ignored, task, self._ignored_at_base)
+        new = sorted(await _ignored(sandbox) - before)
+        if not new:
+            return b""
+        words = " ".join(shlex.quote(name) for name in new)
+        script = f'for name in {words}; do git diff --no-index --binary --full-index -- /dev/null "$name"; done; true'
+        return (await sandbox.run(Command(script, timeout=APPLY_SECONDS, output_cap=PATCH_CAP))).output
+
+    async def _ignored_at_base(self, task: SweTask) -> frozenset[str]:
+        sandbox = await self._backend.open(task.origin, self._limits, label=f"examine {task.id}")
+        try:
+            return await _ignored(sandbox)
+        finally:
+            await sandbox.close()
+
+
+async def _execute(sandbox: Sandbox, scripts: Scripts, placed: Mapping[str, bytes | None], seconds: float) -> Completed:
+    """Prepare, place the hidden tests and run them; the result is that of all parts.
+
+    Files that are given are put in place from outside, by nothing that the patch could have changed; without any, the
+    task's own script places the tests.
+    """
+    whole = Completed(0, b"", 0, False, 0.0)
+
+    async def run(part: str) -> Completed:
+        await sandbox.write(SCRIPT, part.encode())
+        left = max(seconds - whole.seconds, 0.1)
+        done = await sandbox.run(Command(("bash", "-c", EVALUATE), timeout=left, output_cap=LOG_CAP))
+        log, spent = whole.output + done.output, whole.seconds + done.seconds
+        return Completed(done.returncode, log, whole.dropped + done.dropped, done.timed_out, spent)
+
+    if scripts.prepare.strip():
+        whole = await run(RECORD + scripts.prepare)
+        await sandbox.quiet()  # nobody is left who could read the tests before they are run
+    if whole.timed_out:
+        return whole
+    if placed:
+        try:
+            await _place(sandbox, placed)
+        except FileProblem as error:
+            return replace(whole, output=whole.output + f"the hidden tests cannot be put in place: {error}\n".encode())
+    elif scripts.place.strip():
+        whole = await run(RESUME + scripts.place)
+        if whole.timed_out or whole.returncode == NOT_PLACED:
+            return whole
+    return await run(RESUME + scripts.run)
+
+
+async def _place(sandbox: Sandbox, files: Mapping[str, bytes | None]) -> None:
+    gone = [name for name, content in files.items() if content is None]
+    if gone:
+        await sandbox.run(Command(("rm", "-f", "--", *gone)))
+    for name, content in files.items():
+        if content is not None:
+            await sandbox.write(name, content)
+
+
+async def _read(sandbox: Sandbox, path: str) -> str:
+    try:
+        return (await sandbox.read(path)).decode("utf-8", "replace")
+    except FileProblem:
+        return ""  # no copy of a test came to its end
+
+
+async def _ignored(sandbox: Sandbox) -> frozenset[str]:
+    """The files there that .gitignore names."""
+    done = await sandbox.run(Command(IGNORED, timeout=APPLY_SECONDS, output_cap=LOG_CAP))
+    return frozenset(name.decode("utf-8", "surrogateescape") for name in done.output.split(b"\0") if name)
+
+
+def _asking(task: SweTask, tests: Collection[str]) -> SweTask:
+    """The task with these tests as the expected ones, for a grader."""
+    instance = {**task.instance, "FAIL_TO_PASS": json.dumps(list(tests)), "PASS_TO_PASS": "[]"}
+    return replace(task, fail_to_pass=tuple(tests), pass_to_pass=(), instance=instance)
+
+
+def _convicted(passed: list[str], other: list[str]) -> str:
+    """A reason that names the first of these tests."""
+    found = passed or other
+    if not found:
+        return ""
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    if passed:
+        return f"{found[0]}{more} passes although it was made to fail"
+    return f"{found[0]}{more} does not pass and fail as it should in a run that also holds falsified tests"
 
 
 def _always(seconds: float) -> Callable[[Task], float]:
     return lambda task: seconds
-
-
-def _in_place(task: SweTask, files: Mapping[str, str]) -> str:
-    """A command that writes these files over the tests, by the shell alone: a program could have been replaced."""
-    writes = (
-        f"printf %s {shlex.quote(text)} > {shlex.quote(f'{task.origin.workdir}/{name}')}\n"
-        for name, text in files.items()
-    )
-    return f"(set +x\n{''.join(writes)}) 2>/dev/null"
-
-
-def _names(test: str) -> set[str]:
-    """The names that a test may have in a test file: the function's name, or the first line of its docstring."""
-    return {function_of(test), test.strip()}
-
-
-def _falsified(
-    sources: Mapping[str, str], nonce: str, bluntly: set[str], spared: set[str]
-) -> tuple[dict[str, str], set[str]]:
-    files: dict[str, str] = {}
-    tests: set[str] = set()
-    for name, source in sources.items():
-        try:
-            made = falsify(source, nonce, bluntly=bluntly, spared=spared)
-            compile(made.source, name, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError):
-            continue  # Python of another version; a flag says that its tests are not falsified
-        files[name] = made.source
-        tests |= made.tests
-    return files, tests

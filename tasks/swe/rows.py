@@ -5,8 +5,11 @@ Guarantees: a broken row is refused with its place and the remedy before anythin
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import shlex
+import tokenize
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +17,14 @@ from envs import Origin
 from tasks.row_files import has_lone_surrogate
 from tasks.swe.harness import values_known
 from tasks.swe.patches import added_files
+from tasks.swe.schemas import END, GRADED_BY, START, current
 from tasks.swe.task import SweTask
 from tasks.task import TaskError
 
 __all__ = ["task_of_row"]
 
+LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS")
 TEXTS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch")
-GRADED_BY = ("image", "eval_script", "log_parser", "eval_type")  # since swebench 5
 # The effect of activating the environment in SWE-bench's images, for commands of the agent.
 TESTBED = {
     "CONDA_DEFAULT_ENV": "testbed",
@@ -30,13 +34,13 @@ TESTBED = {
 }
 # An edit that makes a loop endless costs two processor seconds and half a gigabyte, not a time-out of minutes.
 QUOTA = "ulimit -t 2; ulimit -v 524288"
-START, END = ">>>>> Start Test Output", ">>>>> End Test Output"
 
 
 def task_of_row(where: str, row: Any) -> SweTask:
     """The task of one row. `where` is its place, for messages. Raises `TaskError`."""
     if not isinstance(row, Mapping):
         raise TaskError(f"{where}: not an object; each line must be one SWE-bench instance")
+    row = current(where, row)
     embedded = "test_command" in row
     for key in (*TEXTS, "test_command") if embedded else TEXTS:
         if not isinstance(row.get(key), str):
@@ -66,8 +70,10 @@ def task_of_row(where: str, row: Any) -> SweTask:
         origin = Origin(
             row["base_commit"],
             image=row["image"],
+            workdir=row.get("workdir", "/testbed"),
             env=TESTBED if "conda activate testbed" in row["eval_script"] else {},
         )
+    row = _with_lists(where, row)
     fail_to_pass, pass_to_pass = _names(where, row, "FAIL_TO_PASS"), _names(where, row, "PASS_TO_PASS")
     if not fail_to_pass and not pass_to_pass:
         raise TaskError(f"{where}: FAIL_TO_PASS and PASS_TO_PASS are empty, so any patch would resolve it; remove it")
@@ -84,6 +90,33 @@ def task_of_row(where: str, row: Any) -> SweTask:
         test_command=command,
         instance=row,
     )
+
+
+def _with_lists(where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with its lists of tests in JSON also where they were written as Python writes a list."""
+    found = {key: _python_list(row.get(key)) for key in LISTS}
+    return {**row, **{key: json.dumps(names) for key, names in found.items() if names is not None}}
+
+
+def _python_list(value: Any) -> list[Any] | None:
+    """The list in a text that Python wrote, such as "['a', 'b']"; None for anything else, JSON included."""
+    if not isinstance(value, str):
+        return None
+    try:
+        json.loads(value)
+    except ValueError:
+        pass
+    except RecursionError:
+        return None
+    else:
+        return None
+    try:
+        names = ast.literal_eval(value)
+        texts = sum(token.type == tokenize.STRING for token in tokenize.generate_tokens(io.StringIO(value).readline))
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+    # Texts without a comma between them, as NumPy prints an array, would be read as one.
+    return names if isinstance(names, list) and len(names) == texts else None
 
 
 def _names(where: str, row: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -1,9 +1,14 @@
 """The screen: removes from a patch what would decide its own verdict, and flags what looks odd.
 
-Removed are test files, hooks and settings of the test runner, and modules that stand in for Python's or the runner's.
+Removed are test files, hooks and settings of the test runner, modules that stand in for Python's or the runner's, and
+parts that name no file or one inside `.git`.
 
-Guarantees: no product code is removed, and no file that the known solution changes too. Each removed file is named in a
-flag, and the patch is scored with it (official) and without it (strict). What only looks odd stays in the patch.
+A file can be called like a test and still be product code (`speed_test.py`, `tests.py`). Such files are removed from
+`Screened.patch` and kept in `Screened.fuller`. The verifier scores with the first. If that does not resolve the task,
+it scores with the second, in which the falsified tests alone decide about these files.
+
+Guarantees: no file that the known solution changes too is removed. Each removed file is named in a flag. What only
+looks odd stays in the patch. `patch` and `fuller` are parts of the given patch, in its order and byte by byte.
 """
 
 from __future__ import annotations
@@ -13,12 +18,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.swe.patches import pieces, touched_files
+from tasks.swe.patches import Change, changes, touched_files
 from tasks.swe.task import SweTask
 
 __all__ = ["Screened", "screen"]
 
 TESTS = re.compile(r"(^|/)(tests/|conftest\.py$|test_[^/]*\.py$|[^/]*_test\.py$|tests\.py$)")
+# The folders of the hidden tests whose names say that they hold only tests.
+TEST_FOLDER = re.compile(r"(?:(?:test|testing|spec)/|(?:[^/]+/)*?(?:tests|__tests__)/)")
+DOUBTFUL = "is called like a test"
+INSIDE_GIT = re.compile(r"(^|/)(\.git|git~1|\.\.)(/|$)|^/", re.I)
 HOOKS = re.compile(
     r"(^|/)((sitecustomize|usercustomize)\.py|[^/]*\.pth|\.?pytest\.(ini|toml)|[^/]*\.(dist|egg)-info/.*|__pycache__/.*)$"
 )
@@ -29,14 +38,20 @@ RUNNERS = re.compile(
 )
 # A module of this name at the top of the repository takes the place of the real one.
 SHADOWED = {*sys.stdlib_module_names, "_pytest", "attr", "hypothesis", "nose", "pip", "pluggy", "py", "pytest", "tox"}
-# The module or package, compiled or not, that a file at the top of the repository makes importable.
-MODULE = re.compile(r"(\w+)(?:/|(?:\.[\w.-]+)?\.(?:pyc?|so|pyd)$)")
+# The module that a file or a symbolic link at the top of the repository makes importable. A folder without __init__
+# makes none: Python goes on looking, and finds its own module or package.
+MODULE = re.compile(r"(\w+)(?:/__init__)?(?:\.[\w.-]+)?\.(?:pyc?|so|pyd)$")
+LINK = re.compile(rb"^(?:new file mode|new mode) 120000$", re.M)
+LOOKED_AT = 1 << 20  # bytes of a part; larger ones are data, and looking at 60 MB takes seconds
 ODD = {
     "names what tells a test run from others": rb"PYTEST_CURRENT_TEST|_pytest\.|sys\.modules\[.{0,3}(unittest|pytest)"
     rb"|pytest_runtest_\w+|TestResult|addSuccess",
     "ends the process": rb"\bos\._exit\(|\bos\.abort\(|\bos\.kill\(|signal\.SIGKILL|\batexit\.register\(",
     "equals everything": rb"def __eq__\(.{0,60}\).{0,20}:\s*return True",
-    "looks at its callers": rb"\binspect\.stack\(|\bsys\._getframe\(|\binspect\.currentframe\(",
+    "looks at its callers": rb"\binspect\.(stack|trace)\(|\bcurrentframe\(|\b_getframe\b|\b_current_frames\b"
+    rb"|\btb_frame\b|\bf_back\b|\b__traceback__\b|\b(settrace|setprofile)\b|\bsys\.monitoring\b",
+    "looks at other code": rb"\bgc\.get_(objects|referrers|referents)\b|\bimport gc\b|\blinecache\b|\bgetsource\w*\b"
+    rb"|\bco_(consts|names|code|firstlineno|filename|varnames|freevars)\b|\b__closure__\b|\bcell_contents\b|\b__main__\b.{0,20}\b__file__\b|/proc/",
     "prints a test runner's words": rb"Test Output|Test Exit Code|\bRan \d+ tests?\b",
     "starts what outlives it": rb"\bos\.fork\(|\bos\.setsid\(|start_new_session|subprocess\.Popen\(",
 }
@@ -44,58 +59,102 @@ ODD = {
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """`patch` without the files in `dropped`; `flags` has a line for each removed piece and for each oddity."""
+    """What the screen makes of a patch.
+
+    `patch` is the patch without the files in `dropped`. `fuller` has those of them, too, that are called like tests but
+    may be product code; it equals `patch` if there are none. `flags` has a line for each removed part and for each
+    oddity.
+    """
 
     patch: bytes
     dropped: tuple[str, ...]
     flags: tuple[str, ...]
+    fuller: bytes
 
 
 def screen(task: SweTask, patch: bytes) -> Screened:
     """Remove from `patch` what would decide its own verdict."""
-    solution = set(touched_files(task.patch))
-    hidden = set(touched_files(task.test_patch))
-    shadowed = SHADOWED - {name.split("/")[0] for name in solution}  # the project's own package may have such a name
-    called = {word.removeprefix("./") for word in re.split(r"[\s'\"]+", task.test_command)}
+    rules = _Rules.of(task)
     kept: list[bytes] = []
+    fuller: list[bytes] = []
     dropped: list[str] = []
     flags: list[str] = []
-    for part in pieces(patch):
-        names = touched_files(part.decode("utf-8", "surrogateescape"))
-        reasons = (_why(name, part, hidden, called, shadowed) for name in names if name not in solution)
-        why = next(filter(None, reasons), "")
-        if why:
+    for change in changes(patch):
+        names = change.names
+        reasons = [why for name in names if (why := rules.why(name, change))] if names else ["names no file"]
+        if reasons:
             dropped += names
-            flags.append(f"{why}, so taken out: {', '.join(names)}")
+            flags.append(f"{reasons[0]}, so taken out: {', '.join(map(_shown, names)) or 'a part without a name'}")
         else:
-            kept.append(part)
-    added = b"\n".join(line[1:] for line in b"".join(kept).split(b"\n") if line.startswith(b"+"))
-    flags += [why for why, pattern in ODD.items() if re.search(pattern, added)]
-    return Screened(b"".join(kept), tuple(dict.fromkeys(dropped)), tuple(flags))
+            kept.append(change.text)
+        if set(reasons) <= {DOUBTFUL}:
+            fuller.append(change.text)
+    looked_at = b"".join(text for text in kept if len(text) <= LOOKED_AT)
+    added = b"\n".join(line[1:] for line in looked_at.split(b"\n") if line.startswith(b"+"))
+    flags += [
+        why for why, pattern in (ODD | {"names the tests' files": rules.naming()}).items() if re.search(pattern, added)
+    ]
+    if any(len(text) > LOOKED_AT for text in kept):
+        flags.append(f"a part of more than {LOOKED_AT >> 20} MB, not looked at")
+    return Screened(b"".join(kept), tuple(dict.fromkeys(dropped)), tuple(flags), b"".join(fuller))
 
 
-def _why(name: str, part: bytes, hidden: set[str], called: set[str], shadowed: set[str]) -> str:
-    if name in hidden:
-        return "changes a file of the hidden tests"
-    if TESTS.search(name) or any(name.startswith(f"{folder}/") for folder in _test_folders(hidden)):
-        return "changes test files"
-    if any(file.startswith(f"{name}/") for file in hidden):
-        return "stands where the hidden tests' folder was"
-    if HOOKS.search(name):
-        return "changes what a test runner loads by itself"
-    if name in called:
-        return "changes the script that runs the tests"
-    if SETTINGS.search(name) and RUNNERS.search(b"\n".join(_changed(part))):
-        return "changes settings of the test runner"
-    module = MODULE.match(name)
-    if module and module[1] in shadowed and b"\nnew file mode " in part:
-        return "stands in for a module of Python or of the test runner"
-    return ""
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the screen knows of a task: the files of its known solution, of its hidden tests and of its test command."""
+
+    solution: frozenset[str]
+    hidden: frozenset[str]
+    called: frozenset[str]
+    shadowed: frozenset[str]
+    test_folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: SweTask) -> _Rules:
+        solution, hidden = frozenset(touched_files(task.patch)), frozenset(touched_files(task.test_patch))
+        called = frozenset(word.removeprefix("./") for word in re.split(r"[\s'\"]+", task.test_command))
+        own = {name.split("/")[0] for name in solution}  # the project's own package may have such a name
+        folders = tuple({found[0] for name in hidden if (found := TEST_FOLDER.match(name))})
+        return cls(solution, hidden, called, frozenset(SHADOWED - own), folders)
+
+    def naming(self) -> bytes:
+        """What matches the names of the hidden tests' files, or a folder or a pattern of tests in a text."""
+        stems = {re.escape(name.rpartition("/")[2].removesuffix(".py")).encode() for name in self.hidden}
+        named = b"".join(rb"|\b%s\b" % stem for stem in sorted(stems) if b"test" in stem)
+        return rb"[\"'/]tests?[\"'/*]|[\"'/]test_?\*|\*_test\b" + named
+
+    def why(self, name: str, change: Change) -> str:
+        """Why a change of this file is taken out; "" if it is not."""
+        if INSIDE_GIT.search(name):
+            return "changes what is no file of the repository"
+        if name in self.solution:
+            return ""
+        if name in self.hidden:
+            return "changes a file of the hidden tests"
+        if name.startswith(self.test_folders) or name.rpartition("/")[2] == "conftest.py":
+            return "changes test files"
+        if any(file.startswith(f"{name}/") for file in self.hidden):
+            return "stands where the hidden tests' folder was"
+        if HOOKS.search(name):
+            return "changes what a test runner loads by itself"
+        if name in self.called:
+            return "changes the script that runs the tests"
+        if SETTINGS.search(name) and RUNNERS.search(b"\n".join(_changed(change.text))):
+            return "changes settings of the test runner"
+        if name == change.added and self._shadows(name, change):
+            return "stands in for a module of Python or of the test runner"
+        return DOUBTFUL if TESTS.search(name) else ""
+
+    def _shadows(self, name: str, change: Change) -> bool:
+        if name in self.shadowed:
+            return LINK.search(change.text) is not None
+        module = MODULE.match(name)
+        return module is not None and module[1] in self.shadowed
 
 
-def _test_folders(hidden: set[str]) -> set[str]:
-    """Top folders of the hidden tests whose name says that they hold only tests."""
-    return {name.split("/")[0] for name in hidden if name.split("/")[0] in ("test", "testing", "spec", "__tests__")}
+def _shown(name: str) -> str:
+    """A name that can be stored and shown: bytes that are not UTF-8 are written as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _changed(part: bytes) -> Iterator[bytes]:

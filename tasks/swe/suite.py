@@ -11,16 +11,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from envs import Sandbox
+from envs import Patch, Sandbox
 from tasks.quick.repositories import with_repositories
-from tasks.row_files import first_row, is_path, rows_of_file, task_set
+from tasks.row_files import first_row, is_path, rows_of_file, stem_of, task_set
 from tasks.suite import VerifierSetup
 from tasks.swe.cached_verifier import CachedVerifier, make_verifier
 from tasks.swe.graders import needs_harness
 from tasks.swe.harness import check_installed
-from tasks.swe.hub import HUB_SETS, rows_of_hub
+from tasks.swe.hub import HUB_SETS, named_on_hub, rows_of_hub
 from tasks.swe.patch_verifier import KIND
 from tasks.swe.rows import task_of_row
+from tasks.swe.schemas import is_foreign
 from tasks.swe.task import as_swe
 from tasks.swe.verdict_key import normalised
 from tasks.task import Submission, Task, TaskError, TaskSet
@@ -40,16 +41,17 @@ class SweSuite:
     kind = KIND
     needs_sandbox = True
     sources = (
-        f"{QUICK}, {', '.join(HUB_SETS)}, a hub name like owner/name, or a .jsonl or .json file of SWE-bench "
-        "instances (with instance_id)"
+        f"{QUICK}, {', '.join(HUB_SETS)}, a hub name like owner/name or owner/name:split, or a .jsonl, .json or "
+        ".parquet file of SWE-bench instances (with instance_id)"
     )
 
     def reads(self, source: str) -> bool:
         if source == QUICK or source in HUB_SETS:
             return True
         if is_path(source):
-            return "instance_id" in first_row(source)
-        return source.count("/") == 1
+            row = first_row(source)
+            return "instance_id" in row or is_foreign(row)
+        return named_on_hub(source) is not None
 
     def load(self, source: str) -> TaskSet:
         path = Path(source)
@@ -59,9 +61,9 @@ class SweSuite:
 
             name, rows = QUICK, ((QUICK, row) for row in quick.instances())
         elif is_path(source) and source not in HUB_SETS:
-            name, rows = path.stem, rows_of_file(path)
-        elif source in HUB_SETS or source.count("/") == 1:
-            name, rows = source, rows_of_hub(HUB_SETS.get(source, source))
+            name, rows = stem_of(path), rows_of_file(path)
+        elif named := named_on_hub(source):
+            name, rows = source, rows_of_hub(*named)
         else:
             raise TaskError(f"no task set {source!r} in suite {self.name}, which reads {self.sources}")
         return task_set(name, self.name, ((where, task_of_row(where, row)) for where, row in rows))
@@ -75,8 +77,11 @@ class SweSuite:
         return task.statement
 
     async def collect(self, task: Task, sandbox: Sandbox | None, reply: str) -> Submission:
-        patch = await sandbox.diff() if sandbox else diff_in(reply).encode("utf-8", "replace")
-        return Submission(patch, KIND)
+        if sandbox is None:
+            return Submission(diff_in(reply).encode("utf-8", "replace"), KIND)
+        patch = await sandbox.diff()
+        left_out = patch.left_out if isinstance(patch, Patch) else ()
+        return Submission(bytes(patch), KIND, f"left out of the patch: {', '.join(left_out)}" if left_out else "")
 
     def known(self, task: Task) -> Submission | None:
         patch = as_swe(task).patch

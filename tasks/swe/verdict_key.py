@@ -18,8 +18,9 @@ from typing import Protocol, runtime_checkable
 
 from envs import Backend, Limits, Origin
 from tasks.swe.graders import needs_harness
+from tasks.swe.harness import has_blank_inside
 from tasks.swe.patch_verifier import VERSION
-from tasks.swe.patches import is_canonical
+from tasks.swe.patches import changes, is_canonical
 from tasks.swe.task import as_swe
 from tasks.task import Task
 
@@ -27,6 +28,9 @@ __all__ = ["Identifies", "can_identify", "contents_of", "normalised", "verdict_k
 
 # The fields of a row that decide beside the patch. The known solution is one: with it falsified tests are checked.
 SPEC = ("eval_script", "log_parser", "eval_type", "test_command", "test_patch", "patch", "FAIL_TO_PASS", "PASS_TO_PASS")
+# The line of a header with the hashes of a file before and after, without the latter.
+HASHES = re.compile(rb"^(index [0-9a-f]+)\.\.[0-9a-f]+", re.M)
+BLANKS = "ids with blanks are read whole"  # only in the keys of tasks that have such ids, whose verdicts it changed
 # The limits that do not bear on a run of the tests, which has its own time and its own cap of output.
 WITHOUT_EFFECT = ("command_seconds", "lifetime_seconds", "output_bytes")
 
@@ -57,8 +61,14 @@ async def contents_of(backend: Backend, task: Task) -> str:
 
 
 def normalised(patch: bytes) -> bytes:
-    """The patch without the abbreviated hashes of its blobs, which do not change what it does."""
-    return re.sub(rb"^index [0-9a-f]+\.\.[0-9a-f]+", b"index", patch, flags=re.M) if is_canonical(patch) else patch
+    """The patch without the hashes that do not change what it does: those of the texts that it makes.
+
+    The hash of what a file was before decides whether a patch that fits nowhere else is merged; both hashes of a binary
+    file decide whether it applies at all.
+    """
+    if not is_canonical(patch):
+        return patch
+    return b"".join(part.text if part.binary else HASHES.sub(rb"\1", part.text, count=1) for part in changes(patch))
 
 
 def verdict_key(task: Task, patch: bytes, *, contents: str, limits: Limits, seconds: float, repeats: int = 1) -> str:
@@ -68,6 +78,8 @@ def verdict_key(task: Task, patch: bytes, *, contents: str, limits: Limits, seco
     grader = _swebench() if needs_harness(issue) else ""
     within = {name: value for name, value in asdict(limits).items() if name not in WITHOUT_EFFECT}
     parts = [VERSION, grader, contents, issue.origin.commit, issue.id, spec, within, seconds, repeats]
+    if grader and any(map(has_blank_inside, (*issue.fail_to_pass, *issue.pass_to_pass))):
+        parts.append(BLANKS)
     text = json.dumps(parts, sort_keys=True, default=str).encode() + b"\0" + normalised(patch)
     return hashlib.sha256(text).hexdigest()[:32]
 

@@ -124,14 +124,14 @@ def test_arguments_as_an_object_and_no_arguments_at_all_are_taken() -> None:
         ("bash", '["ls"]', "bash: the arguments are not a JSON object"),
         ("bash", "[" * 100_000, "bash: the arguments are not JSON"),
         ("bash", "{}", "bash: argument 'command' is missing"),
-        ("bash", '{"command": 5}', "bash: argument 'command' must be of type string"),
+        ("bash", '{"command": {}}', "bash: argument 'command' must be of type string"),
         ("bash", '{"command": "ls", "cwd": "/"}', "there is no argument 'cwd'; the arguments are command"),
         ("bash", '{"command": "a\\u0000b"}', "argument 'command' holds a NUL character"),
         ("submit", '{"reason": "done"}', "there is no argument 'reason'; the arguments are none"),
         ("view", '{"path": "a", "start": true}', "argument 'start' must be of type integer"),
         ("view", '{"path": null}', "argument 'path' must be of type string"),
         ("edit", '{"command": "delete", "path": "a", "new": ""}', "must be one of replace, create, insert"),
-        ("Bash", "{}", "there is no tool 'Bash'; the tools are bash, view, search, edit, run_tests, submit"),
+        ("Shell", "{}", "there is no tool 'Shell'; the tools are bash, view, search, edit, run_tests, submit"),
         ("", "{}", "there is no tool ''"),
         (None, "{}", "there is no tool ''"),
     ],
@@ -255,3 +255,138 @@ def test_the_signature_of_a_thought_stays_with_its_call() -> None:
 def test_a_form_that_does_not_exist_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="choose one of native, text, structured"):
         make_actions("smoke")
+
+
+# calls that a server left in the text
+
+LS = {"command": "ls -la"}
+IN_TEXT = [
+    '<tool_call>\n{"name": "bash", "arguments": {"command": "ls -la"}}\n</tool_call>',
+    'I will look.\n<tool_call>\n{"name": "bash", "arguments": {"command": "ls -la"}}',
+    "<tool_call>{'name': 'bash', 'arguments': {'command': 'ls -la'}}</tool_call>",
+    '<tool_call>{"name": "functions.bash", "arguments": "{\\"command\\": \\"ls -la\\"}"}</tool_call>',
+    "<tool_call>\n<function=bash>\n<parameter=command>\nls -la\n</parameter>\n</function>\n</tool_call>",
+    '<invoke name = "bash" id="1"><parameter name = "command" type="string">ls -la</parameter></invoke>',
+    "<tool_call>bash<tool_sep><arg_key>command</arg_key><arg_value>ls -la</arg_value></tool_call>",
+    '[TOOL_CALLS]bash{"command": "ls -la"}',
+    '>>>bash\n{"command": "ls -la"}',
+    '<|action_start|><|plugin|>\n{"name": "bash", "parameters": {"command": "ls -la"}}<|action_end|>',
+    '<tool_use>{"name": "bash", "input": {"command": "ls -la"}}</tool_use>',
+    '<function_calls>\nbash(command="ls -la")\n</function_calls>',
+    '<|tool_call_start|>[bash(command="ls -la")]<|tool_call_end|>',
+    '<tool_code>\nbash(command="ls -la")\n</tool_code>',
+    '<function=bash>{"command": "ls -la"}</function>',
+    "<tool_call>bash\n<arg_key>command</arg_key>\n<arg_value>ls -la</arg_value>\n</tool_call>",
+    '<function_calls>\n<invoke name="bash">\n<parameter name="command">ls -la</parameter>\n</invoke></function_calls>',
+    '<minimax:tool_call>\n<invoke name="bash">\n<parameter name="command">ls -la</parameter></invoke>',
+    '[TOOL_CALLS][{"name": "bash", "arguments": {"command": "ls -la"}}]',
+    '[TOOL_CALLS]bash[ARGS]{"command": "ls -la"}',
+    '<|python_tag|>{"name": "bash", "parameters": {"command": "ls -la"}}',
+    '{"name": "bash", "parameters": {"command": "ls -la"}}',
+    '```json\n{"name": "bash", "arguments": {"command": "ls -la"}}\n```',
+    'Let me see.\n\n{"name": "bash", "arguments": {"command": "ls -la"}}',
+    '{"tool": "bash", "command": "ls -la"}',
+    '{"tool_calls": [{"function": {"name": "bash", "arguments": "{\\"command\\": \\"ls -la\\"}"}}]}',
+    '<｜tool▁call▁begin｜>function<｜tool▁sep｜>bash\n```json\n{"command": "ls -la"}\n```<｜tool▁call▁end｜>',
+    '<|tool_call_begin|>functions.bash:0<|tool_call_argument_begin|>{"command": "ls -la"}<|tool_call_end|>',
+    '<|channel|>commentary to=functions.bash <|constrain|>json<|message|>{"command": "ls -la"}<|call|>',
+    '[bash(command="ls -la")]',
+    '```tool_code\nprint(default_api.bash(command="ls -la"))\n```',
+    '<TOOLCALL>[{"name": "bash", "arguments": {"command": "ls -la"}}]</TOOLCALL>',
+    '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "bash", "parameters": {"command": "ls -la"}}]<|END_ACTION|>',
+    'Thought: look\nAction: bash\nAction Input: {"command": "ls -la"}',
+    '<think>submit? <tool_call>{"name": "submit", "arguments": {}}</tool_call></think>\n'
+    '<tool_call>{"name": "bash", "arguments": {"command": "ls -la"}}</tool_call>',
+]
+
+
+@pytest.mark.parametrize("text", IN_TEXT, ids=lambda text: text[:30])
+def test_a_call_in_the_text_is_carried_out_and_its_result_goes_back_as_text(text: str) -> None:
+    form = make_actions()
+    message, [action] = form.read({"role": "assistant", "content": text})
+    assert isinstance(action, Action)
+    assert (action.tool.name, action.arguments) == ("bash", LS)
+    assert message == {"role": "assistant", "content": text}
+    assert form.observations([(action, "a.py")]) == [{"role": "user", "content": "Result of bash:\na.py"}]
+
+
+@pytest.mark.parametrize("text", IN_TEXT, ids=lambda text: text[:30])
+def test_a_call_in_the_text_that_was_cut_off_is_never_carried_out_in_part(text: str) -> None:
+    form = make_actions()
+    for end in range(len(text)):
+        _, actions = form.read({"role": "assistant", "content": text[:end]}, cut=True)
+        for action in actions:
+            assert not isinstance(action, Action) or action.tool.name != "bash" or action.arguments == LS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'I would call {"name": "bash", "arguments": {"command": "ls"}} but not now.',
+        'The function bash(command="x") is useful.',
+        "Calls stand between <tool_call> tags.",
+        '{"name": "some-package", "version": 1}',
+        '<function=nope>{"a": 1}</function>',
+        "print(bash)",
+    ],
+)
+def test_what_only_speaks_of_calls_is_none(text: str) -> None:
+    _, [error] = make_actions().read({"role": "assistant", "content": text})
+    assert isinstance(error, ActionError)
+
+
+def test_calls_in_thoughts_are_taken_where_there_is_nothing_else() -> None:
+    thought = {"role": "assistant", "content": None, "reasoning_content": f"So:\n{IN_TEXT[0]}"}
+    _, [action] = make_actions().read(thought)
+    assert isinstance(action, Action)
+    _, [action] = make_actions().read({**thought, "content": "Hm."})
+    assert isinstance(action, ActionError)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bash<|channel|>commentary", "functions.bash", "functions.bash:0", "default_api:bash", "mcp__x__bash", "Bash"],
+)
+def test_a_name_with_decoration_means_its_tool(name: str) -> None:
+    calls: Any = [{"id": "1", "function": {"name": name, "arguments": json.dumps(LS)}}]
+    for some in (calls, calls[0]):
+        message, [action] = make_actions().read({"role": "assistant", "content": None, "tool_calls": some})
+        assert isinstance(action, Action)
+        assert message["tool_calls"][0]["function"]["name"] == "bash"
+
+
+def test_a_call_of_the_older_protocol_and_one_without_its_envelope_are_read() -> None:
+    older: dict[str, Any] = {
+        "role": "assistant",
+        "content": None,
+        "function_call": {"name": "bash", "arguments": json.dumps(LS)},
+    }
+    flat: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"name": "bash", "arguments": LS}]}
+    named = [{"type": "tool_use", "id": "1", "name": "bash", "input": LS}]
+    others: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "tool_calls": named},
+        {"role": "assistant", "content": None, "tool_calls": json.dumps(named)},
+        {"role": "assistant", "content": [{"type": "text", "text": "Looking."}, *named]},
+    ]
+    for message in [older, flat, *others]:
+        sent, [action] = make_actions().read(message)
+        assert "tool_use" not in json.dumps(sent)
+        assert isinstance(action, Action)
+        assert action.arguments == LS
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("view", {"path": "a.py", "start": "1", "end": 5.0}, {"path": "a.py", "start": 1, "end": 5}),
+        ("view", {"path": "a.py", "start": "", "end": "null"}, {"path": "a.py", "start": None, "end": None}),
+        ("bash", {"command": ["bash", "-lc", "ls | wc"]}, {"command": "ls | wc"}),
+        ("bash", {"command": ["ls", "a b"]}, {"command": "ls 'a b'"}),
+        ("search", {"pattern": 404}, {"pattern": "404"}),
+    ],
+)
+def test_a_value_of_another_type_that_can_mean_one_thing_is_taken_for_it(name: str, given: Any, meant: Any) -> None:
+    call = {"id": "1", "function": {"name": name, "arguments": json.dumps(given)}}
+    _, [action] = make_actions().read({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert isinstance(action, Action)
+    assert action.arguments == meant

@@ -136,7 +136,9 @@ def test_what_is_short_and_what_the_model_said_and_the_opening_are_not_elided() 
 def test_a_server_that_says_that_the_conversation_is_too_long_gets_a_shorter_one(origin: Origin) -> None:
     look, end = said("```bash\nseq 1000\n```"), said("```submit\n```")
     full = {"error": {"message": "This model's maximum context length is 100 tokens.", "code": 400}}
-    server = ChatServer(Answer(body=look), Answer(body=look), Answer(400, full), Answer(body=end))
+    # Refused, a short message taken, refused once more, and then the shorter conversation.
+    refusal, done = Answer(400, full), Answer(body=end)
+    server = ChatServer(Answer(body=look), Answer(body=look), refusal, done, refusal, done)
 
     async def main() -> Trajectory:
         async with server, workspace(origin) as room:
@@ -149,7 +151,8 @@ def test_a_server_that_says_that_the_conversation_is_too_long_gets_a_shorter_one
     trajectory = asyncio.run(main())
     assert trajectory.exit is Exit.SUBMITTED
     assert len(trajectory.turns) == 3
-    refused, taken = (request.body["messages"] for request in server.requests[2:])
+    refused, short, again, taken = (request.body["messages"] for request in server.requests[2:])
+    assert (len(short), again) == (1, refused)
     assert len(refused) == len(taken) == 6
     assert taken == as_sent(trajectory.messages[:6])
     assert (len(refused[3]["content"]), taken[3]["content"][:7]) == (3893 + len("Result of bash:\n"), "[elided")

@@ -21,7 +21,7 @@ from agent.models import (
     ModelUnavailable,
     Reply,
 )
-from agent.models.chat import ChatModel
+from agent.models.chat import UNPROVEN, ChatModel
 from agent.models.faults import TREATMENTS, Billed, Ends, Kind, Load, Retry, refusal
 from agent.models.http import Answer
 from agent.models.shared_first_turn import SharedFirstTurn
@@ -39,6 +39,7 @@ ERRORS: dict[Ends, type[ModelError]] = {
     Ends.MODEL_FAILED: ModelUnavailable,
     Ends.RUN: ModelRefused,
 }
+REFUSALS = (Ends.CONTEXT_LIMIT, Ends.RUN_OR_ATTEMPT)  # which are looked into by further requests
 MET = [kind for kind in Kind if kind is not Kind.UNREACHABLE]  # which is no answer
 
 
@@ -83,7 +84,11 @@ def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
         assert f"| {' | '.join(cells)} |\n" in page
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MET if TREATMENTS[kind].retry is not Retry.NEVER])
+# An empty message without usage is taken for the model's where no answer ever told usage.
+HEALING = [kind for kind in MET if TREATMENTS[kind].retry is not Retry.NEVER and kind is not Kind.HOLLOW]
+
+
+@pytest.mark.parametrize("kind", HEALING)
 def test_what_can_heal_heals_and_every_token_that_was_told_is_counted_once(kind: Kind) -> None:
     async def main() -> None:
         async with served(once(kind), request_seconds=seconds(kind)) as (server, model):
@@ -98,12 +103,16 @@ def test_what_can_heal_heals_and_every_token_that_was_told_is_counted_once(kind:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MET if TREATMENTS[kind].retry is not Retry.NEVER])
+@pytest.mark.parametrize("kind", HEALING)
 def test_what_could_heal_and_does_not_ends_the_attempt_and_what_it_cost_is_known(kind: Kind) -> None:
     async def main() -> None:
         async with served(always(kind), retry_seconds=0.05, request_seconds=seconds(kind)) as (server, model):
             scope = attempt_scope()
-            with pytest.raises(ModelUnavailable, match="keeps failing"):
+            # What no request was ever answered to get past is not taken for what heals.
+            lasting = kind in UNPROVEN
+            with pytest.raises(
+                ModelRefused if lasting else ModelUnavailable, match="not answered one" if lasting else "keeps failing"
+            ):
                 await model.reply(FIRST, [], scope=scope)
             assert server.requests >= 2 or (server.requests == 1 and kind in (Kind.TIME_OUT, Kind.ENDLESS))
             assert scope.budget.take_wasted() == server.served
@@ -111,12 +120,13 @@ def test_what_could_heal_and_does_not_ends_the_attempt_and_what_it_cost_is_known
     asyncio.run(main())
 
 
+NEVER_AGAIN = [kind for kind in MET if TREATMENTS[kind].retry is Retry.NEVER]
+
+
 @pytest.mark.parametrize("turn", ["first", "later"])
-@pytest.mark.parametrize("kind", [kind for kind in MET if TREATMENTS[kind].retry is Retry.NEVER])
+@pytest.mark.parametrize("kind", [kind for kind in NEVER_AGAIN if TREATMENTS[kind].ends not in REFUSALS])
 def test_what_cannot_heal_is_asked_once(kind: Kind, turn: str) -> None:
     ends = TREATMENTS[kind].ends
-    if ends is Ends.RUN_OR_ATTEMPT:
-        ends = Ends.RUN if turn == "first" else Ends.MODEL_FAILED
 
     async def main() -> None:
         async with served(always(kind)) as (server, model):
@@ -128,6 +138,30 @@ def test_what_cannot_heal_is_asked_once(kind: Kind, turn: str) -> None:
                     await asked
                 assert server.served == Usage()
             assert server.requests == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NEVER_AGAIN if TREATMENTS[kind].ends in REFUSALS])
+def test_what_is_refused_whatever_the_conversation_stops_the_run_and_never_counts_as_too_long(kind: Kind) -> None:
+    async def main() -> None:
+        async with served(always(kind)) as (server, model):
+            with pytest.raises(ModelRefused):
+                await model.reply(FIRST, [], scope=attempt_scope())
+            with pytest.raises(ModelUnavailable):
+                await model.reply(LATER, [], scope=attempt_scope())
+            assert server.requests < 20
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NEVER_AGAIN if TREATMENTS[kind].ends is Ends.RUN_OR_ATTEMPT])
+def test_a_refusal_that_does_not_come_again_is_passed_over(kind: Kind) -> None:
+    async def main() -> None:
+        async with served(lambda number, turn: kind if number == 3 else None) as (server, model):
+            scope = attempt_scope()
+            replies = [await model.reply(told, [], scope=scope) for told in (FIRST, LATER, LATER)]
+            assert sum((reply.usage for reply in replies), scope.budget.take_wasted()) == server.served
 
     asyncio.run(main())
 
@@ -242,9 +276,8 @@ def test_500_attempts_among_random_faults_and_an_outage_all_reach_an_outcome_and
     server, rows, left, lines = asyncio.run(main())
     counted = [row for row in rows if not row.exit.infra]
     assert len(counted) == len({row.index for row in counted}) == 500
-    assert {row.exit for row in counted} == {Exit.SUBMITTED, Exit.CONTEXT_LIMIT}
-    infra = [row for row in rows if row.exit.infra]
-    assert infra  # and each of them was filled again
+    assert {row.exit for row in counted} == {Exit.SUBMITTED}  # a length that is refused once only is none
+    infra = [row for row in rows if row.exit.infra]  # and each of them was filled again
     assert {row.index for row in infra} <= {row.index for row in counted}
     assert left == Usage()
     assert sum((row.usage for row in rows), Usage()) == server.served

@@ -129,7 +129,7 @@ def test_known_solutions_come_from_the_suite() -> None:
 
     assert says("replay:gold", attempt_scope()) == "42"
     assert says("replay:gold", attempt_scope("another")) == ""
-    assert says("replay:empty", attempt_scope()) == ""
+    assert says("replay:empty", attempt_scope()) == says("replay:noop", attempt_scope()) == ""
     assert make_model(ModelRequest("replay:gold")).name == "replay:gold"
 
 
@@ -157,7 +157,7 @@ def test_each_attempt_replays_a_row_of_its_own(tmp_path: Path) -> None:
             asyncio.run(source.model(request).reply([], [], scope=attempt_scope(index=index))).message["content"]
         )
 
-    assert [says(0), says(1)] == ["first", ""]
+    assert [says(0), says(1)] == ["first\n", ""]
     with pytest.raises(ModelRefused, match=r"p\.jsonl have no row 2 for task, counted from 0$"):
         says(2)
 
@@ -223,9 +223,11 @@ def test_a_script_is_a_list_of_what_a_model_says(tmp_path: Path, script: str, wh
     assert "\n" not in str(refused.value)
 
 
-def test_a_replay_is_of_a_file_or_run_but_for_two() -> None:
-    names = ("replay:a/b.jsonl", "replay:gold", "replay:empty", "replay:", "replay", "monkey", "replayed:x")
+def test_a_replay_is_of_a_file_or_run_but_for_three() -> None:
+    names = ("replay:a/b.jsonl", "replay:gold", "replay:empty", "replay:noop", "replay:", "replay", "replayed:x")
     assert [replayed(name) for name in names] == ["a/b.jsonl", "", "", "", "", "", ""]
+    with pytest.raises(ModelRefused, match=r"no such file, and no run .*; did you mean replay:noop\?"):
+        make_model(ModelRequest("replay:nop"))
 
 
 def test_a_package_brings_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,28 @@ def test_one_commit_on_top_of_the_base_is_the_images_own(tmp_path: Path) -> None
     assert_clean(repository(tmp_path / "r", "git commit -q --allow-empty -m SWE-bench"), "v2")
 
 
+def test_a_shallow_clone_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    whole = repository(tmp_path / "r")
+    subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{whole}", tmp_path / "shallow"], check=True)
+    with pytest.raises(SandboxUnavailable, match=r"shallow is a shallow clone.*`git fetch --unshallow`"):
+        scrubbed_copy(tmp_path / "shallow", "HEAD", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_copy_has_the_object_names_of_its_source(tmp_path: Path) -> None:
+    source = repository(tmp_path / "r", "rm -rf .git", HISTORY.replace("git init", "git init --object-format=sha256"))
+    assert len(scrubbed_copy(source, "v2", tmp_path / "copy")) == 64
+    assert_clean(tmp_path / "copy", "HEAD")
+
+
+def test_git_keeps_its_log_of_what_is_done_in_a_scrubbed_copy(tmp_path: Path) -> None:
+    scrubbed_copy(repository(tmp_path / "r"), "v2", tmp_path / "copy")
+    assert not (tmp_path / "copy/.git/logs").exists()
+    script = "git checkout -qb other && git checkout -q - && git symbolic-ref --short HEAD"
+    done = subprocess.run(["/bin/sh", "-ec", script], cwd=tmp_path / "copy", check=True, capture_output=True, text=True)
+    assert done.stdout == "base\n"
+
+
 @pytest.mark.parametrize("dirt", DIRT)
 def test_whatever_is_later_is_found_and_a_scrubbed_copy_has_none_of_it(dirt: str, tmp_path: Path) -> None:
     source = repository(tmp_path / "r", DIRT[dirt])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +14,9 @@ import pytest
 
 from envs import Command, Limits, Origin, SandboxError, SandboxUnavailable
 from envs.base import IMAGE_LABEL, NAME
-from tests.envs.support.docker_image import DockerHarness, engine, full_image
+from envs.docker.prepared_images import PreparedImageFound, prepared_images, remove_prepared
+from envs.events import Status
+from tests.envs.support.docker_image import DockerHarness, containers, engine, full_image, soon
 
 # Each kind of later work that a clone may hold, all in one repository.
 DIRT = """
@@ -86,6 +90,103 @@ def test_an_image_that_holds_later_work_is_scrubbed_of_it(made: Any, harness: Do
         await sandbox.close()
 
     harness(story())
+    told = [event.text for event in harness.events if isinstance(event, Status) and event.about == origin.image]
+    steps = ["looking for what is later than the base", "removing what is later than the base", "recording the start"]
+    assert [text for text in told if any(step in text for step in steps)] == [told[0], told[1], told[3]]
+    assert all(text.startswith(f"preparing {origin.image}: ") for text in told[:-1])
+    assert told[-1] == ""
+
+
+def test_a_prepared_image_is_listed_with_its_size_and_removed_once_nothing_uses_it(
+    made: Any, harness: DockerHarness, client: docker.DockerClient
+) -> None:
+    origin = made(f"{DIRT}head -c 3000000 /dev/urandom > large.bin")
+
+    def listed() -> list[PreparedImageFound]:
+        return [one for one in prepared_images(client, time.time()) if one.image == f"{origin.image}:latest"]
+
+    def ended() -> bool:
+        harness(asyncio.sleep(0.01))  # only then does its loop run
+        return not containers(client, harness.label)
+
+    assert listed() == []
+    sandbox = harness(harness.open(image=origin.image))
+    (one,) = listed()
+    assert one.in_use
+    assert one.why_useless == ""
+    assert one.bytes is not None
+    assert one.bytes > 3_000_000
+    assert not remove_prepared(client, one)
+    snapshot = harness(sandbox.snapshot())
+    harness(sandbox.close())
+    assert soon(ended, 20)
+    assert listed()[0].in_use, "a sandbox may be forked from the snapshot"
+    harness(snapshot.close())
+    assert not listed()[0].in_use
+    assert remove_prepared(client, listed()[0])
+    assert listed() == []
+    again = DockerHarness(origin)
+    again(again.open())
+    again.close()
+    assert len(listed()) == 1
+
+
+def test_a_prepared_image_whose_image_is_gone_is_of_no_use(
+    made: Any, harness: DockerHarness, client: docker.DockerClient
+) -> None:
+    origin = made("cd /testbed && printf more > later.txt")
+    identity = client.images.get(origin.image).id.removeprefix("sha256:")[:12]
+
+    async def story() -> None:
+        await (await harness.open(image=origin.image)).close()
+
+    harness(story())
+    client.images.get(origin.image).tag("coding-monkeys-test-kept", identity)
+    client.api.remove_image(f"{origin.image}:latest")
+    try:
+        assert not any(one.why_useless for one in prepared_images(client, 0) if one.image.endswith(identity))
+        client.api.remove_image(f"coding-monkeys-test-kept:{identity}")
+        (one,) = [one for one in prepared_images(client, 0) if one.image == identity]
+        assert one.why_useless == "its image is gone"
+    finally:
+        client.images.get(f"sha256:{identity}").tag(origin.image)
+
+
+# What root in a container can do to the programs that would take its patch.
+FORGERIES = {
+    "git": "g=$(command -v git) && mv $g $g.real && printf '#!/bin/sh\\necho forged\\n' > $g && chmod +x $g",
+    "programs removed": "rm -f /bin/git /usr/bin/git /bin/cp /bin/mkdir /bin/cat",
+    "shell": "printf '#!/bin/git version\\n' > /tmp/s && chmod +x /tmp/s && mv -f /tmp/s /bin/sh",
+    "preloaded library": "printf /lib/forged.so > /etc/ld.so.preload",
+    "preloaded library that cannot be renamed": "mkdir -p /etc/ld.so.preload.set-aside/x;"
+    " printf /lib/forged.so > /etc/ld.so.preload; chmod 555 /etc",
+    "no null device": "rm /dev/null",
+    "pipe for the null device": "rm /dev/null; python3 -c 'import os; os.mkfifo(\"/dev/null\")'",
+    "configuration for the null device": "rm /dev/null; printf '[core]\n\tfsmonitor = false\n"
+    "\texcludesFile = /tmp/all\n' > /dev/null; printf '*\n' > /tmp/all",
+    "folders closed": "chmod 000 /run /tmp /dev /",
+    "home for nobody": "mkdir -p /nonexistent/git; printf '*\n' > /nonexistent/git/ignore",
+    "configuration of the system": "printf '[core]\\n\\texcludesFile = /tmp/all\\n' > /etc/gitconfig;"
+    " printf '*\\n' > /tmp/all; printf '* -diff\\n' > /etc/gitattributes",
+    "configuration of the user": "for d in /tmp/.config/git ~/.config/git; do mkdir -p $d;"
+    " printf '*\\n' > $d/ignore; printf '* -diff\\n' > $d/attributes; done",
+}
+
+
+def test_the_patch_is_taken_by_programs_that_no_command_can_change(harness: DockerHarness) -> None:
+    async def story(harm: str) -> None:
+        sandbox = await harness.open()
+        await sandbox.run(Command("printf changed > a.txt; printf new > new.txt"))
+        patch = await sandbox.diff()
+        assert patch.count(b"diff --git") == 2
+        await sandbox.run(Command(harm))
+        assert await sandbox.diff() == patch, harm
+        await sandbox.close()
+
+    async def stories() -> None:
+        await asyncio.gather(*map(story, FORGERIES.values()))
+
+    harness(stories())
 
 
 def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, harness: DockerHarness) -> None:

@@ -17,7 +17,7 @@ from docker.errors import DockerException
 
 from envs import Command, Completed, FileProblem, Limits, SandboxError, SandboxLost, SandboxUnavailable, Snapshot
 from envs.channel import Channel
-from envs.diff import diff_command
+from envs.diff import PatchSpec
 from envs.docker.engine import Engine
 from envs.docker.exec_sandbox import ExecSandbox
 from tests.envs.support.docker_image import (
@@ -116,7 +116,7 @@ class ExecHarness:
         async def snapshot() -> Snapshot:
             raise SandboxError("the test takes none")
 
-        patch = diff_command("/testbed/.git", self.commit, 60.0)
+        patch = PatchSpec("/testbed/.git", self.commit, 60.0)
         rest = {"workdir": "/testbed", "env": {"FROM_ORIGIN": "yes"}, "patch": patch, "snapshot": snapshot, **more}
         return await ExecSandbox.open(channel, self.engine, container, limits=limits, **rest), container
 
@@ -190,6 +190,21 @@ def test_commands_run_with_input_environment_and_status(sh: Shell) -> None:
     assert sh("echo said", stdin=b"x" * 1_000_000).output == b"said\n"
 
 
+def test_without_a_network_package_managers_try_once(harness: ExecHarness, sh: Shell) -> None:
+    script = "echo ${PIP_RETRIES-unset}"
+    assert sh(script).output == b"0\n"
+    assert sh(script, env={"PIP_RETRIES": "4"}).output == b"4\n"
+
+    async def with_network() -> bytes:
+        sandbox, _ = await harness.open_with(Limits(network="host"))
+        try:
+            return (await sandbox.run(Command(script))).output
+        finally:
+            await sandbox.close()
+
+    assert harness(with_network()) == b"unset\n"
+
+
 def test_what_cannot_be_run_is_answered_as_by_a_guest(sh: Shell) -> None:
     for command, said in {
         ("pwd", "nowhere"): "/testbed/nowhere: No such file or directory\n",
@@ -225,6 +240,15 @@ def test_a_daemon_that_holds_the_output_holds_up_nothing(sh: Shell) -> None:
     assert b"said\n" in done.output
     assert done.seconds < 5
     assert soon(lambda: alive(word))
+
+
+def test_quiet_ends_every_process_and_nothing_else(harness: ExecHarness, sandbox: ExecSandbox, sh: Shell) -> None:
+    word = unique()
+    sh(f"echo kept > /tmp/kept; setsid env -i sleep {word} >/dev/null 2>&1 & sleep {word} &")
+    assert soon(lambda: alive(word))
+    harness(sandbox.quiet())
+    assert soon(lambda: not alive(word))
+    assert sh("cat /tmp/kept").output == b"kept\n"
 
 
 def test_much_output_is_capped_and_large_output_arrives_whole(sh: Shell) -> None:
@@ -365,7 +389,7 @@ def test_a_container_without_a_shell_is_refused(own: ExecHarness) -> None:
     async def story() -> None:
         sandbox = await own.open()
         await sandbox.run(Command(("rm", "/bin/sh")))
-        more: dict[str, Any] = {"workdir": "/", "env": {}, "patch": Command(""), "snapshot": sandbox.snapshot}
+        more: dict[str, Any] = {"workdir": "/", "env": {}, "patch": None, "snapshot": sandbox.snapshot}
         with pytest.raises(SandboxUnavailable, match="cannot run a shell and cat in its container"):
             await ExecSandbox.open(sandbox._channel, own.engine, own.last, limits=Limits(), **more)
 

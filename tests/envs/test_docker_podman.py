@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import docker
@@ -10,6 +11,7 @@ import pytest
 
 from envs import Command, Limits, SandboxLost
 from envs.docker.orphans import LABEL, orphans, owner_labels, remove
+from envs.docker.prepared_images import prepared_images, remove_prepared
 from tests.envs.support.docker_daemons import podman_service
 from tests.envs.support.docker_image import MINE, DockerHarness, alive, containers, full_image, soon, unique
 
@@ -101,3 +103,21 @@ def test_orphans_are_found_and_removed(client: docker.DockerClient, harness: Doc
     for each in found:
         remove(client, each)
     assert not orphans(client, 0.0)
+
+
+def test_prepared_images_are_listed_and_removed(client: docker.DockerClient, harness: DockerHarness) -> None:
+    async def story() -> None:
+        sandbox = await harness.open()
+        (one,) = prepared_images(client, time.time())
+        assert (one.in_use, one.why_useless) == (True, "")
+        assert not remove_prepared(client, one)
+        await sandbox.close()
+
+    def unused() -> bool:
+        harness(asyncio.sleep(0.01))  # only then does its loop run
+        return not any(one.in_use for one in prepared_images(client, time.time()))
+
+    harness(story())
+    assert soon(unused, 20)
+    assert all(remove_prepared(client, one) for one in prepared_images(client, time.time()))
+    assert prepared_images(client, time.time()) == []

@@ -19,7 +19,18 @@ from typing import Any
 import docker
 import pytest
 
-from envs import Command, Completed, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxLost, SandboxUnavailable
+from envs import (
+    Command,
+    Completed,
+    FileProblem,
+    Limits,
+    Origin,
+    Sandbox,
+    SandboxError,
+    SandboxExhausted,
+    SandboxLost,
+    SandboxUnavailable,
+)
 from envs.docker.orphans import LABEL
 from envs.docker.owner import Owner
 from envs.events import Warned
@@ -38,6 +49,7 @@ from tests.envs.support.docker_image import (
     soon,
     unique,
 )
+from tests.envs.support.system_calls import CALLS, COUNTED, try_calls
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +193,16 @@ for address in [("127.0.0.1", {server.getsockname()[1]}), ("192.0.2.1", 80), ("1
     assert status["NoNewPrivs"] == "1"
     for place in (tmp_path / "secret", Path("/var/run/docker.sock"), PROJECT / "pyproject.toml"):
         assert sh(("cat", str(place))).returncode != 0
-    found = client.api.inspect_container(sh("echo $HOSTNAME").output.decode().strip())
+    found = client.api.inspect_container(containers(client, harness.label)[0])
     assert [(mount["Destination"], mount["RW"]) for mount in found["Mounts"]] == [("/run/base.git", False)]
     assert found["HostConfig"]["LogConfig"]["Type"] == "none"
     assert found["Config"]["Labels"][f"{LABEL}.owner"] == str(Owner.me())
     assert not found["HostConfig"]["Privileged"]
+
+
+def test_a_sandbox_finds_its_own_host_name(sh: Shell) -> None:
+    script = "import socket; print(socket.gethostbyname(socket.gethostname()), socket.getfqdn())"
+    assert sh(("python3", "-c", script)).output == b"127.0.1.1 sandbox\n"
 
 
 def test_the_first_process_is_the_guest_and_cannot_be_ended_from_inside(sh: Shell) -> None:
@@ -194,6 +211,45 @@ def test_the_first_process_is_the_guest_and_cannot_be_ended_from_inside(sh: Shel
     for name in ("KILL", "INT", "TERM", "HUP", "STOP", "USR1"):
         sh(f"kill -{name} 1")
     assert sh("echo alive").output == b"alive\n"
+
+
+SETTINGS = "echo ${PIP_RETRIES-unset} ${npm_config_fetch_retries-unset}"
+
+
+def test_without_a_network_package_managers_try_once_unless_image_or_origin_say_otherwise(
+    client: docker.DockerClient, harness: DockerHarness, sh: Shell
+) -> None:
+    assert sh(SETTINGS).output == b"0 0\n"
+    container = client.api.create_container(harness.origin.image, ["true"])["Id"]
+    name = f"coding-monkeys-test-settings-{unique()}"
+    client.api.commit(container, name, changes=["ENV PIP_RETRIES=3"])
+    client.api.remove_container(container)
+
+    async def told(limits: Limits | None = None, **origin: Any) -> bytes:
+        sandbox = await harness.open(limits, **origin)
+        try:
+            return (await sandbox.run(Command(SETTINGS))).output
+        finally:
+            await sandbox.close()
+
+    def gone() -> bool:
+        harness(asyncio.sleep(0.01))  # only then does its loop run
+        return not client.api.containers(all=True, filters={"ancestor": name})
+
+    try:
+        assert harness(told(image=name, commit="")) == b"3 0\n"
+        assert harness(told(env={"npm_config_fetch_retries": "7"})) == b"0 7\n"
+        assert harness(told(Limits(network="host"))) == b"unset unset\n"
+    finally:
+        assert soon(gone, 20)
+        client.api.remove_image(name, force=True)
+
+
+def test_no_call_gets_through_the_filter(harness: DockerHarness, sh: Shell) -> None:
+    denied = [name for name in CALLS if name not in COUNTED]
+    assert sh(try_calls(denied)).output.decode().splitlines() == [f"tried {len(denied)}"]
+    assert harness.backend.describe()["system calls"] == "filtered"
+    assert sh("grep Seccomp_filters /proc/self/status").output.split()[1] >= b"1"
 
 
 def test_memory_and_processes_are_limited(harness: DockerHarness) -> None:
@@ -217,6 +273,36 @@ except OSError:
         done = await sandbox.run(Command(("python3", "-c", "x = b'x' * (400 << 20); print(len(x))")))
         assert done.returncode in (-9, 1)
         assert (await sandbox.run(Command("echo alive"))).output == b"alive\n"
+        await sandbox.close()
+
+    harness(story())
+
+
+# Each makes many small processes that together use up the memory, so that the kernel may choose the guest.
+HOGS = """
+import os, time
+try:
+    open("/proc/1/oom_score_adj", "w").write("1000")
+    open("/proc/self/oom_score_adj", "w").write("0")
+except OSError:
+    pass
+while True:
+    if not os.fork():
+        block = bytearray(3 << 20)
+        for at in range(0, len(block), 4096):
+            block[at] = 1
+        time.sleep(1000)
+    time.sleep(0.01)
+"""
+
+
+def test_a_sandbox_that_its_own_commands_end_says_so(harness: DockerHarness) -> None:
+    async def story() -> None:
+        sandbox = await harness.open(Limits(memory_mb=64, processes=200))
+        with pytest.raises(SandboxExhausted, match="used up its memory of 64 MB"):
+            await sandbox.run(Command(("python3", "-c", HOGS), timeout=60))
+        with pytest.raises(SandboxExhausted):
+            await sandbox.diff()
         await sandbox.close()
 
     harness(story())

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 from envs import Command, Limits, SandboxLost
 from envs.channel import Channel
-from envs.docker.containers import guest_source
+from envs.docker.containers import START_GUEST
 from envs.guest import Capture
+from envs.guest_source import guest_source
 
 HEAD = struct.Struct(">II")
 VERSIONS = [(3, minor) for minor in range(6, 14)]
@@ -46,7 +47,7 @@ class Guest:
 
     def __init__(self, python: str, *settings: Any, before: tuple[str, ...] = ()) -> None:
         self.process = subprocess.Popen(
-            [*before, python, "-E", "-s", "-S", "-c", guest_source(), repr(settings)],
+            [*before, python, "-E", "-s", "-S", "-c", guest_source(START_GUEST), repr(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PATH": os.defpath, "LC_ALL": "C"},
@@ -434,7 +435,7 @@ def test_the_host_learns_why_a_sandbox_is_lost(tmp_path: Path) -> None:
     async def story() -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            words = [sys.executable, "-c", guest_source(), repr((str(tmp_path), {}, 0.5))]
+            words = [sys.executable, "-c", guest_source(START_GUEST), repr((str(tmp_path), {}, 0.5))]
             guest = subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno())
         ours.setblocking(False)
         loop = asyncio.get_running_loop()

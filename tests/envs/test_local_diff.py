@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from envs import Command, FileProblem, Limits, Origin, Sandbox, SandboxError
+from envs import Command, FileProblem, Limits, Origin, Patch, Sandbox, SandboxError
 from envs.local.backend import adopt
 from tests.envs.support import local_sandboxes
 from tests.envs.support.local_sandboxes import (
@@ -40,6 +42,35 @@ def test_a_sandbox_in_which_nothing_changed_has_an_empty_patch(
     sh("echo x > a.txt; mv unended kept")
     sh("git checkout -q a.txt; mv kept unended; chmod 600 a.txt")
     assert harness(sandbox.diff()) == b""
+
+
+PIPES = {
+    "HEAD": "rm n/.git/HEAD; mkfifo n/.git/HEAD",
+    "linked HEAD": "mkfifo /tmp/p; ln -sf /tmp/p n/.git/HEAD",
+    "configuration": "rm n/.git/config; mkfifo n/.git/config",
+    "branch": "for ref in n/.git/refs/heads/*; do rm $ref; mkfifo $ref; done",
+    "symbolic branch": "for ref in n/.git/refs/heads/*; do echo 'ref: refs/p' > $ref; done; mkfifo n/.git/refs/p",
+    "packed refs": "rm n/.git/refs/heads/*; mkfifo n/.git/packed-refs",
+    "common folder": "mkfifo n/.git/commondir",
+    "refs of a common folder": "mkdir n/c; rm n/.git/refs/heads/*; mv n/.git/objects n/.git/refs n/.git/config n/c;"
+    " mkfifo n/c/packed-refs; echo ../c > n/.git/commondir",
+    "folder elsewhere": "mv n/.git /tmp/g; echo 'gitdir: /tmp/g' > n/.git; rm /tmp/g/HEAD; mkfifo /tmp/g/HEAD",
+    "linked folder": "mv n/.git /tmp/g; ln -s /tmp/g n/.git; rm /tmp/g/config; mkfifo /tmp/g/config",
+    "attributes": "mkfifo /tmp/p; ln -s /tmp/p n/.gitattributes; mkfifo .gitattributes",
+}
+
+
+@pytest.mark.parametrize("script", PIPES.values(), ids=PIPES)
+def test_git_waits_for_no_pipe_in_a_nested_repository(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell, script: str
+) -> None:
+    sh("echo x > a.txt; git init -q n; cd n; echo y > y; git add y; git commit -qm y")
+    sh(script)
+    began = time.monotonic()
+    patch = harness(sandbox.diff())
+    assert b"+++ b/a.txt" in patch
+    assert time.monotonic() - began < 30
+    assert not getattr(patch, "left_out", ())
 
 
 CHANGES = {
@@ -87,6 +118,26 @@ def test_the_patch_turns_a_fresh_checkout_into_the_same_bytes(
     assert harness(sandbox.diff()) == patch  # taking it changes nothing
 
 
+def test_a_base_with_long_object_names_has_patches_too(harness: LocalHarness, tmp_path: Path) -> None:
+    repository = tmp_path / "r"
+    git(tmp_path, "init", "-q", "--object-format=sha256", "r")
+    git(repository, "config", "core.logAllRefUpdates", "false")
+    (repository / "a.txt").write_text("one\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "base")
+    origin = Origin(git(repository, "rev-parse", "HEAD").decode().strip(), repository)
+    adopt(repository)
+
+    async def story() -> bytes:
+        sandbox = await harness.open(origin)
+        await sandbox.run(Command("echo two > a.txt"))
+        patch = await sandbox.diff()
+        await sandbox.close()
+        return patch
+
+    assert b"\n-one\n+two\n" in harness(story())
+
+
 def test_ignored_files_are_left_out_unless_they_are_no_longer_ignored(
     harness: LocalHarness, sandbox: Sandbox, sh: Shell
 ) -> None:
@@ -114,6 +165,78 @@ def test_attributes_that_were_changed_do_not_change_the_bytes(
         git(checkout, "apply", "--cached", "--whitespace=nowarn", "-", given=harness(sandbox.diff()))
         for name, data in files.items():
             assert git(checkout, "show", f":{name}") == data
+
+
+@pytest.mark.parametrize("rule", ["*.py text", "* text=auto", "* text eol=lf", "*.py text eol=crlf"])
+def test_files_that_the_base_holds_otherwise_than_its_attributes_say_keep_their_bytes(
+    harness: LocalHarness, tmp_path: Path, rule: str
+) -> None:
+    start = {"a.py": b"one\r\ntwo\r\n", "b.py": b"x\r\ny\r\n", "grün c.py": b"x\r\n"}
+    repository, checkout = tmp_path / "r", tmp_path / "checkout"
+    git(tmp_path, "init", "-q", "r")
+    for name, data in {**start, ".gitattributes": f"{rule}\n".encode()}.items():
+        (repository / name).write_bytes(data)
+        git(repository, "add", name)
+        git(repository, "commit", "-qm", name)
+    git(repository, "config", "core.logAllRefUpdates", "false")
+    shutil.rmtree(repository / ".git" / "logs")
+    shutil.copytree(repository, checkout)
+    origin = Origin(git(repository, "rev-parse", "HEAD").decode().strip(), repository)
+    adopt(repository)
+
+    async def story() -> tuple[bytes, bytes]:
+        sandbox = await harness.open(origin)
+        await sandbox.run(Command("touch *.py; echo x > new"))
+        first = await sandbox.diff()
+        await sandbox.write("b.py", b"x\r\ny\r\nz\r\n")
+        second = await sandbox.diff()
+        await sandbox.close()
+        return first, second
+
+    first, second = harness(story())
+    assert [line for line in first.splitlines() if line.startswith(b"diff")] == [b"diff --git a/new b/new"]
+    git(checkout, "apply", "--whitespace=nowarn", "-", given=second)
+    assert (checkout / "b.py").read_bytes() == b"x\r\ny\r\nz\r\n"
+
+
+INNER = "git init -q; echo x > f; mkdir p; echo y > 'p/grün y'; echo n > no.log"
+COMMIT = "git -c user.name=a -c user.email=a@example.org commit -qm x"
+MADE = f"mkdir n; cd n; {INNER}"
+NESTED = {
+    "with a commit": (f"{MADE}; git add -A; {COMMIT}", ["n/f", "n/p/grün y"]),
+    "without a commit": (f"mkdir 'n o'; cd 'n o'; {INNER}", ["n o/f", "n o/p/grün y"]),
+    "without a file": ("git init -q n; echo x > f", ["f"]),
+    "in a folder of the base": (f"cd deep; {INNER}; git add -A; {COMMIT}", ["deep/f", "deep/p/grün y"]),
+    "one in another": (
+        f"{MADE}; mkdir m; cd m; {INNER}; git add f; {COMMIT}; cd ..; git add f; {COMMIT}",
+        ["n/f", "n/m/f", "n/m/p/grün y", "n/p/grün y"],
+    ),
+    "ignored": (f"mkdir -p build; cd build; {INNER}; git add -A; {COMMIT}; echo x > ../f", ["f"]),
+    "with rules of its own": (f"{MADE}; echo p > .gitignore; git add -A; {COMMIT}", ["n/.gitignore", "n/f"]),
+    "with large files": (f"{MADE}; truncate -s 40M large; truncate -s 40M p/large", ["n/f", "n/p/grün y"]),
+    "a clone": ("git clone -q . n; rm -rf n/[!f]*; echo x > n/f", ["n/.gitignore", "n/f"]),
+    "a work tree": ("git worktree add -q n; rm -rf n/[!f]*; echo x > n/f", ["n/.gitignore", "n/f"]),
+    "in place of a file": (
+        f"rm a.txt; mkdir a.txt; cd a.txt; {INNER}; git add -A; {COMMIT}",
+        ["a.txt", "a.txt/f", "a.txt/p/grün y"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "names"), NESTED.values(), ids=NESTED)
+def test_files_of_a_repository_in_a_new_folder_are_in_the_patch(
+    harness: LocalHarness, origin: Origin, sandbox: Sandbox, sh: Shell, script: str, names: list[str]
+) -> None:
+    done = sh(script)
+    assert done.returncode == 0, done.output
+    patch = harness(sandbox.diff())
+    with applied(origin, patch) as checkout:
+        git(checkout, "add", "-A", "-f")
+        changed = git(
+            checkout, "-c", "core.quotePath=false", "diff", "--cached", "--no-renames", "--name-only"
+        ).decode()
+    assert changed.splitlines() == names
+    assert b"Subproject" not in patch
 
 
 def test_attributes_of_the_base_hold(harness: LocalHarness, tmp_path: Path) -> None:
@@ -168,13 +291,53 @@ def test_the_patch_is_taken_when_the_disk_is_full_and_processes_are_used_up(
     assert b"+kept\n" in harness(story())
 
 
-def test_a_patch_too_large_to_take_is_an_error_that_says_so(
+def test_of_too_many_changes_those_of_the_base_are_kept_and_the_rest_is_named(
     harness: LocalHarness, sandbox: Sandbox, sh: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("envs.diff.PATCH_CAP", 1 << 20)
-    sh("head -c 1000000 /dev/urandom > noise")
+    sh("echo kept >> a.txt; head -c 1000000 /dev/urandom > noise")
+    patch = harness(sandbox.diff())
+    assert b"+kept\n" in patch
+    assert b"noise" not in patch
+    assert isinstance(patch, Patch)
+    assert patch.left_out == ("all new files (too many, or too large)",)
+    sh("head -c 1000000 /dev/urandom > a.txt")
     with pytest.raises(SandboxError, match="larger than 1 MB"):
         harness(sandbox.diff())
+
+
+def test_in_little_memory_a_large_patch_is_taken_in_part_and_the_guest_lives(
+    harness: LocalHarness, origin: Origin
+) -> None:
+    async def story() -> tuple[bytes, bytes]:
+        sandbox = await harness.open(origin, Limits(memory_mb=64))
+        await sandbox.run(Command("echo kept > a.txt; echo new > new; head -c 25000000 /dev/urandom > noise"))
+        patch = await sandbox.diff()
+        done = await sandbox.run(Command("cat noise noise noise", output_cap=64 << 20))
+        assert done.returncode == 127 or done.dropped
+        alive = await sandbox.run(Command("echo alive"))
+        await sandbox.close()
+        return patch, alive.output
+
+    patch, alive = harness(story())
+    assert (patch.count(b"diff --git"), alive) == (2, b"alive\n")
+
+
+def test_large_files_and_unreadable_ones_are_left_out_and_named(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell
+) -> None:
+    sh("echo kept > 'new file'; truncate -s 1000M sparse; truncate -s 40M data.bin; echo x > shut; chmod 0 shut")
+    sh("i=0; while [ $i -lt 8 ]; do truncate -s 33M $(printf 'p%d\\377\\n' $i); i=$((i+1)); done")
+    patch = harness(sandbox.diff())
+    assert isinstance(patch, Patch)
+    assert [line for line in patch.splitlines() if line.startswith(b"diff")] == [b"diff --git a/new file b/new file"]
+    assert patch.left_out == (
+        "sparse (1000 MB)",
+        "data.bin (40 MB)",
+        *(f"p{number}\\\\xff (33 MB)" for number in (7, 6, 5)),
+        "5 more files of more than 32 MB",
+        "shut (cannot be read)",
+    )
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=6).filter(

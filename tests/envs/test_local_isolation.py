@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import ensurepip
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from envs import Command, Completed, Origin, Sandbox
+from envs import Command, Completed, Limits, Origin, Sandbox
 from tests.envs.support import local_sandboxes
 from tests.envs.support.local_sandboxes import (
     PROJECT,
@@ -26,6 +27,7 @@ from tests.envs.support.local_sandboxes import (
     run_as_ordinary,
     tree_at,
 )
+from tests.envs.support.system_calls import CALLS, COUNTED, try_calls
 
 origin, harness, sandbox, sh = (
     local_sandboxes.origin,
@@ -154,6 +156,119 @@ def elsewhere() -> Iterator[Path]:
         yield Path(place)
 
 
+def test_no_other_copy_of_this_project_can_be_read(
+    origin: Origin, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = (
+        "lib/python3.11/site-packages/tasks/quick/one/gold.patch",
+        "lib/python3/dist-packages/anything.py",
+        "envs/theirs/lib/python3.12/site-packages/tasks/quick/one/tests.patch",
+        "src/checkout/tasks/quick/one/gold.patch",
+        "src/checkout/tasks/quick/one/tests.patch",
+        "wheels/coding_monkeys-1.0-py3-none-any.whl",
+        "strange/gold.patch",
+    )
+    for name in (*hidden, "bin/program", "src/checkout/tasks/README"):
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_text("sesame")
+    elsewhere.chmod(0o755)
+    monkeypatch.setattr(sys, "base_prefix", str(elsewhere))
+    harness = LocalHarness("overlay")
+    try:
+        sandbox = harness(harness.open(origin))
+        done = harness(
+            sandbox.run(
+                Command(f"cd {elsewhere} && grep -rl sesame . | sort; find / -name gold.patch -size +0 2>/dev/null")
+            )
+        )
+    finally:
+        harness.close()
+    assert done.output == b"./bin/program\n./src/checkout/tasks/README\n"
+
+
+def test_no_call_gets_through_the_filter(sh: Shell, harness: LocalHarness) -> None:
+    assert harness.backend.describe()["system calls"] == "filtered"
+    assert sh(try_calls(CALLS)).output.decode().splitlines() == [f"tried {len(CALLS)}"]
+
+
+def test_without_the_filter_calls_get_through() -> None:
+    reached = subprocess.run(try_calls(COUNTED), capture_output=True, text=True).stdout
+    assert reached.count("REACHED") >= len(COUNTED)
+
+
+# Ordinary programs, each with what it prints.
+HONEST = {
+    "limits of oneself": (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, 64)); r.prlimit(0, r.RLIMIT_CPU, (9, 9));"
+        " print(r.prlimit(__import__('os').getpid(), r.RLIMIT_CPU))",
+        "(9, 9)",
+    ),
+    "threads": (
+        "import threading as t; a = [t.Thread(target=print, args=(n,)) for n in range(3)];"
+        " [x.start() or x.join() for x in a]",
+        "0\n1\n2",
+    ),
+    "pool": ("import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, [-1, -2]))", "[1, 2]"),
+    "spawned process": (
+        "import multiprocessing as m; c = m.get_context('spawn'); q = c.Process(target=print, args=('ran',), kwargs={"
+        "'flush': True}); q.start(); q.join(); print(q.exitcode)",
+        "ran\n0",
+    ),
+    "shared memory": (
+        "from multiprocessing.shared_memory import SharedMemory as S; s = S(create=True, size=9); s.buf[0] = 7;"
+        " t = S(s.name); print(t.buf[0]); t.close(); s.close(); s.unlink()",
+        "7",
+    ),
+    "asyncio": (
+        "import asyncio\nasync def f():\n p = await asyncio.create_subprocess_exec('echo', 'hi', stdout=-1)\n"
+        " print((await p.communicate())[0].decode(), end='')\n"
+        " s = await asyncio.start_server(lambda r, w: w.close(), '127.0.0.1', 0)\n"
+        " r, w = await asyncio.open_connection(*s.sockets[0].getsockname())\n"
+        " print(await r.read()); w.close(); s.close()\nasyncio.run(f())",
+        "hi\nb''",
+    ),
+    "processors": ("import os; os.sched_setaffinity(0, os.sched_getaffinity(0)); os.nice(1); print('fine')", "fine"),
+}
+
+
+def test_ordinary_programs_run_with_the_filter(sh: Shell) -> None:
+    for name, (program, printed) in HONEST.items():
+        assert sh(("python3", "-c", program)).output.decode().strip() == printed, name
+    assert (
+        sh("git init -q /tmp/r && cd /tmp/r && git commit --allow-empty -qm x && git log --format=%s").output == b"x\n"
+    )
+    assert sh("ls | tail -1 | xargs -I{} echo {} | sed s/^/./ | sort -u").returncode == 0
+
+
+def test_file_locks_of_the_base_are_not_seen_by_others(harness: LocalHarness, origin: Origin) -> None:
+    lock = "import fcntl, time; f = open('/run/base.git/HEAD'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    async def story() -> int:
+        one, two = await harness.open(origin), await harness.open(origin)
+        hold = f"{lock}; print('held', flush=True); time.sleep(100)"
+        await one.run(Command(f'python3 -c "{hold}" > /tmp/said & until grep -q held /tmp/said; do sleep 0.01; done'))
+        done = await two.run(Command(("python3", "-c", lock)))
+        await one.close()
+        await two.close()
+        return done.returncode
+
+    assert harness(story()) == 0
+
+
+def test_files_are_limited_in_number(harness: LocalHarness, origin: Origin) -> None:
+    async def story() -> tuple[bytes, bytes]:
+        sandbox = await harness.open(origin, Limits(disk_mb=1))
+        fill = "import os\nfor n in range(9**9): os.close(os.open(f'{n}', os.O_CREAT))"
+        done = await sandbox.run(Command(("python3", "-c", fill)))
+        found = done.output, await sandbox.diff()
+        await sandbox.close()
+        return found
+
+    said, patch = harness(story())
+    assert b"No space left on device" in said
+    assert 500 < patch.count(b"diff --git") < 1200
+
+
 def test_nothing_of_the_host_can_be_read(sh: Shell, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     places = [
@@ -224,11 +339,31 @@ for family, address in [
     except OSError as error:
         print(error.strerror)
 with socket.create_server(("127.0.0.1", 0)) as mine, socket.create_connection(mine.getsockname()):
-    print("own", socket.gethostname())
+    print("own", socket.gethostname(), socket.gethostbyname(socket.gethostname()))
 """
         said = sh(("python", "-c", script)).output.decode().splitlines()
-    assert said == ["Connection refused", "Network is unreachable", said[2], "Connection refused", "own sandbox"]
+    assert said == [
+        "Connection refused",
+        "Network is unreachable",
+        said[2],
+        "Connection refused",
+        "own sandbox 127.0.1.1",
+    ]
     assert "reached" not in said[2]
+
+
+def test_an_installation_fails_at_once_and_a_package_that_is_there_is_installed(
+    harness: LocalHarness, sh: Shell
+) -> None:
+    bundled = sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+    if not bundled:
+        pytest.skip("this Python brings no pip along")
+    pip = f"python {bundled[-1]}/pip"
+    failed = sh(f"{pip} install --target /tmp/packages nothing-of-this-name")
+    assert failed.returncode == 1
+    assert b"No matching distribution found" in failed.output
+    assert b"Retrying" not in failed.output
+    assert sh(f"{pip} install --no-deps --target /tmp/packages {bundled[-1]} && ls /tmp/packages/pip").returncode == 0
 
 
 def test_nothing_outside_the_repository_and_tmp_can_be_written(sh: Shell) -> None:

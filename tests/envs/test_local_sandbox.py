@@ -265,6 +265,15 @@ def test_a_daemon_that_keeps_the_output_open_holds_up_nothing(sh: Shell) -> None
     assert sh("echo alive").output == b"alive\n"
 
 
+def test_quiet_ends_every_process_and_nothing_else(harness: LocalHarness, sandbox: Sandbox, sh: Shell) -> None:
+    word = unique()
+    sh(f"echo kept > /tmp/kept; setsid env -i sleep {word} >/dev/null 2>&1 & sleep {word} &")
+    assert soon(lambda: len(processes(word)) == 2)
+    harness(sandbox.quiet())
+    assert soon(lambda: not processes(word))
+    assert sh("cat /tmp/kept").output == b"kept\n"
+
+
 def test_all_that_was_written_before_the_end_arrives(harness: LocalHarness, sandbox: Sandbox) -> None:
     async def story() -> list[Completed]:
         return await asyncio.gather(*[sandbox.run(Command(f"head -c {60_000 + i} /dev/zero")) for i in range(20)])
@@ -491,6 +500,9 @@ def test_every_kind_of_isolation_does_the_basic_things(lesser: LocalHarness, ori
         word = unique()
         assert (await sandbox.run(Command(f"setsid sleep {word} & sleep {word}", timeout=0.3))).timed_out
         assert await soon_in_loop(lambda: not processes(word), 1)
+        await sandbox.run(Command(f"setsid sleep {word} >/dev/null 2>&1 &"))
+        await sandbox.quiet()
+        assert await soon_in_loop(lambda: not processes(word), 2)
         await sandbox.run(Command(f"setsid sleep {word} >/dev/null 2>&1 &"))
         await sandbox.close()
         assert await soon_in_loop(lambda: not processes(word), 2)

@@ -300,7 +300,7 @@ def test_a_machine_keeps_some_of_its_memory_to_itself() -> None:
 
 
 def test_the_files_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tasks.quick.repositories import cache_folder
+    from envs.cache_folder import cache_folder
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert budget_folder() == cache_folder() / "budget"

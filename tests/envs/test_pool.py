@@ -52,6 +52,8 @@ class FakeSandbox:
     async def diff(self) -> bytes:
         return b""
 
+    async def quiet(self) -> None: ...
+
     async def snapshot(self) -> Snapshot:
         return FakeSnapshot(self)
 
@@ -216,6 +218,49 @@ def test_warm_ones_follow_what_is_in_demand_and_those_that_nobody_asks_for_go(tm
                 await (await pool.open(C, LIMITS)).close()
                 await quiet()
             assert backend.made_ahead == ["c", "c"]
+
+    play(story)
+
+
+def test_warm_ones_of_an_origin_that_is_not_in_use_any_more_give_their_memory_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=4, spare_seconds=0.01) as pool:
+            first, second = await pool.open(A, LIMITS), await pool.open(A, LIMITS)
+            other = await pool.open(B, LIMITS)
+            await quiet()
+            assert set(backend.made_ahead) == {"a", "b"}
+            await first.close()
+            await asyncio.sleep(0.05)
+            assert set(backend.made_ahead) == {"a", "b"}, "one is still in use"
+            await second.close()
+            async with asyncio.timeout(10):
+                while "a" in backend.made_ahead:
+                    await asyncio.sleep(0.01)
+            await quiet()
+            assert backend.made_ahead == ["b"] * 4  # what is in use has all of them
+            await other.close()
+            async with asyncio.timeout(10):
+                while pool.budget.reserved:
+                    await asyncio.sleep(0.01)
+            assert await said(await pool.open(A, LIMITS, label="anew")) == "anew"
+
+    play(story)
+
+
+def test_warm_ones_stay_while_one_open_follows_another(tmp_path: Path) -> None:
+    async def story() -> None:
+        backend = FakeBackend()
+        async with pooled(tmp_path, backend, warm=1, spare_seconds=600.0) as pool:
+            for _ in range(5):
+                await (await pool.open(A, LIMITS)).close()
+                await quiet()
+                assert backend.made_ahead == ["a"]
+            backend.error = SandboxLost("the daemon is away")
+            for sandbox in backend.open_sandboxes:
+                sandbox.alive = False
+            with pytest.raises(SandboxLost):
+                await pool.open(A, LIMITS)
 
     play(story)
 

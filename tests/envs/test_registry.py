@@ -135,7 +135,7 @@ def test_the_program_says_so_in_one_line(site: Path, tmp_path: Path, option: str
 
 def test_a_broken_package_hides_no_mistake_of_one_s_own_and_is_named_beside_it(site: Path, tmp_path: Path) -> None:
     done = program(site, tmp_path, "--tasks", "quik")
-    assert done.stderr.startswith("error: no task set 'quik': suite swe reads quick")
+    assert done.stderr.startswith("error: no task set 'quik' (did you mean quick?): suite swe reads quick")
     assert f"; suite 'raises' (bad_package:Raises) cannot be made: RuntimeError: two lines{OF}" in done.stderr
     done = program(site, tmp_path, "--model", "monky")
     assert done.stderr.startswith("error: there is no model 'monky' (did you mean monkey?)")

@@ -159,19 +159,13 @@ def test_a_file_whose_first_row_has_a_field_in_capitals_is_told_of_it(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("sums.csv", "question,answer\n?,4\n", "sums.csv is a .csv file, and task files are .jsonl (one JSON object a"),
-        ("sums", "question,answer\n?,4\n", "sums is a file without suffix, and task files are .jsonl"),
-        ("sums.parquet", "PAR1\udcff", "sums.parquet is a .parquet file, and task files are .jsonl"),
         (
-            "sums.jsonl",
-            '[{"question": "?", "answer": 4}]',
-            "sums.jsonl:1: a JSON list, and here each line",
+            "sums.csv",
+            "question,answer\n?,4\n",
+            "sums.csv is a .csv file, and files of rows are .jsonl (one JSON object a",
         ),
-        (
-            "sums.jsonl",
-            '\n[\n{"question": "?"}]',
-            "sums.jsonl:2: a JSON list, and here each line",
-        ),
+        ("sums", "question,answer\n?,4\n", "sums is a file without suffix, and files of rows are .jsonl"),
+        ("sums.parquet", "PAR1\udcff", "sums.parquet: not a whole Parquet file ("),
     ],
 )
 def test_a_file_of_another_format_is_told_what_is_read(tmp_path: Path, name: str, text: str, why: str) -> None:

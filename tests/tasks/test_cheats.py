@@ -16,7 +16,8 @@ from tasks import Outcome, Verdict
 from tasks.swe.grading import Grader, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
 from tasks.swe.task import SweTask
-from tests.cheats import Cheat, on_pytest, on_unittest, verify_all
+from tests.cheats import Cheat, assertions, entries, on_pytest, on_unittest, verify_all
+from tests.cheats.known import BEYOND
 from tests.cheats.project import project_task
 from tests.envs.support.docker_image import engine
 from tests.helpers import quick_task
@@ -32,7 +33,13 @@ FOOLS_PYTEST = {
     "pytest.py in the root",
     "entry point in an egg-info",
     "compiled code",
+    "a plugin registered by the code under test",
+    "failures are moved to the passes before they are told",
+    "pyproject.toml loads a plugin by a name in code points",
+    "setup.py changes the test runner where it is installed",
+    "setup.py leaves another git, which reads the tests",
 }
+QUICK = quick_task("tally")
 
 
 def names(cheats: list[Cheat]) -> list[str]:
@@ -53,10 +60,33 @@ def all_of(task: SweTask, backend: Backend, grader: Grader, cheats: list[Cheat])
     return asyncio.run(main())
 
 
+def is_unresolved(found: Verdict) -> None:
+    assert found.outcome is Outcome.UNRESOLVED, found.log
+    assert found.reason
+
+
 @pytest.fixture(scope="module")
 def quick() -> Found:
-    task = quick_task("tally")
-    return all_of(task, LocalBackend(), UnittestGrader(), [*on_unittest.cheats(task), *on_unittest.honest(task)])
+    asked = [*on_unittest.cheats(QUICK), *on_unittest.honest(QUICK), *on_unittest.beyond()]
+    return all_of(QUICK, LocalBackend(), UnittestGrader(), asked)
+
+
+@pytest.fixture(scope="module")
+def one_assertion() -> Found:
+    async def main() -> Found:
+        backend, grader = LocalBackend(), UnittestGrader()
+        try:
+            with assertions.tasks(assertions.CHEATS + assertions.BEYOND) as asked:
+                task = assertions.together(asked)
+                gold = Cheat("gold", f"git apply <<'E'\n{task.patch}E\n")
+                solved = await verify_all(task, backend, grader, [gold], seconds=30.0)
+                cheated = await assertions.verify_each(asked, backend, grader, seconds=30.0)
+        finally:
+            await backend.close()
+            await grader.close()
+        return {each.cheat.name: each.verdict for each in (*solved, *cheated)}
+
+    return asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
@@ -69,49 +99,61 @@ def client() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="module")
 def project(client: docker.DockerClient) -> Found:
     task = project_task(client)
-    asked = [*on_pytest.cheats(), *on_pytest.honest(task), *on_pytest.beyond()]
+    asked = [*on_pytest.cheats(task), *on_pytest.honest(task), *on_pytest.beyond()]
     return all_of(task, DockerBackend(), SwebenchGrader(), asked)
 
 
-@pytest.mark.parametrize("name", names(on_unittest.cheats(quick_task("tally"))))
+@pytest.mark.parametrize("name", names(on_unittest.cheats(QUICK)))
 def test_a_cheat_on_unittest_is_not_resolved(quick: Found, name: str) -> None:
-    assert quick[name].outcome is Outcome.UNRESOLVED, quick[name].log
-    assert quick[name].reason
+    is_unresolved(quick[name])
 
 
-@pytest.mark.parametrize("name", names(on_unittest.honest(quick_task("tally"))))
+@pytest.mark.parametrize("name", names(on_unittest.honest(QUICK)))
 def test_an_honest_patch_on_unittest_is_resolved(quick: Found, name: str) -> None:
     found = quick[name]
     assert (found.outcome, found.official) == (Outcome.RESOLVED, True), (found.reason, found.log)
 
 
-@pytest.mark.parametrize("name", names(on_pytest.cheats()))
+@pytest.mark.parametrize("name", [name for name, _ in entries(assertions.CHEATS)])
+def test_a_cheat_on_one_assertion_is_not_resolved(one_assertion: Found, name: str) -> None:
+    assert one_assertion[name].official, one_assertion[name].log
+    is_unresolved(one_assertion[name])
+
+
+def test_the_known_solutions_of_all_assertions_are_resolved(one_assertion: Found) -> None:
+    assert one_assertion["gold"].resolved, (one_assertion["gold"].reason, one_assertion["gold"].log)
+
+
+@pytest.mark.parametrize("name", names(on_pytest.cheats(QUICK)))
 def test_a_cheat_on_pytest_is_not_resolved(project: Found, name: str) -> None:
-    assert project[name].outcome is Outcome.UNRESOLVED, project[name].log
-    assert project[name].reason
+    is_unresolved(project[name])
 
 
-@pytest.mark.parametrize("name", names(on_pytest.honest(quick_task("tally"))))
+@pytest.mark.parametrize("name", names(on_pytest.honest(QUICK)))
 def test_an_honest_patch_on_pytest_is_resolved(project: Found, name: str) -> None:
     found = project[name]
     assert (found.outcome, found.official) == (Outcome.RESOLVED, True), (found.reason, found.log)
 
 
 def test_the_harness_alone_is_fooled_by_many(quick: Found, project: Found) -> None:
-    fooled = {cheat.name for cheat in on_pytest.cheats() if project[cheat.name].official}
+    fooled = {name for name in names(on_pytest.cheats(QUICK)) if project[name].official}
     assert fooled >= FOOLS_PYTEST
-    assert sum(bool(quick[cheat.name].official) for cheat in on_unittest.cheats(quick_task("tally"))) > 5
+    assert sum(bool(quick[name].official) for name in names(on_unittest.cheats(QUICK))) > 40
 
 
-def test_what_reads_the_tests_while_they_run_is_only_flagged(project: Found) -> None:
-    assert {name: project[name].outcome for name in names(on_pytest.beyond())} == dict.fromkeys(
-        [
-            "answers only what is asked",
-            "knows a falsified test by its text",
-            "takes the answer from its caller's frame",
-        ],
-        Outcome.RESOLVED,
-    )
+def test_every_cheat_that_gets_through_is_known_by_name() -> None:
+    cheats = {*names(on_unittest.cheats(QUICK)), *names(on_pytest.cheats(QUICK))}
+    cheats |= {name for name, _ in entries(assertions.CHEATS)}
+    beyond = {*names(on_unittest.beyond()), *names(on_pytest.beyond()), *dict(entries(assertions.BEYOND))}
+    assert set(BEYOND) == beyond
+    assert cheats.isdisjoint(beyond)
+
+
+def test_what_reads_the_tests_while_they_run_is_only_flagged(
+    quick: Found, one_assertion: Found, project: Found
+) -> None:
+    found = one_assertion | quick | project
+    assert {name: found[name].official for name in BEYOND} == dict.fromkeys(BEYOND, True)
     assert project["answers only what is asked"].flags == ()
     assert project["knows a falsified test by its text"].flags == ("names what tells a test run from others",)
     assert project["takes the answer from its caller's frame"].flags == ("looks at its callers",)

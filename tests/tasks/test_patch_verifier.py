@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from envs import Command, Limits
-from envs.local.backend import LocalBackend
+from envs import Command, Limits, Origin
+from envs.local.backend import LocalBackend, LocalSandbox
 from tasks import Outcome, Submission, TaskError, Verdict, load_tasks
 from tasks.quick.repositories import with_repositories
-from tasks.swe.grading import Grade, GraderFailed, UnittestGrader
+from tasks.swe.grading import Grade, GraderFailed, Scripts, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tasks.swe.patch_verifier import PATCH_CAP, PatchVerifier
+from tasks.swe.patch_verifier import PATCH, PATCH_CAP, PatchVerifier
 from tasks.swe.task import SweTask, as_swe
 from tests.helpers import git_repository, quick_task, workspace
 
@@ -265,7 +265,7 @@ def test_whatever_git_can_write_into_a_patch_is_applied(tmp_path: Path, renames:
 def test_a_patch_of_absurd_size_is_refused_with_its_size_and_without_a_run() -> None:
     found = verdict(GOLD + b"+" * PATCH_CAP)
     assert found.outcome is Outcome.UNRESOLVED
-    assert found.reason == "the patch has 8.0 MB, and the most that is tried is 8 MB"
+    assert found.reason == "the patch has 64.0 MB, and the most that is tried is 64 MB"
     assert (found.tests, found.official) == ({}, False)
 
 
@@ -337,7 +337,7 @@ def test_results_printed_by_a_run_that_stops_at_once_do_not_count() -> None:
     cheat = f"cat >> tally/__init__.py <<'EOF'\n{printing(EXPECTED)}\nsys.stderr.flush(); import os; os._exit(0)\nEOF"
     found = verdict(work(cheat))
     assert found.outcome is Outcome.UNRESOLVED
-    assert found.reason == "the test run did not come to its end"
+    assert found.reason.startswith("the test run did not come to its end; the last line: ")
 
 
 def test_ok_printed_while_a_test_runs_does_not_make_it_pass() -> None:
@@ -362,22 +362,275 @@ def test_a_patch_with_a_syntax_error_is_unresolved() -> None:
     assert b"SyntaxError" in found.log
 
 
+# mixed runs
+
+ONCE = """import unittest
+import answer
+SEEN = []
+class T(unittest.TestCase):
+    def test_a(self):
+        {before}
+        self.assertEqual(answer.answer(), 42)
+"""
+
+
+def adding(name: str, text: str) -> str:
+    """The patch that adds this file."""
+    lines = text.splitlines()
+    head = (
+        f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(lines)} @@\n"
+    )
+    return head + "".join(f"+{line}\n" for line in lines)
+
+
+def answering(text: str) -> str:
+    return adding("answer.py", text)
+
+
+def once_task(folder: Path, before: str) -> SweTask:
+    origin = git_repository(folder, {"tests/__init__.py": b""})
+    return replace(
+        TALLY,
+        id="own",
+        origin=origin,
+        patch=answering("def answer():\n    return 42\n"),
+        fail_to_pass=("tests.test_a.T.test_a",),
+        pass_to_pass=(),
+        test_patch=adding("tests/test_a.py", ONCE.format(before=before)),
+    )
+
+
+EQUAL = "class X:\n    def __eq__(self, other): return True\ndef answer(): return X()\n"
+
+
+def test_a_test_that_can_run_once_in_a_process_is_examined_in_several(tmp_path: Path) -> None:
+    task = once_task(tmp_path / "repository", "SEEN.append(1); self.assertEqual(len(SEEN), 1)")
+    honest = verdict(task.patch.encode(), task)
+    assert (honest.resolved, honest.flags) == (True, ()), honest.reason
+    cheat = verdict(answering(EQUAL).encode(), task)
+    assert (cheat.official, cheat.resolved) == (True, False)
+    assert cheat.reason == "tests.test_a.T.test_a passes although it was made to fail"
+
+
+def test_a_comparison_that_is_fooled_behind_one_that_is_not_is_found(tmp_path: Path) -> None:
+    task = once_task(tmp_path / "repository", "self.assertEqual(1 + 1, 2); self.assertTrue(True)")
+    for _ in range(3):
+        found = verdict(answering(EQUAL).encode(), task)
+        assert (found.official, found.resolved) == (True, False)
+
+
+def test_an_honest_patch_may_answer_once_in_a_process(tmp_path: Path) -> None:
+    task = once_task(tmp_path / "repository", "pass")
+    patch = answering("left = [42]\ndef answer(): return left.pop()\n").encode()
+    found = verdict(patch, task)
+    assert found.resolved, found.reason
+
+
+# A value next to the expected one is often in the holder too, so that the known solution passes some false copies.
+HOLDERS = {
+    "numbers from a limit on": "return n >= 42",
+    "every second number": "return n % 2 == 0",
+}
+
+
+@pytest.mark.parametrize("holds", HOLDERS.values(), ids=HOLDERS.keys())
+def test_a_pass_that_the_known_solution_gets_from_the_same_files_convicts_nobody(tmp_path: Path, holds: str) -> None:
+    code = "def answer(): return 42\nclass Numbers:\n    def __contains__(self, n): {}\nnumbers = Numbers()\n"
+    task = once_task(tmp_path / "repository", "self.assertIn(answer.answer(), answer.numbers)")
+    task = replace(task, patch=answering(code.format(holds)))
+
+    async def several(verifier: PatchVerifier) -> list[str]:
+        return [(await verifier.verify(task, Submission(task.patch.encode()))).reason for _ in range(6)]
+
+    assert verifying(several) == [""] * 6
+    assert not verdict(answering(code.format("return True")).encode(), task).resolved
+
+
+# Values of classes that come with Python, and of some derived from them, as a test may expect them.
+OF_PYTHON = {
+    "Decimal": "decimal.Decimal('1.5')",
+    "date": "datetime.date(2020, 1, 2)",
+    "datetime": "datetime.datetime(2020, 1, 2, 3, 4)",
+    "timedelta": "datetime.timedelta(2)",
+    "OrderedDict": "collections.OrderedDict(a=1)",
+    "Counter": "collections.Counter('aab')",
+    "deque": "collections.deque([1, 2])",
+    "Fraction": "fractions.Fraction(2, 3)",
+    "path": "pathlib.PurePosixPath('/a/b')",
+    "range": "range(1, 5)",
+    "UUID": "uuid.UUID(int=77)",
+    "list of Decimal": "[decimal.Decimal('1.5')]",
+}
+
+
+@pytest.mark.parametrize("value", OF_PYTHON.values(), ids=OF_PYTHON.keys())
+def test_what_equals_every_value_of_a_class_of_python_is_found(tmp_path: Path, value: str) -> None:
+    imports = "import collections, datetime, decimal, fractions, pathlib, uuid\n"
+    task = once_task(tmp_path / "repository", "pass")
+    tests = ONCE.format(before="pass").replace("42", value)
+    task = replace(
+        task,
+        patch=answering(f"{imports}def answer(): return {value}\n"),
+        test_patch=adding("tests/test_a.py", imports + tests),
+    )
+    assert verdict(task.patch.encode(), task).resolved
+    cheat = f"{imports}class X:\n    def __eq__(self, other): return type(other) is type({value})\n"
+    found = verdict(answering(f"{cheat}def answer(): return X()\n").encode(), task)
+    assert (found.official, found.resolved) == (True, False)
+
+
+HOLDS = "    def __init__(self, x): self.x = {}\n    def __eq__(self, other): return isinstance(other, K) and {}\n"
+OWN = {
+    "slots": "class K:\n    __slots__ = ('x',)\n" + HOLDS.format("x", "self.x == other.x"),
+    "an object in it": "class K:\n"
+    + HOLDS.format("I(x)", "self.x.x == other.x.x")
+    + "class I:\n    def __init__(self, x): self.x = x\n",
+    "a list": "class K(list): pass\n",
+}
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN.keys())
+def test_what_equals_every_value_of_a_class_of_the_product_is_found(tmp_path: Path, own: str) -> None:
+    task = once_task(tmp_path / "repository", "pass")
+    task = replace(
+        task,
+        test_patch=adding("tests/test_a.py", ONCE.format(before="pass").replace("42", "answer.K([1])")),
+        patch=answering(f"{own}def answer(): return K([1])\n"),
+    )
+    assert verdict(task.patch.encode(), task).resolved
+    cheat = f"{own}class X:\n    def __eq__(self, other): return type(other) is K\ndef answer(): return X()\n"
+    found = verdict(answering(cheat).encode(), task)
+    assert (found.official, found.resolved) == (True, False)
+
+
+def test_what_an_honest_object_closes_at_its_end_is_closed_once(tmp_path: Path) -> None:
+    code = "class K:\n    def __init__(self): self.n, self.open = 1, [1]\n"
+    code += "    def __eq__(self, other): return self.n == other.n\n"
+    task = once_task(
+        tmp_path / "repository", "k = answer.K(); self.assertEqual(k, answer.K()); self.assertTrue(k.open)"
+    )
+    task = replace(task, patch=answering(f"{code}def answer(): return 42\n"))
+    closing = f"{code}    def __del__(self): self.open.clear()\ndef answer(): return 42\n"
+    found = verdict(answering(closing).encode(), task)
+    assert found.resolved, found.reason
+
+
+@pytest.mark.parametrize("holder", ["[1, 2, 3, 4, 5, 6, 7, 8, 9]", "range(1, 10)", "set(range(1, 13))"])
+def test_an_honest_patch_may_give_another_of_the_values_that_are_allowed(tmp_path: Path, holder: str) -> None:
+    """One in the middle of them, where every value next to it is allowed too."""
+    task = once_task(tmp_path / "repository", f"self.assertIn(answer.answer(), {holder})")
+    test = task.test_patch.replace("+        self.assertEqual(answer.answer(), 42)", "+        pass")
+    task = replace(task, test_patch=test, patch=answering("def answer(): return 9\n"))
+    found = verdict(answering("def answer(): return 5\n").encode(), task)
+    assert (found.resolved, found.flags) == (True, ()), found.reason
+
+
+def test_a_patch_that_learns_from_the_first_comparison_is_unresolved(tmp_path: Path) -> None:
+    task = once_task(tmp_path / "repository", "pass")
+    learns = "class X:\n    known = []\n    def __eq__(self, other):\n        self.known.append(other)\n"
+    learns += "        return self.known[0] == other\ndef answer(): return X()\n"
+    patch = answering(learns).encode()
+
+    async def several(verifier: PatchVerifier) -> list[bool]:
+        return [(await verifier.verify(task, Submission(patch))).resolved for _ in range(12)]
+
+    assert sum(verifying(several)) <= 4  # one in twelve by chance, and 4 of 12 with a chance of 1 in 500
+
+
+def test_what_installs_is_gone_before_the_tests_are_written(tmp_path: Path) -> None:
+    """It cannot wait for them, and reads them nowhere."""
+
+    class Installing(UnittestGrader):
+        async def scripts(self, task: SweTask) -> Scripts:
+            scripts = await super().scripts(task)
+            prepare = "export HERE=kept; f() { echo $HERE; }; cd tests; cd ..\npython install.py; sleep .2\n"
+            return replace(scripts, prepare=prepare, run=f"f\n{scripts.run}")
+
+    task = once_task(tmp_path / "repository", "pass")
+    task = replace(task, patch=task.patch + adding("install.py", "pass\n"))
+    spy = """import os, time
+if os.fork():
+    raise SystemExit
+os.setsid()
+while True:
+    time.sleep(.01)
+    if os.path.exists('tests/test_a.py'): open('/tmp/seen', 'w')
+"""
+    honest = (
+        "import os, time\ndef answer():\n    time.sleep(.1)\n    return 41 if os.path.exists('/tmp/seen') else 42\n"
+    )
+    patch = answering(honest) + adding("install.py", spy)
+    found = verdict(patch.encode(), task, grader=Installing())
+    assert found.resolved, found.log
+    assert b"kept\n" in found.log
+
+
+def test_what_an_applier_made_and_no_diff_shows_is_examined_too(tmp_path: Path) -> None:
+    task = once_task(tmp_path / "repository", "pass")
+    whole = task.patch + adding(".gitignore", "answer.py\n")
+    for patch in (whole.encode(), whole.replace("\n", "\r\n").encode()):
+        found = verdict(patch, task)
+        assert (found.official, found.resolved) == (True, True), (found.reason, found.log)
+
+
 # what is our fault
 
 
-def test_a_verifying_sandbox_that_dies_is_an_infra_error() -> None:
-    patch = work("echo 'import time; time.sleep(600)' >> tally/__init__.py")
-    backend = LocalBackend()
+class Ending(LocalBackend):
+    """Its sandboxes end as soon as a patch that holds `word` is written into them."""
 
-    async def doomed(verifier: PatchVerifier) -> Verdict:
-        under_way = asyncio.create_task(verifier.verify(TALLY, Submission(patch)))
-        await asyncio.sleep(1.0)
-        await backend.close()
-        return await under_way
+    def __init__(self, word: bytes) -> None:
+        super().__init__()
+        self.word, self.ended = word, 0
 
-    found = verifying(doomed, backend=backend)
+    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> LocalSandbox:
+        sandbox = await super().open(origin, limits, label=label)
+        write = sandbox.write
+
+        async def writing(path: str, data: bytes) -> None:
+            if path == PATCH and self.word in data:
+                self.ended += 1
+                await sandbox.close()
+            await write(path, data)
+
+        sandbox.write = writing
+        return sandbox
+
+
+def test_a_patch_that_ends_its_sandbox_where_the_known_solution_does_not_is_unresolved() -> None:
+    backend = Ending(b"ends it")
+    found = verdict(work("echo '# ends it' >> tally/__init__.py"), backend=backend)
+    assert found.outcome is Outcome.UNRESOLVED
+    reason = (
+        "its code ends the sandbox, 3 times of 3, and the known solution's does not (sandbox verify quick__tally-1 is"
+    )
+    assert found.reason.startswith(reason)
+    assert backend.ended == 3
+
+
+def test_a_sandbox_that_ends_with_the_known_solution_too_is_an_infra_error() -> None:
+    backend = Ending(b"")
+    found = verdict(work("echo '# fine' >> tally/__init__.py"), backend=backend)
     assert found.outcome is Outcome.INFRA_ERROR
-    assert "is lost: the run ended" in found.reason
+    assert "is lost: it was closed" in found.reason
+    assert backend.ended == 3
+
+
+class Unwritable(LocalBackend):
+    """Opens sandboxes in which nothing can be written any more."""
+
+    async def open(self, origin: Origin, limits: Limits, *, label: str = "") -> LocalSandbox:
+        sandbox = await super().open(origin, limits, label=label)
+        await sandbox.run(Command("chmod -R a-w ."))
+        return sandbox
+
+
+@pytest.mark.parametrize("patch", [GOLD, b"no patch"])
+def test_a_repository_that_cannot_be_written_is_never_the_patch_s_fault(patch: bytes) -> None:
+    found = verdict(patch, backend=Unwritable())
+    assert found.outcome is Outcome.INFRA_ERROR
+    assert "no patch can be applied in the verifier's sandbox: " in found.reason
+    assert "Permission denied" in found.reason
 
 
 def test_a_sandbox_that_cannot_be_opened_is_an_infra_error(tmp_path: Path) -> None:
@@ -425,13 +678,41 @@ GOOD = log("PASSED t.py::test_new", "PASSED t.py::test_old", "SKIPPED t.py::test
 
 @needs_swebench
 @needs_proc
+@pytest.mark.parametrize("parser", ["parse_log_pytest", "parse_log_pytest_v2", "parse_log_pytest_options"])
+def test_ids_with_blanks_are_told_apart_where_the_log_parser_cuts_them(parser: str) -> None:
+    ids = ["t.py::test_new[1 + 1]", "t.py::test_new[1 - 1]", "t.py::test_new[a::b]"]
+    task = instance(FAIL_TO_PASS=ids, PASS_TO_PASS=["t.py::test_cut[1"], log_parser=parser)
+
+    async def main() -> None:
+        grader = SwebenchGrader()
+        try:
+            passed = [f"PASSED {name}" for name in ids]
+            good = await grader.grade(task, log(*passed, "PASSED t.py::test_cut[1 2]"))
+            assert good.resolved
+            assert good.tests == dict.fromkeys([*ids, "t.py::test_cut[1"], "passed")
+            one = log(passed[0], f"FAILED {ids[1]} - assert 1 - 1 == 2", passed[2], "PASSED t.py::test_cut[1 2]")
+            bad = await grader.grade(task, one)
+            assert not bad.resolved
+            assert [bad.tests[name] for name in ids] == ["passed", "failed", "passed"]
+            other = await grader.grade(task, log("PASSED t.py::test_new[1 + 1] and more", *passed[1:]))
+            assert not other.resolved
+            assert other.tests[ids[0]] == "missing"
+        finally:
+            await grader.close()
+
+    asyncio.run(main())
+
+
+@needs_swebench
+@needs_proc
 def test_swebench_s_own_rules_grade_a_log() -> None:
     async def main() -> None:
         grader = SwebenchGrader()
         try:
-            script = await grader.script(instance())
-            assert script.startswith("#!/bin/bash\n")
-            assert "pytest" in script
+            scripts = await grader.scripts(instance())
+            assert scripts.prepare.startswith("#!/bin/bash\n")
+            assert scripts.place == ""
+            assert "pytest" in scripts.run
 
             good = await grader.grade(instance(), GOOD)
             assert good.resolved

@@ -36,9 +36,9 @@ DROPPED = {
     "conftest.py": "changes test files",
     "src/deep/conftest.py": "changes test files",
     "tests/helper.py": "changes test files",
-    "tally/tests/data.json": "changes test files",
-    "test_new.py": "changes test files",
-    "tally/new_test.py": "changes test files",
+    "tally/tests/data.json": "is called like a test",
+    "test_new.py": "is called like a test",
+    "tally/new_test.py": "is called like a test",
     "tests/test_money.py": "changes a file of the hidden tests",
     "tests": "stands where the hidden tests' folder was",
     "sitecustomize.py": "changes what a test runner loads by itself",
@@ -51,8 +51,9 @@ DROPPED = {
     "tally/__pycache__/money.cpython-311.pyc": "changes what a test runner loads by itself",
     "bin/test": "changes the script that runs the tests",
     "pytest.py": "stands in for a module of Python or of the test runner",
-    "_pytest/runner.py": "stands in for a module of Python or of the test runner",
+    "_pytest/__init__.py": "stands in for a module of Python or of the test runner",
     "unittest/__init__.py": "stands in for a module of Python or of the test runner",
+    "json/__init__.cpython-311-x86_64-linux-gnu.so": "stands in for a module of Python or of the test runner",
     "json.pyc": "stands in for a module of Python or of the test runner",
     "random.cpython-311-x86_64-linux-gnu.so": "stands in for a module of Python or of the test runner",
     "typing.abi3.so": "stands in for a module of Python or of the test runner",
@@ -84,6 +85,16 @@ def test_what_would_examine_itself_is_taken_out(name: str) -> None:
         ".gitignore",
         "package-info/x",
         "test",
+        "types/rules.json",
+        "cmd/root.go",
+        "html/page.html",
+        "site/index.html",
+        "json/dump.py",
+        "queue/deep/__init__.py",
+        "json/__main__.py",
+        "pytest/README",
+        ".github/workflows/test.yml",
+        "docs/.gitkeep",
     ],
 )
 def test_what_only_sounds_like_it_is_left_alone(name: str) -> None:
@@ -99,7 +110,7 @@ def test_a_module_that_was_there_before_shadows_nothing() -> None:
 
 def test_a_project_called_like_a_module_of_python_may_get_new_modules() -> None:
     task = replace(TALLY, patch=changed("attr/core.py", "a", "b").decode())
-    patch = added("attr/new.py")
+    patch = added("attr/__init__.py")
     assert screen(task, patch).patch == patch
     assert screen(TALLY, patch).patch == b""
 
@@ -154,6 +165,55 @@ def test_what_is_taken_out_is_not_flagged_besides() -> None:
     assert screen(TALLY, added("conftest.py", "os._exit(0)\n")).flags == (
         "changes test files, so taken out: conftest.py",
     )
+
+
+def test_a_module_moved_or_linked_to_the_top_stands_in_for_python_s_too() -> None:
+    moved = b"diff --git a/tally/a.py b/json.py\nsimilarity index 100%\nrename from tally/a.py\nrename to json.py\n"
+    link = added("json", "tally\n", mode="120000")
+    for patch in (moved, link):
+        assert screen(TALLY, patch + GOLD).patch == GOLD
+    assert screen(TALLY, added("tally/json", "x\n", mode="120000")).dropped == ()
+
+
+@pytest.mark.parametrize("name", [".git/config", "a/.GIT/hooks/x", "../x.py", "/etc/x"])
+def test_what_is_no_file_of_the_repository_is_taken_out(name: str) -> None:
+    found = screen(TALLY, added(name) + GOLD)
+    assert (found.patch, found.fuller) == (GOLD, GOLD)
+    assert found.flags == (f"changes what is no file of the repository, so taken out: {name}",)
+
+
+def test_a_part_without_a_name_is_taken_out() -> None:
+    nameless = b"diff --git a/x b/y\nnew file mode 100644\nindex 0000000..e69de29\n"
+    found = screen(TALLY, nameless + GOLD)
+    assert (found.patch, found.fuller) == (GOLD, GOLD)
+    assert found.flags == ("names no file, so taken out: a part without a name",)
+
+
+def test_a_second_file_behind_the_last_hunk_is_taken_out_alone() -> None:
+    second = b"--- /dev/null\n+++ b/conftest.py\n@@ -0,0 +1 @@\n+x\n"
+    found = screen(TALLY, GOLD + second)
+    assert (found.patch, found.dropped) == (GOLD, ("conftest.py",))
+
+
+@pytest.mark.parametrize(
+    "name", ["tally/speed_test.py", "ab_test.py", "tally/tests.py", "test_bench.py", "tally/tests/sign.py"]
+)
+def test_what_may_be_product_code_called_like_a_test_is_kept_apart(name: str) -> None:
+    found = screen(TALLY, added("conftest.py") + added(name) + GOLD + added("tests/helper.py"))
+    assert found.patch == GOLD
+    assert found.fuller == added(name) + GOLD
+    assert name in found.dropped
+
+
+def test_test_files_beside_the_hidden_ones_are_no_product_code() -> None:
+    task = replace(TALLY, test_patch=changed("lib/deep/tests/test_a.py", "a", "b").decode())
+    found = screen(task, added("lib/deep/tests/helper.py") + added("lib/tests/helper.py"))
+    assert found.fuller == added("lib/tests/helper.py")
+
+
+def test_names_that_are_not_utf_8_are_shown_as_escapes() -> None:
+    quoted = b'diff --git "a/tests/\\377.py" "b/tests/\\377.py"\nnew file mode 100644\nindex 0000000..e69de29\n'
+    assert screen(TALLY, quoted).flags == ("changes test files, so taken out: tests/\\xff.py",)
 
 
 # headers

@@ -16,6 +16,7 @@ from tasks.quick.repositories import with_repositories
 from tasks.swe.harness import values_known
 from tasks.swe.patches import added_files, touched_files
 from tasks.swe.task import SweTask, as_swe
+from tests.helpers import quick_task
 
 needs_swebench = pytest.mark.skipif(find_spec("swebench") is None, reason="swebench is not installed")
 
@@ -109,6 +110,13 @@ def test_quick_has_its_tasks_in_order_and_their_repositories() -> None:
     assert with_repositories(with_homes) == with_homes
 
 
+def test_a_kept_repository_holds_its_base_and_nothing_else() -> None:
+    """A patch that adds compiled files applies as it does on the base."""
+    origin = quick_task("tally").origin
+    status = ["git", "-c", "safe.directory=*", "status", "--porcelain", "--ignored"]
+    assert subprocess.run(status, cwd=origin.repository, check=True, capture_output=True).stdout == b""
+
+
 def test_a_file_in_swebench_s_format_is_read_with_lists_as_lists_and_as_texts(tmp_path: Path) -> None:
     as_lists = row(instance_id="b", FAIL_TO_PASS=["f"], PASS_TO_PASS=[])
     tasks = load_tasks(write(tmp_path, row(), "", as_lists, "   "))
@@ -150,7 +158,7 @@ def test_a_json_list_is_read_too(tmp_path: Path) -> None:
 def test_ids_are_selected_in_the_order_of_the_set(tmp_path: Path) -> None:
     tasks = load_tasks(write(tmp_path, *(row(instance_id=name) for name in "abcd")))
     assert [task.id for task in tasks.select(["d", "a", "d"]).tasks] == ["a", "d"]
-    with pytest.raises(TaskError, match="no task x, y in set, which holds 4 such as a, b, c, d"):
+    with pytest.raises(TaskError, match=r"no task x, y in set, which holds 4 such as a, b, c, d$"):
         tasks.select(["a", "x", "y"])
 
 
@@ -199,10 +207,10 @@ def test_duplicate_ids_are_refused_with_both_places(tmp_path: Path) -> None:
 def test_what_cannot_be_read_at_all_is_refused_with_its_name(tmp_path: Path) -> None:
     missing, empty, blank = tmp_path / "no.jsonl", tmp_path / "empty.jsonl", write(tmp_path, "", " ")
     empty.touch()
-    assert refusal(str(missing)).startswith(f"no file {missing}: give the path of a .jsonl file")
+    assert refusal(str(missing)).startswith(f"no file {missing}: give the path of a .jsonl, .json or .parquet file")
     assert refusal(str(empty)).startswith(f"{empty} holds no task: suite swe reads ")
     assert refusal(blank).startswith(f"{blank} holds no task: suite swe reads ")
-    assert refusal(str(tmp_path)) == f"{tmp_path} is a folder; give a .jsonl file"
+    assert refusal(str(tmp_path)) == f"{tmp_path} is a folder; give one of its files: {empty}, {blank}"
     (tmp_path / "odd.jsonl").mkdir()
     assert refusal(str(tmp_path / "odd.jsonl")).endswith("odd.jsonl is a folder; give a .jsonl file")
 
@@ -221,9 +229,9 @@ def test_a_json_file_that_holds_no_list_is_refused(tmp_path: Path, text: str) ->
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     assert refusal("swiftly") == (
-        "no task set 'swiftly': suite swe reads quick, lite, verified, full, multilingual, a hub name like owner/name, "
-        "or a .jsonl or .json file of SWE-bench instances (with instance_id); suite answers reads a .jsonl or .json "
-        "file of questions (with question and answer)"
+        "no task set 'swiftly': suite swe reads quick, lite, verified, full, multilingual, a hub name like owner/name "
+        "or owner/name:split, or a .jsonl, .json or .parquet file of SWE-bench instances (with instance_id); suite "
+        "answers reads a .jsonl, .json or .parquet file of questions (with question and answer)"
     )
 
 

@@ -118,7 +118,13 @@ def cost(sets: Sequence[Counts], pricing: Pricing, *, wanted: float | None = Non
 
 
 def against(
-    sets: Sequence[Counts], axis: str, pricing: Pricing, *, stop_on_success: bool = False, seed: int = 0
+    sets: Sequence[Counts],
+    axis: str,
+    pricing: Pricing,
+    *,
+    stop_on_success: bool = False,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Result:
     """Coverage against the average spending that reaches it, each with its interval over tasks.
 
@@ -147,6 +153,7 @@ def against(
             unit=unit,
             stop_on_success=stop_on_success,
             names=fixed.task_ids,
+            level=level,
             seed=seed,
         )
         rows = tuple(
@@ -160,12 +167,12 @@ def against(
             for point in found.points
             if point.k in shown
         )
-        level = f"{100 * found.level:g} % interval"
+        span = f"{100 * found.level:g} % interval"
         way = "until the first success, k at the most" if stop_on_success else "k attempts on every task"
         sections.append(
             Section(
                 f"{one.name}   {several(found.tasks, 'task')}",
-                (Table(("k", f"{unit} a task", level, "pass@k", level), rows),),
+                (Table(("k", f"{unit} a task", span, "pass@k", span), rows),),
                 None,
                 (("spent", way), ("interval", found.interval), *(("note", note) for note in one.notes)),
             )

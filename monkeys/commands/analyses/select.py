@@ -8,6 +8,7 @@ The columns that there are decide which rules are tried:
 | `patch`, `answer` or `samples` (whole completions), or another name of these | plurality; of patches the shortest |
 | each further column of numbers | the best by it, and the plurality weighted by it |
 | `regression` | plurality of those that break the fewest tests |
+| `passes`, lists of 1 and 0 or a text of them such as `1011` | agreement on the tests that they pass (CodeT) |
 | `votes` | the shortest of the top three; with a reward model or a judge, their hybrid |
 
 Equal answers are those with the same text in `canonical`, or without such a column with the same normalised answer. A
@@ -24,10 +25,13 @@ from typing import Any
 
 import numpy as np
 
+from envs.secrets import keep_address, keep_environment, keep_secret, redact
 from monkeys.formats.counts import ATTEMPTS, CORRECT, OUTCOME, PRICE, TASK, CountsError, Outcomes
+from monkeys.formats.counts.cells import find_column
 from monkeys.report.point import Point
 from monkeys.report.result import Result, Section, Series, Table
 from monkeys.science.selection import (
+    Agreement,
     Best,
     Candidates,
     Evaluation,
@@ -53,13 +57,14 @@ __all__ = ["Judges", "select"]
 PATCHES = ("patch", "model_patch", "diff")
 ANSWERS = ("answer", "final_answer", "prediction", "program", "proof")
 CANONICAL = "canonical"
+PASSES = "passes"
 COMPLETIONS = ("samples", "completion", "response")
 QUESTIONS = ("question", "problem_statement", "issue", "problem", "prompt")
 # The candidates themselves, places, costs, and whatever may be the hidden verdict by another name.
 NO_SCORES = (
     frozenset({*PATCHES, *ANSWERS, CANONICAL, *COMPLETIONS, *QUESTIONS})
-    | {"attempt", "index", "idx", "try", "trial", "seed", "sample"}
-    | {*TASK, *ATTEMPTS, *CORRECT, *OUTCOME, *PRICE} - {"reward"}
+    | {PASSES, "attempt", "index", "idx", "try", "trial", "seed", "sample"}
+    | {*TASK, *ATTEMPTS, *CORRECT, *OUTCOME, *PRICE} - {"reward", "score"}
 )
 SHOWN_BARS = 30
 BAR = 40
@@ -102,9 +107,11 @@ def select(
         if judges is not None and (judges.judge or judges.reward):
             said, preferences = asyncio.run(_ask(one, texts, judges))
             scores = {**scores, **said}
+        passes = _passes(one)
         tasks = [
             Candidates(
                 task=task,
+                passes=None if passes is None else _table(task, [passes[row] for row in rows]),
                 correct=one.correct[rows],
                 classes=None if classes is None else classes_of([classes[row] for row in rows]),
                 scores={name: column[rows] for name, column in scores.items()},
@@ -114,6 +121,8 @@ def select(
             if rows.size
         ]
         rules = _rules(scores, classes=classes is not None, tournament=bool(preferences))
+        if passes is not None:
+            rules.append(Agreement())
         found = evaluate(rules, tasks, ks, subsets=subsets, seed=seed)
         shares = share_of_correct(tasks) if classes is not None else ()
         best = max(found.curves, key=lambda curve: curve.mean[-1])
@@ -163,6 +172,30 @@ def _candidates(one: Outcomes) -> tuple[list[str], list[str | None] | None, dict
     return texts, classes, scores
 
 
+def _passes(one: Outcomes) -> list[list[bool]] | None:
+    """Which tests each attempt passes, in the order of the tests; None without such a column."""
+    column = find_column(one.columns, (PASSES,))
+    if column is None:
+        return None
+    outcomes = []
+    for row, cell in enumerate(column[1], 1):
+        each = [str(value) for value in cell] if isinstance(cell, (list, tuple, str)) else ["?"]
+        if not set(each) <= {"0", "1", "False", "True"}:
+            raise CountsError(
+                f"{one.name}, column {column[0]}, row {row}: {cell!r:.60} does not say which tests pass: give a list "
+                "of 1 and 0, one for each test, or a text of them such as 1011"
+            )
+        outcomes.append([value in ("1", "True") for value in each])
+    return outcomes
+
+
+def _table(task: str, passes: Sequence[Sequence[bool]]) -> Any:
+    """The tests of a task by its candidates. Raises `CountsError` where candidates have different numbers of tests."""
+    if len({len(each) for each in passes}) > 1:
+        raise CountsError(f"task {task}: its candidates have different numbers of tests in {PASSES}; give all to each")
+    return np.array(passes, np.bool_).reshape(len(passes), len(passes[0])).T
+
+
 def _rows(one: Outcomes) -> list[Any]:
     """The rows of the attempts on each task, in order."""
     order = np.argsort(one.task, kind="stable")
@@ -209,12 +242,15 @@ async def _ask(one: Outcomes, texts: Sequence[str], judges: Judges) -> tuple[dic
     rows = _rows(one)
     scores: dict[str, Any] = {}
     preferences: dict[int, Any] = {}
+    keep_environment()
+    keep_secret(judges.api_key)
+    keep_address(judges.base_url)
     cache = AnswerCache(judges.answers)
     try:
         for model, column in ((judges.judge, "judge"), (judges.reward, "reward")):
             if not model:
                 continue
-            async with JudgeServer(model, judges.base_url, judges.api_key) as server:
+            async with JudgeServer(model, judges.base_url, judges.api_key, redact=redact) as server:
                 await server.check()
                 judging = Judging(server, cache)
                 said = np.full(len(texts), np.nan)

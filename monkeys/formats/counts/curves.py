@@ -28,7 +28,7 @@ def curve_of(one: Counts, ks: Sequence[int] | None = None, **options: Any) -> Cu
     """
     if one.stopped_at is None:
         fixed = one.fixed()
-        return coverage_curve(fixed.n, fixed.correct, ks, names=fixed.task_ids, **options)
+        return coverage_curve(fixed.n, fixed.correct, ks, names=fixed.task_ids, sampling=fixed.sampling, **options)
     if options.pop("bootstrap", "tasks") != "tasks" or options.pop("estimate", "pass@k") != "pass@k":
         why = DEPENDENT if one.dependent else "attempts ended with a task's first success"
         raise CountsError(

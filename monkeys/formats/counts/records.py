@@ -23,7 +23,9 @@ from monkeys.formats.counts.cells import (
     find_column,
     listed,
     numbers_of,
+    taken,
 )
+from monkeys.science.coverage import Sampling, check_order
 
 __all__ = ["DEPENDENT", "Counts", "Found", "Outcomes"]
 
@@ -49,10 +51,14 @@ class Counts:
     """What all attempts on each task took of "tokens" or "seconds", where known."""
     stopped_at: int | None = None
     """Attempts on a task ended with its first success, or after so many; None: their number was fixed beforehand."""
+    sampling: Sampling | None = None
+    """How the attempts came about, where the caller of the reader knows."""
     dependent: bool = False
     """Attempts know of earlier ones; n and c are those until the first success, and `stopped_at` is their limit."""
     first: tuple[IntArray, IntArray] | None = None
     """n and c of each task's first attempts alone, where later ones were allocated by outcomes."""
+    benchmark: str = ""
+    """What the tasks are of, where the file says so: tasks of two benchmarks are not the same by having the same id."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
 
@@ -165,9 +171,42 @@ class Outcomes:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """The other columns of the file by their names: answer, patch, scores."""
     notes: tuple[str, ...] = ()
+    benchmark: str = ""
+    """As in `Counts`."""
+    order: IntArray | None = None
+    """The rows in the order in which each task's attempts were made; None where that is the order of the rows."""
 
-    def counts(self) -> Counts:
-        """The counts of these attempts."""
+    def counts(
+        self, *, sampling: Sampling | None = None, stopped_at: int | None = None, first: int | None = None
+    ) -> Counts:
+        """The counts of these attempts.
+
+        Args:
+            sampling: how the attempts came about. Left out, attempts that look dependent or stopped are refused.
+            stopped_at: attempts on a task ended with its first success, or after so many; later ones are left out.
+            first: count only so many attempts on each task, in the order made.
+
+        Raises:
+            CountsError: no attempts, or fewer than `first` on a task.
+            monkeys.science.coverage.CoverageError: the attempts were not sampled independently.
+        """
+        if first is not None:
+            kept = self._places() < first
+            made = np.bincount(self.task, minlength=len(self.task_ids))
+            short = [task for task, n in zip(self.task_ids, made, strict=True) if n < first]
+            if short or first < 1:
+                raise CountsError(
+                    f"{self.name}: {first} attempts cannot be taken of {made.min()} on {listed(short or self.task_ids)}"
+                    f"; ask for 1 to {made.min()}"
+                )
+            return self._only(kept).counts(sampling=sampling)
+        if stopped_at is not None:
+            return self._only(self._until_success(stopped_at))._summed(stopped_at)
+        order = slice(None) if self.order is None else self.order
+        check_order(self.task[order], self.correct[order], sampling)
+        return replace(self._summed(None), sampling=sampling)
+
+    def _summed(self, stopped_at: int | None) -> Counts:
         tasks = len(self.task_ids)
         found = find_column(self.columns, REPO)
         repos = None
@@ -186,8 +225,35 @@ class Outcomes:
                 unit: _summed(self.task, values, tasks)
                 for unit, values in numbers_of(self.name, self.columns, SPENT).items()
             },
+            stopped_at=stopped_at,
+            benchmark=self.benchmark,
             notes=self.notes,
         ).sampled()
+
+    def _places(self) -> IntArray:
+        """How many attempts on the same task were made before each."""
+        order = np.argsort(self.task, kind="stable") if self.order is None else self.order
+        task = self.task[order]
+        starts = np.flatnonzero(np.diff(task, prepend=-1))
+        places = np.empty(task.size, np.int64)
+        places[order] = np.arange(task.size) - np.repeat(starts, np.diff(starts, append=task.size))
+        return places
+
+    def _until_success(self, cap: int) -> BoolArray:
+        """Which attempts were made until a task's first success, and before `cap`."""
+        places = self._places()
+        first = np.full(len(self.task_ids), cap, np.int64)
+        np.minimum.at(first, self.task[self.correct], places[self.correct])
+        return np.asarray((places <= first[self.task]) & (places < cap))
+
+    def _only(self, kept: BoolArray) -> Outcomes:
+        rows = np.flatnonzero(kept)
+        order = None
+        if self.order is not None:
+            place = np.cumsum(kept) - 1
+            order = place[self.order[kept[self.order]]]
+        columns = {name: taken(values, rows) for name, values in self.columns.items()}
+        return replace(self, task=self.task[rows], correct=self.correct[rows], columns=columns, order=order)
 
 
 Found: TypeAlias = Counts | Outcomes

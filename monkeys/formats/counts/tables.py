@@ -1,6 +1,7 @@
-"""Tables from single files: CSV, JSON, JSON lines, Parquet. An error names the row.
+"""Tables from single sources: CSV, JSON, JSON lines, Parquet. An error names the row.
 
-A CSV file of a million rows takes about a second. Only Parquet needs pyarrow.
+A CSV file of a million rows takes about a second. Only Parquet needs pyarrow; where counts are wanted, it reads the
+columns that counts are made of, each as codes of its distinct values.
 """
 
 from __future__ import annotations
@@ -10,40 +11,48 @@ import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any
+
+import numpy as np
 
 from monkeys.formats.counts.cells import (
     ATTEMPTS,
     CORRECT,
     LISTS,
+    OUTCOME,
+    TASK,
+    Coded,
     CountsError,
     as_object,
     find_column,
+    in_order,
     listed,
     parse_json,
 )
 from monkeys.formats.counts.folders import read_reports
+from monkeys.formats.counts.programs import read_program
+from monkeys.formats.counts.reading import Reading
 from monkeys.formats.counts.records import Found
 from monkeys.formats.counts.sets import sets_in, transposed
+from monkeys.formats.counts.source import Source
 
 __all__ = ["read_csv", "read_json", "read_jsonl", "read_parquet"]
 
+MANY = 4096  # rows looked at to tell whether the values of a column are few
 CHUNK = 4096  # rows at once
 
 
-def read_csv(path: Path) -> list[Found]:
+def read_csv(source: Source, reading: Reading) -> list[Found]:
     """A table with a header. Cells are separated by commas, tabs or semicolons: the one most frequent in the header."""
     csv.field_size_limit(2**31 - 1)  # a patch may be long
     columns: list[list[str]] = []
     rows = 1
-    with path.open(encoding="utf-8-sig", newline="") as file, _uncollected():
+    with source.lines() as file, _uncollected():
         first = file.readline()
-        file.seek(0)
         delimiter = max(",\t;", key=first.count)
         try:
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(chain([first], file), delimiter=delimiter)
             header = [name.strip() for name in next(reader, [])]
             columns = [[] for _ in header]
             while chunk := list(islice(reader, CHUNK)):
@@ -54,65 +63,86 @@ def read_csv(path: Path) -> list[Found]:
                 except ValueError:
                     at = next(place for place, row in enumerate(chunk) if row and len(row) != len(header))
                     raise CountsError(
-                        f"{path}, row {rows + at + 1}: {len(chunk[at])} cells under {len(header)} columns; mend the row"
+                        f"{source.place}, row {rows + at + 1}: {len(chunk[at])} cells under {len(header)} columns; "
+                        "mend the row"
                     ) from None
                 rows += len(chunk)
         except csv.Error as error:
-            raise CountsError(f"{path} is not a table ({error})") from None
+            raise CountsError(f"{source.place} is not a table ({error})") from None
     if not columns or not columns[0]:
         return []
     if all(_is_number(name) for name in header):
-        raise CountsError(f"{path} has no header: its first row must name the columns, such as task,n,correct")
-    _unique(path, header)
-    return sets_in(str(path), path.stem, dict(zip(header, columns, strict=True)))
+        raise CountsError(f"{source.place} has no header: its first row must name the columns, such as task,n,correct")
+    _unique(source, header)
+    return sets_in(source.place, source.name, dict(zip(header, columns, strict=True)), reading)
 
 
-def read_jsonl(path: Path) -> list[Found]:
+def read_jsonl(source: Source, reading: Reading) -> list[Found]:
     """An object a line."""
     records = []
-    with path.open(encoding="utf-8-sig") as file:
+    with source.lines() as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                records.append(as_object(f"{path}, line {number}", parse_json(f"{path}, line {number}", line)))
-    return sets_in(str(path), path.stem, transposed(records)) if records else []
+                place = f"{source.place}, line {number}"
+                records.append(as_object(place, parse_json(place, line)))
+    return sets_in(source.place, source.name, transposed(records), reading) if records else []
 
 
-def read_json(path: Path) -> list[Found]:
-    """Any of the shapes of docs/counts.md, or a summary of SWE-bench's harness."""
-    text = path.read_text("utf-8-sig")
+def read_json(source: Source, reading: Reading) -> list[Found]:
+    """Any of the shapes of docs/counts.md, a summary of SWE-bench's harness, or what other programs write."""
+    text = source.text()
     if not text.strip():
         return []
-    data = parse_json(str(path), text)
-    if isinstance(data, dict) and "resolved_ids" in data:
-        return read_reports(path.parent, only=path)
-    return _from_json(str(path), path.stem, data)
+    data = parse_json(source.place, text)
+    if isinstance(data, dict) and "resolved_ids" in data and source.path is not None:
+        return read_reports(source.path.parent, only=source.path)
+    if (found := read_program(source.place, source.name, data, reading)) is not None:
+        return found
+    return _from_json(source.place, source.name, data, reading)
 
 
-def _from_json(place: str, name: str, data: Any) -> list[Found]:
-    """The sets in a JSON value, by its shape."""
+def _from_json(place: str, name: str, data: Any, reading: Reading, inside: str = "") -> list[Found]:
+    """The sets in a JSON value, by its shape. `inside` is the name of the object that it is a value of."""
     if isinstance(data, list):
         if not data:
             return []
         if all(isinstance(row, dict) for row in data):
-            return sets_in(place, name, transposed(data))
+            return sets_in(place, name, transposed(data), reading)
         if all(isinstance(row, list) for row in data):
-            return sets_in(place, name, {"task": list(range(len(data))), "outcomes": data})
+            return sets_in(place, name, {"task": list(range(len(data))), "outcomes": data}, reading)
     elif isinstance(data, dict):
         if isinstance(data.get("issues"), list):  # what `monkeys report --json` prints
-            return _from_json(place, name, data["issues"])
-        if find_column(data, LISTS) or (find_column(data, ATTEMPTS) and find_column(data, CORRECT)):
-            return sets_in(place, name, _stretched(place, data))
+            return _from_json(place, name, data["issues"], reading)
+        columns = {str(key): value for key, value in data.items()}
+        told = _told(columns, reading)
+        if told and (find_column(told, LISTS[:-1]) or (find_column(told, ATTEMPTS) and find_column(told, CORRECT))):
+            return sets_in(place, name, _stretched(place, columns, told), reading)
         values = list(data.values())
         if values and all(isinstance(value, list) for value in values):
-            return sets_in(place, name, {"task": list(data), "outcomes": values})
+            if told and find_column(told, TASK) and (find_column(told, OUTCOME) or find_column(told, CORRECT)):
+                return sets_in(place, name, _stretched(place, columns, told), reading)
+            return sets_in(place, name, {"task": list(data), "outcomes": values}, reading)
         if values and all(isinstance(value, dict) for value in values):
             if all(_is_row(value) for value in values):
-                return sets_in(place, name, transposed([{"task": task, **row} for task, row in data.items()]))
-            return [one for key, value in data.items() for one in _from_json(f"{place}, {key}", str(key), value)]
+                rows = [{"task": task, **row} for task, row in data.items()]
+                return sets_in(place, name, transposed(rows), reading)
+            return [
+                one
+                for key, value in data.items()
+                for one in _from_json(f"{place}, {key}", f"{inside}{key}", value, reading, f"{inside}{key}/")
+            ]
     raise CountsError(
         f'{place} has none of the known shapes: {{"task": [1, 0, ...]}}, {{"n": 10, "correct": [3, ...]}}, a list of '
         'rows {"task", "n", "correct"} or {"task", "correct"}, or several of these by name'
     )
+
+
+def _told(columns: Mapping[str, Any], reading: Reading) -> Mapping[str, Any]:
+    """The columns by their meaning; none where those that were given are not among them."""
+    try:
+        return reading.named("", columns)
+    except CountsError:
+        return {}
 
 
 def _is_row(value: Mapping[str, Any]) -> bool:
@@ -121,12 +151,12 @@ def _is_row(value: Mapping[str, Any]) -> bool:
     return n is not None and correct is not None and not isinstance(correct[1], list) and not isinstance(n[1], list)
 
 
-def _stretched(place: str, data: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _stretched(place: str, data: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The columns of an object. One number for all tasks becomes a column; a prompt or a note is left out."""
-    listed = find_column(data, LISTS)
+    listed = find_column(told, LISTS[:-1])
     if listed is not None and not any(isinstance(one, list) for one in _as_list(listed[1])):
         return {key: [value] for key, value in data.items()}  # one problem
-    correct = find_column(data, CORRECT)
+    correct = find_column(told, CORRECT) or find_column(told, OUTCOME)
     rows = len(_as_list((listed or correct or ("", []))[1]))
     return {
         key: _as_list(value) if isinstance(value, list) else [value] * rows
@@ -139,23 +169,63 @@ def _wrong_length(place: str, key: str, length: int, rows: int) -> bool:
     raise CountsError(f"{place}: column {key} has {length} values beside {rows}: the columns must be equally long")
 
 
-def read_parquet(path: Path) -> list[Found]:
+def read_parquet(source: Source, reading: Reading) -> list[Found]:
     """A table; a column may hold lists."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise CountsError(
-            f"{path}: reading Parquet needs pyarrow; `pip install 'coding-monkeys[tables]'` brings it"
+            f"{source.place}: reading Parquet needs pyarrow; `pip install 'coding-monkeys[tables]'` brings it"
         ) from None
-    try:
-        table = parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise CountsError(f"{path} is not a Parquet file ({str(error).splitlines()[0][:120]})") from None
+    with source.opened() as file:
+        try:
+            schema = parquet.read_schema(file)
+            _unique(source, schema.names)
+            names = schema.names if reading.whole else reading.wanted(source.place, schema.names)
+            names = names or schema.names
+            text = [name for name in names if pyarrow.types.is_string(schema.field(name).type)]
+            file.seek(0)
+            table = parquet.read_table(file, columns=names, read_dictionary=[] if reading.whole else text)
+        except pyarrow.ArrowException as error:
+            raise CountsError(f"{source.place} is not a Parquet file ({str(error).splitlines()[0][:120]})") from None
     if not table.num_rows:
         return []
-    _unique(path, table.column_names)
-    return sets_in(str(path), path.stem, {name: table[name].to_pylist() for name in table.column_names})
+    # Columns that were not read are there by their names alone, for messages.
+    unread = Coded(np.broadcast_to(np.int64(0), table.num_rows), [None])
+    columns: dict[str, Any] = dict.fromkeys(schema.names, unread)
+    columns |= {name: table[name].to_pylist() if reading.whole else _column(table[name]) for name in names}
+    return sets_in(source.place, source.name, columns, reading)
+
+
+def _column(column: Any) -> Any:
+    """A column of Arrow by its distinct values; numbers that are seldom alike as an array, and lists as they are."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_floating(kind) or (types.is_integer(kind) and column.null_count == 0):
+        numbers = column.to_numpy()
+        if not (few := np.unique(numbers[:MANY]).size <= MANY // 4):
+            return numbers
+    else:
+        few = (
+            types.is_dictionary(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind)
+        )
+    if not few:
+        return column.to_pylist()
+    if not types.is_dictionary(kind):
+        column = column.dictionary_encode()
+    column = column.unify_dictionaries()
+    parts, values = [], list[Any]()
+    for chunk in column.chunks:
+        values = chunk.dictionary.to_pylist()
+        parts.append(chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.int64))
+    codes = np.concatenate(parts)
+    if column.null_count:
+        values = [*values, None]
+    assert isinstance(column, pyarrow.ChunkedArray)
+    return in_order(codes, values)
 
 
 @contextmanager
@@ -170,10 +240,10 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _unique(path: Path, header: Iterable[str]) -> None:
+def _unique(source: Source, header: Iterable[str]) -> None:
     twice = [name for name, times in Counter(name.lower() for name in header).items() if times > 1]
     if twice:
-        raise CountsError(f"{path} has more than one column {listed(twice)}; rename or drop the others")
+        raise CountsError(f"{source.place} has more than one column {listed(twice)}; rename or drop the others")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -88,7 +88,7 @@ class _Plot:
         self.columns, self.rows = columns, rows
         self.across, self.up = (2, 4) if braille else (1, 1)  # dots a cell
         self.logs = [log(point.k) for point in points]
-        highest = max(max(point.coverage, point.high or 0.0) for point in points)
+        highest = max(max(point.coverage, point.high or 0.0, law(point.k) if law else 0.0) for point in points)
         self.top = next((top for top in TOPS if 0 < highest <= top), 1.0)
         self.cells: dict[tuple[int, int], tuple[str, Ink]] = {}
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from monkeys.report.summary import Coverage, Issue, Summary
 from monkeys.report.terminal.console import MARGIN, columns, facts, name, put, speaks_unicode
 from monkeys.report.terminal.figure import WIDEST, figure
-from monkeys.text import amount, count, duration, money, percent, plain
+from monkeys.text import amount, brief, count, duration, money, percent, plain, several
 
 __all__ = ["final_screen", "issues", "render"]
 
@@ -24,6 +24,7 @@ HUES = {"n": "", "resolved": "green", "rate": "", "infra": "red", "unverified": 
 PLURALS = {"patch": "patches"}  # the others take an s
 TABLE_WIDTH = 32  # of pass@k, with a gap
 NARROWEST = 36
+MOST_UNTRIED = 3  # issues without an attempt that have a line each
 
 
 def render(summary: Summary, console: Console) -> None:
@@ -45,7 +46,11 @@ def final_screen(summary: Summary, console: Console) -> Iterator[RenderableType]
 
 
 def issues(summary: Summary) -> RenderableType:
-    """A line for every issue, and one for all of them."""
+    """A line for every issue, and one for all of them.
+
+    Issues that were never tried share one line where they are many: with a few predictions for a large set they would
+    be most of the screen.
+    """
     absent = set() if any(issue.unverified for issue in summary.issues) else {"unverified"}
     if summary.sampling.kind != "independent":  # resolved / n would be read as pass@1, which it is not
         absent.add("rate")
@@ -53,8 +58,14 @@ def issues(summary: Summary) -> RenderableType:
     kinds = PLURALS.get(summary.kind, f"{summary.kind}s")
     table = columns("<issue", *(kinds if key == "patches" else key for key in keys))
     table.show_footer = True
+    untried = [issue for issue in summary.issues if not (issue.n or issue.infra or issue.unverified)]
+    if not MOST_UNTRIED < len(untried) < len(summary.issues):
+        untried = []
     for issue in summary.issues:
-        table.add_row(name(issue.id), *(_number(issue, key) for key in keys))
+        if issue not in untried:
+            table.add_row(name(issue.id), *(_number(issue, key) for key in keys))
+    if untried:
+        table.add_row(name(f"{count(len(untried))} issues without an attempt", "dim"))
     table.columns[0].footer = Text(f"{summary.solved} of {len(summary.issues)} solved", style="bold")
     for key, column in zip(keys, table.columns[1:], strict=True):
         if key != "rate":
@@ -70,7 +81,7 @@ def _number(issue: Issue, key: str) -> Text:
 def _curve(summary: Summary, width: int, unicode: bool) -> Iterator[RenderableType]:
     coverage = summary.coverage
     if coverage is None:
-        yield Text.assemble(("coverage  ", "dim"), summary.no_coverage)
+        yield Text.assemble(("coverage  ", "dim"), brief(summary.no_coverage))
         return
     table = _pass_at_k(coverage)
     if len(coverage.points) < 2:
@@ -125,11 +136,11 @@ def _facts(summary: Summary) -> RenderableType:
             ),
         )
     elif summary.coverage:
-        row("law", "none: ", summary.no_law)
+        row("law", "none: ", brief(summary.no_law))
     if summary.coverage:
         row("interval", (summary.coverage.no_interval or summary.coverage.interval, "dim"))
     for note in summary.notes:
-        row("note", (note, "yellow"))
+        row("note", (brief(note), "yellow"))
     cached = f", {amount(usage.cached)} of them cached" if usage.cached else ""
     row(
         "cost",
@@ -142,9 +153,13 @@ def _facts(summary: Summary) -> RenderableType:
             for what, key in (("an attempt", "an_attempt"), ("a solved issue", "a_solved_issue"))
             if (value := dollars[key]) is not None
         ]
-        sources = plain(", then ".join(summary.cost.sources))
+        sources = brief(", then ".join(summary.cost.sources))
         total = money(summary.cost.total)
         row("money", (total, "bold"), "".join(f"   {one}" for one in each), (f" ({sources})", "dim"))
+    if (unread := summary.unread) and unread.unread:
+        counted = f" of {count(unread.replies)} replies"
+        some = f" in {count(unread.attempts)} of {several(unread.of, 'attempt')}" if unread.attempts < unread.of else ""
+        row("unread", f"{percent(unread.share)}{counted} held no action that could be read", (some, "dim"))
     if tries := sum(summary.exits.values()):
         row("time", f"{duration(summary.seconds)} in all attempts", (f", {summary.seconds / tries:.2g} s each", "dim"))
     row("ended", "   ".join(f"{exit} {count(number)}" for exit, number in summary.exits.items()) or "–")

@@ -11,6 +11,7 @@ this size costs ten times as much).
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,15 +24,16 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from monkeys.events.events import Event, RunBegan, Warned
+from monkeys.events.events import Event, Incident, RunBegan, Warned
 from monkeys.events.progress import Progress, TaskProgress
-from monkeys.report.terminal.console import Encodable, speaks_unicode
-from monkeys.text import amount, count, duration, percent, plain, several
+from monkeys.report.terminal.console import Encodable
+from monkeys.text import amount, brief, count, duration, percent, plain, several
 
 __all__ = ["Display", "Lines", "Screen", "frame", "make_screen", "status"]
 
 EVERY_SECONDS = 10.0
 REDRAWS_PER_SECOND = 4.0
+FAILURES = 20  # different causes that are printed
 
 # A line as (characters, style) from left to right.
 Line = list[tuple[str, str]]
@@ -66,6 +68,7 @@ class _Telling(Screen):
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress, self._console, self._title = progress, console, ""
         self._shown = False
+        self._failures: set[str] = set()  # that were printed
 
     def take(self, event: Event) -> None:
         if isinstance(event, RunBegan):
@@ -78,6 +81,14 @@ class _Telling(Screen):
             self._begin()
         elif isinstance(event, Warned):
             self._say(event.text, "bold red")
+        elif isinstance(event, Incident) and len(self._failures) < FAILURES:
+            # A cause may hold numbers of its own, such as a seed or a port.
+            cause = re.sub(r"\d+", "#", f"{event.kind}: {event.cause}")
+            if cause not in self._failures:
+                self._failures.add(cause)
+                self._say(
+                    f"infra error, which does not count: {event.kind}: {event.cause or 'no cause was told'}", "red"
+                )
 
     def __exit__(self, *failure: object) -> None:
         if self._shown:
@@ -93,7 +104,7 @@ class _Telling(Screen):
 
     def _say(self, line: str, style: str = "") -> None:
         """One line, however long."""
-        self._console.print(Encodable(Text(plain(line), style)), soft_wrap=True, end="")
+        self._console.print(Encodable(Text(plain(line).replace("\n", " "), style)), soft_wrap=True, end="")
 
 
 class Lines(_Telling):
@@ -123,7 +134,7 @@ class Display(_Telling):
     def _begin(self) -> None:
         drawn = _Frame(self._progress, self._title)
         self._live = Live(
-            drawn if speaks_unicode(self._console) else Encodable(drawn),
+            Encodable(drawn),
             console=self._console,
             refresh_per_second=REDRAWS_PER_SECOND,
             transient=True,
@@ -156,7 +167,7 @@ def status(progress: Progress) -> str:
         parts.append(f"{count(waiting)} without verdict")
     if progress.done < progress.total:
         parts += [f"{progress.active} active", f"{duration(progress.seconds_left)} left"]
-    return "   ".join([*parts, *([plain(progress.note)] if progress.note else [])])
+    return "   ".join([*parts, *([brief(progress.note)] if progress.note else [])])
 
 
 def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]:
@@ -177,7 +188,7 @@ def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]
     if spent:
         lines.append([(" spent ", "dim"), ("   ".join(spent)[: width - 8], "bold")])
     if progress.note:
-        lines.append([(" " + plain(progress.note)[: width - 2], "yellow")])
+        lines.append([(" " + brief(progress.note)[: width - 2], "yellow")])
     return lines
 
 
@@ -192,7 +203,7 @@ class _Columns:
     @classmethod
     def fit(cls, rows: Iterable[TaskProgress], wanted: int, width: int) -> _Columns:
         attempts = max(8, 2 * len(count(wanted)) + 1)
-        longest = max((len(row.id) for row in rows), default=0)
+        longest = max((len(brief(row.id)) for row in rows), default=0)
         name = min(longest, max(12, width // 3))
         return cls(name, max(4, width - name - attempts - 24), attempts)
 
@@ -201,7 +212,7 @@ class _Columns:
         return [(f"{left}  {'attempts':>{self.attempts}}  {'resolved':>8}  {'infra':>6}", "dim")]
 
     def row(self, row: TaskProgress, wanted: int) -> Line:
-        name = plain(row.id)
+        name = brief(row.id)
         name = name if len(name) <= self.name else name[: self.name - 1] + "…"
         sampled = f"{count(row.sampled)}/{count(wanted)}"
         return [
@@ -233,7 +244,7 @@ def _size(progress: Progress) -> str:
 
 
 def _heading(title: str, size: str, width: int) -> Line:
-    title = plain(title)[: max(0, width - len(size) - 4)]
+    title = brief(title)[: max(0, width - len(size) - 4)]
     return [(f" {title}", "bold"), (f"{size:>{max(0, width - len(title) - 2)}}", "dim")]
 
 

@@ -13,10 +13,12 @@ from rich.text import Text
 from monkeys.report.result import Result, Section, Series, Table
 from monkeys.report.terminal.console import MARGIN, columns, facts, name, put, speaks_unicode
 from monkeys.report.terminal.figure import WIDEST, figure
-from monkeys.text import plain
+from monkeys.text import brief
 
 __all__ = ["render"]
 
+FOLDED = 12  # characters of a line of a heading that is broken anywhere
+WIDE = 10_000  # more than any table needs
 BREAKS = re.compile(r" (?!%)|(?<=/)")  # where a heading may be broken
 
 
@@ -27,32 +29,64 @@ def render(result: Result, console: Console) -> None:
 
 
 def _section(section: Section, console: Console) -> Iterator[RenderableType]:
-    yield Text(plain(section.title), style="bold")
+    yield Text(brief(section.title), style="bold")
     for table in section.tables:
-        yield _table(table, console)
+        yield from _tables(table, console)
     if section.series is not None and len(section.series.points) > 1:
         yield _drawing(section.series, console)
     if section.facts:
         grid = facts()
         for label, text in section.facts:
-            grid.add_row(label, Text(plain(text)))
+            grid.add_row(brief(label), Text(brief(text)))
         yield grid
 
 
-def _table(table: Table, console: Console) -> RenderableType:
-    """As wide as its words. Where there is no room for that its headings are broken, so that numbers stay whole."""
+def _tables(table: Table, console: Console) -> Iterator[RenderableType]:
+    """As wide as its words. Where there is no room for that, headings and then long names are broken.
 
-    def drawn(headings: Sequence[str]) -> RichTable:
-        made = columns(*headings)
-        for row in table.rows:
-            cells = zip(headings, row, strict=True)
-            made.add_row(*(name(cell) if heading.startswith("<") else Text(cell) for heading, cell in cells))
-        return made
+    Where that is not enough, some columns go beneath the others: numbers stay whole, and the columns at the left that
+    name a row stand in each part.
+    """
+    room = console.width - 2 * MARGIN
+    broken = [BREAKS.sub("\n", heading) for heading in table.headings]
+    folded = [_folded(heading, FOLDED) for heading in broken]
+    names = next((at for at, heading in enumerate(table.headings) if not heading.startswith("<")), len(folded))
+    widest = max(FOLDED, room // 2 // max(names, 1))
+    rows = [[_folded(cell, widest) if at < names else cell for at, cell in enumerate(row)] for row in table.rows]
+    for headings, cells in ((table.headings, table.rows), (broken, table.rows), (folded, table.rows), (folded, rows)):
+        drawn = _drawn(headings, cells)
+        if _width(drawn, console) <= room:
+            yield drawn
+            return
+    first = list(range(names)) or [0]
+    rest = list(range(len(first), len(folded)))
+    while rest:
+        fits = 1
+        while fits < len(rest) and _width(_part(folded, rows, [*first, *rest[: fits + 1]]), console) <= room:
+            fits += 1
+        yield _part(folded, rows, [*first, *rest[:fits]])
+        rest = rest[fits:]
 
-    whole, room = drawn(table.headings), console.width - 2 * MARGIN
-    if console.measure(whole, options=console.options.update(max_width=10 * console.width)).maximum <= room:
-        return whole
-    return drawn([BREAKS.sub("\n", heading) for heading in table.headings])
+
+def _part(headings: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> RichTable:
+    return _drawn([headings[at] for at in columns], [[row[at] for at in columns] for row in rows])
+
+
+def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RichTable:
+    made = columns(*headings)
+    for row in rows:
+        cells = zip(headings, row, strict=True)
+        made.add_row(*(name(cell) if heading.startswith("<") else Text(brief(cell)) for heading, cell in cells))
+    return made
+
+
+def _width(table: RichTable, console: Console) -> int:
+    return console.measure(table, options=console.options.update(max_width=WIDE)).maximum
+
+
+def _folded(text: str, width: int) -> str:
+    """The text in lines of at most `width` characters."""
+    return "\n".join(line[at : at + width] for line in text.split("\n") for at in range(0, max(len(line), 1), width))
 
 
 def _drawing(series: Series, console: Console) -> RenderableType:

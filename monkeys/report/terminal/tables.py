@@ -13,7 +13,7 @@ from monkeys.report.configuration import lines
 from monkeys.report.terminal.console import columns, facts, name
 from monkeys.report.terminal.final_screen import issues
 from monkeys.report.views import RunRow, RunsView, RunView, TaskView, Try
-from monkeys.text import amount, count, duration, money, percent, plain, several, span
+from monkeys.text import amount, brief, count, duration, money, percent, plain, several, span
 from tasks.task import Outcome
 
 __all__ = ["attempts", "outcome", "overview", "runs"]
@@ -44,7 +44,7 @@ def overview(view: RunView) -> Iterator[RenderableType]:
     setup = facts(fold=True)
     setup.add_row("run", Text(plain(summary.folder), style="bold"))
     for label, text in lines(view.configuration):
-        setup.add_row(plain(label), Text(plain(text)))
+        setup.add_row(brief(label), Text(brief(text)))
     yield Padding(setup, (1, 1, 0, 1))
     sessions = columns("<session", "lasted", "tries", "<end")
     for session in view.sessions:
@@ -60,7 +60,7 @@ def attempts(view: TaskView, width: int) -> Iterator[RenderableType]:
     """Every try at a task, infra errors included. Reasons and costs need some width."""
     reasons = width >= ROOM_FOR_REASONS
     priced = width >= ROOM_FOR_MONEY and any(one.dollars is not None for one in view.tries)
-    kind = next((one.submission_kind for one in (*view.counted, *view.tries)), "patch")
+    kind = brief(next((one.submission_kind for one in (*view.counted, *view.tries)), "patch"))
     headings = ["attempt", "<outcome", "<exit", "turns", "tokens", *(["$"] * priced), "time", "lines", f"<{kind}"]
     table = columns(*headings, *(["<reason"] * reasons))
     for one in view.tries:
@@ -69,7 +69,7 @@ def attempts(view: TaskView, width: int) -> Iterator[RenderableType]:
     infra = len(view.tries) - len(view.counted)
     besides = f", {several(infra, 'infra error')} besides" if infra else ""
     totals = f"{several(len(view.counted), 'attempt')}, {count(view.resolved)} resolved{besides}"
-    yield Padding(Text.assemble((plain(view.task), "bold"), f"   {totals}"), (1, 1, 1, 1))
+    yield Padding(Text.assemble((brief(view.task), "bold"), f"   {totals}"), (1, 1, 1, 1))
     yield Padding(table, (0, 1, 1, 1))
 
 
@@ -98,7 +98,7 @@ def _attempt(one: Try, priced: bool) -> Sequence[RenderableType]:
     return (
         str(one.index),
         outcome(one),
-        Text(one.exit, no_wrap=True),
+        Text(str(one.exit), no_wrap=True),
         count(one.turns),
         amount(one.usage.total),
         *(["–" if one.dollars is None else money(one.dollars).removeprefix("$")] * priced),

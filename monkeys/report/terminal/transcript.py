@@ -1,7 +1,8 @@
 """One attempt to read: what the model was told, said, did and saw, what it handed in, and the verdict.
 
-Long passages are abridged unless `full` is asked for. Text that a model, a test or a repository wrote goes through
-`plain`, so that it cannot move the cursor.
+Long passages and long lines are abridged unless `full` is asked for. A very long text is shown without colours and
+indentation, which would take minutes. Text that a model, a test or a repository wrote goes through `plain`, so that it
+cannot move the cursor.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
-from monkeys.report.terminal.console import facts
+from monkeys.report.terminal.console import LAID_OUT, facts
 from monkeys.report.terminal.tables import outcome
 from monkeys.report.views import AttemptView, Call, TurnView
-from monkeys.text import abridged, amount, count, money, plain, span
+from monkeys.text import abridged, amount, brief, count, money, plain, span
 from tasks.task import Outcome, Submission
 
 __all__ = ["transcript"]
@@ -28,7 +29,9 @@ OPENING_LINES = 14
 REASONING_LINES = 8
 OBSERVATION_LINES = (10, 8)  # at the beginning and at the end
 CALL_LINES = 30
-TESTS = 12
+PATCH_LINES = (1000, 200)
+DIFF_LINES = 400  # of an edit, beyond which old and new are shown one after the other
+TESTS, FAILING = 12, 200
 INDENT = 3
 
 
@@ -44,7 +47,7 @@ def transcript(view: AttemptView, *, full: bool, log: bool) -> Iterator[Renderab
     submission = view.submission
     yield page.label(submission.kind if submission.body else f"{submission.kind}: empty")
     if submission.body:
-        yield _submitted(submission)
+        yield _submitted(submission, page)
     yield from _verdict(view, page, log)
     yield ""
 
@@ -56,13 +59,21 @@ class _Page:
         self.full = full
 
     def label(self, text: str, more: str = "") -> RenderableType:
-        return Padding(Text.assemble((text, "bold"), (f"   {more}" if more else "", "dim")), (1, 0, 0, 1))
+        return Padding(Text.assemble((brief(text), "bold"), (f"   {more}" if more else "", "dim")), (1, 0, 0, 1))
 
     def passage(self, text: str, head: int, tail: int = 0, style: str = "", prose: bool = False) -> RenderableType:
-        shown = plain(text).rstrip()
-        if not self.full:
-            shown = "\n".join(abridged(shown, head, tail))
+        shown = "\n".join(self.lines(text.rstrip(), head, tail))
+        if len(shown) > LAID_OUT:
+            return shown
         return Padding(self._text(shown, style, self.full or prose), (0, 0, 0, INDENT))
+
+    def lines(self, text: str, head: int, tail: int = 0) -> list[str]:
+        """The lines of a text as they are shown."""
+        return plain(text).split("\n") if self.full and text else abridged(text, head, tail)
+
+    def word(self, value: object) -> str:
+        """An argument that belongs on one line."""
+        return plain(str(value)) if self.full else brief(str(value))
 
     def turn(self, turn: TurnView) -> Iterator[RenderableType]:
         spent = ""
@@ -86,15 +97,17 @@ class _Page:
 
     def call(self, call: Call) -> RenderableType:
         if call.arguments is None:
-            lines = [(f"{call.tool} {call.written}", "cyan")]
+            lines = [(f"{self.word(call.tool)} {self.word(call.written)}", "cyan")]
         else:
-            lines = _call(call.tool, call.arguments)
-        if not self.full and len(lines) > CALL_LINES:
+            lines = _call(self, call.tool, call.arguments)
+        if not self.full and len(lines) > CALL_LINES + 1:
             left = len(lines) - CALL_LINES
             lines = [*lines[:CALL_LINES], (f"… {left} more lines", "dim")]
+        if sum(len(line) for line, _ in lines) > LAID_OUT:
+            return "\n".join(line for line, _ in lines)
         block = self._text("", "", self.full)
         for number, (line, style) in enumerate(lines):
-            block.append("\n" if number else "").append(plain(line), style)
+            block.append("\n" if number else "").append(line, style)
         return Padding(block, (0, 0, 0, 1))
 
     def _text(self, text: str, style: str, wrapped: bool) -> Text:
@@ -103,9 +116,9 @@ class _Page:
 
 def _head(view: AttemptView) -> RenderableType:
     attempt, table = view.attempt, facts(fold=True)
-    table.add_row("attempt", Text.assemble((plain(attempt.task), "bold"), f"  {attempt.index}"))
+    table.add_row("attempt", Text.assemble((brief(attempt.task), "bold"), f"  {attempt.index}"))
     table.add_row("outcome", outcome(attempt))
-    table.add_row("ended", Text(plain(f"{attempt.exit}{f': {attempt.detail}' if attempt.detail else ''}")))
+    table.add_row("ended", Text(brief(f"{attempt.exit}{f': {attempt.detail}' if attempt.detail else ''}")))
     tokens = f"{count(attempt.usage.prompt)} tokens in, {count(attempt.usage.completion)} out"
     dollars = "" if attempt.dollars is None else f"   {money(attempt.dollars)}"
     table.add_row("cost", f"{count(attempt.turns)} turns   {tokens}{dollars}   {span(attempt.seconds)}")
@@ -113,44 +126,52 @@ def _head(view: AttemptView) -> RenderableType:
     if view.tries > 1:
         table.add_row("try", f"{attempt.try_number}, of {view.tries}; --try N shows another")
     for sign in view.signs:
-        table.add_row("sign", Text(plain(f"turn {sign.turn} {sign.what}: {sign.words}"), style="yellow"))
+        table.add_row("sign", Text(brief(f"turn {sign.turn} {sign.what}: {sign.words}"), style="yellow"))
     return Padding(table, (1, 1, 0, 1))
 
 
-def _call(tool: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _call(page: _Page, tool: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A call as a person would write it: lines with their styles."""
-    path = str(arguments.get("path") or ".")
+    path = page.word(arguments.get("path") or ".")
     match tool:
         case "bash":
-            first, *others = str(arguments.get("command", "")).splitlines() or [""]
+            first, *others = page.lines(str(arguments.get("command", "")), CALL_LINES) or [""]
             return [(f"$ {first}", "cyan"), *((f"  {line}", "cyan") for line in others)]
         case "view":
             start, end = arguments.get("start"), arguments.get("end")
-            lines = f":{start or 1}-{end or ''}" if start or end else ""
+            lines = f":{page.word(start or 1)}-{page.word(end or '')}" if start or end else ""
             return [(f"view {path}{lines}", "cyan")]
         case "search":
-            return [(f"search {arguments.get('pattern')} in {path}", "cyan")]
+            return [(f"search {page.word(arguments.get('pattern'))} in {path}", "cyan")]
         case "edit":
-            return _edit(path, arguments)
+            return _edit(page, path, arguments)
         case _:
             written = json.dumps(arguments, ensure_ascii=False) if arguments else ""
-            return [(f"{tool} {written}".rstrip(), "cyan")]
+            return [(f"{page.word(tool)} {page.word(written)}".rstrip(), "cyan")]
 
 
-def _edit(path: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    command = str(arguments.get("command"))
-    old = str(arguments.get("old") or "").splitlines() if command == "replace" else []
-    new = str(arguments.get("new") or "").splitlines()
-    place = f" after line {arguments.get('line')}" if command == "insert" else ""
-    # The first two lines name files, and lines with @@ name places; neither is known here.
-    changed = [line for line in list(unified_diff(old, new, n=2, lineterm=""))[2:] if not line.startswith("@@")]
+def _edit(page: _Page, path: str, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    command = page.word(arguments.get("command"))
+    old = str(arguments.get("old") or "") if command == "replace" else ""
+    new = str(arguments.get("new") or "")
+    place = f" after line {page.word(arguments.get('line'))}" if command == "insert" else ""
+    if max(old.count("\n"), new.count("\n")) > DIFF_LINES:
+        half = CALL_LINES // 2
+        changed = [f"-{line}" for line in page.lines(old, half)] + [f"+{line}" for line in page.lines(new, half)]
+    else:
+        # The first two lines name files, and lines with @@ name places; neither is known here.
+        before, after = (page.lines(text, DIFF_LINES) for text in (old, new))
+        told = list(unified_diff(before, after, n=2, lineterm=""))[2:]
+        changed = [line for line in told if not line.startswith("@@")]
     hues = {"+": "green", "-": "red"}
-    return [(f"edit {path}: {command}{place}", "cyan"), *((f"  {line}", hues.get(line[0], "")) for line in changed)]
+    return [(f"edit {path}: {command}{place}", "cyan"), *((f"  {line}", hues.get(line[:1], "")) for line in changed)]
 
 
-def _submitted(submission: Submission) -> RenderableType:
-    """A patch with its lines coloured; anything else as it is."""
-    text = plain(submission.body.decode("utf-8", "replace")).rstrip("\n")
+def _submitted(submission: Submission, page: _Page) -> RenderableType:
+    """A patch with its lines coloured; anything else, and a very long one, as it is."""
+    text = "\n".join(page.lines(submission.body.decode("utf-8", "replace").rstrip("\n"), *PATCH_LINES))
+    if len(text) > LAID_OUT:
+        return text
     if submission.kind != "patch":
         return Padding(Text(text, overflow="fold"), (0, 0, 0, INDENT))
     shown = Syntax("", "diff", theme="ansi_dark").highlight(text)
@@ -163,24 +184,24 @@ def _verdict(view: AttemptView, page: _Page, log: bool) -> Iterator[RenderableTy
     if not attempt.counts:
         yield page.label("verdict: none", "an infra error is not verified")
         return
-    reason = f"   {plain(attempt.reason)}" if attempt.reason else ""
+    reason = f"   {brief(attempt.reason)}" if attempt.reason else ""
     yield Padding(Text.assemble(("verdict: ", "bold"), outcome(attempt), reason), (1, 0, 0, 1))
     differs = attempt.official is not None and attempt.official != (attempt.outcome is Outcome.RESOLVED)
     if attempt.official is not None and attempt.outcome and (differs or attempt.flags):
         yield page.label(f"by the harness's own score: {'resolved' if attempt.official else 'unresolved'}")
     flaky = ("another run of the tests gave a different verdict",) if attempt.flaky else ()
     for flag in (*flaky, *attempt.flags):
-        yield Padding(Text(plain(flag), style="yellow"), (0, 0, 0, INDENT))
-    # Tests that fail come first and are all shown; of the others only as many as there is room for.
+        yield Padding(Text(brief(flag), style="yellow"), (0, 0, 0, INDENT))
+    # Tests that fail come first; of all of them only as many are shown as there is room for.
     order = sorted(view.tests.items(), key=lambda test: test[1].lower() == "passed")
     failing = sum(status.lower() != "passed" for status in view.tests.values())
-    room = len(order) if page.full else max(TESTS, failing)
+    room = len(order) if page.full else max(TESTS, min(failing, FAILING))
     lines = Text(overflow="fold")
     for test, status in order[:room]:
-        lines.append(f"{plain(status).lower():<8}", "green" if status.lower() == "passed" else "red")
-        lines.append(f" {plain(test)}\n")
+        lines.append(f"{brief(status).lower():<8}", "green" if status.lower() == "passed" else "red")
+        lines.append(f" {brief(test)}\n")
     if len(order) > room:
-        lines.append(f"… {len(order) - room} more that passed\n", "dim")
+        lines.append(f"… {len(order) - room} more{'' if failing > room else ' that passed'}\n", "dim")
     lines.rstrip()
     if view.tests:
         yield Padding(lines, (0, 0, 0, INDENT))

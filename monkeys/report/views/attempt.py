@@ -141,7 +141,7 @@ def _calls(reply: Message, observations: dict[Any, Message]) -> Iterator[Call]:
 def _arguments(written: Any) -> dict[str, Any] | None:
     try:
         arguments = json.loads(written or "{}")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     return arguments if isinstance(arguments, dict) else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,5 +65,5 @@ def _session(row: Mapping[str, Any]) -> Session:
         tries=row["attempts"],
         pid=row["pid"],
         host=row["host"],
-        environment=json.loads(row["environment"]),
+        environment=row["environment"],
     )

@@ -50,9 +50,13 @@ def runs_view(folders: Iterable[Path]) -> RunsView:
 
 def _row(folder: Path) -> RunRow:
     try:
-        store = Store.read(folder)
+        return _read(folder)
     except StoreError as error:
         return RunRow(folder.name, str(folder), error=str(error))
+
+
+def _read(folder: Path) -> RunRow:
+    store = Store.read(folder)
     try:
         sessions, tallies = store.sessions(), store.tallies()
         model, tasks = store.model, store.task_set

@@ -16,8 +16,8 @@ the tasks, the cause and the remedy. The package takes plain arrays.
 
 from __future__ import annotations
 
-from monkeys.science.coverage.comparison import Difference, paired_difference
-from monkeys.science.coverage.counts import CoverageError, Names, Sampling, counts, until_success
+from monkeys.science.coverage.comparison import Difference, holm, paired_difference
+from monkeys.science.coverage.counts import CoverageError, Names, Sampling, check_order, counts, until_success
 from monkeys.science.coverage.curve import (
     Bootstrap,
     Curve,
@@ -49,12 +49,14 @@ __all__ = [
     "Method",
     "Names",
     "Sampling",
+    "check_order",
     "counts",
     "coverage_against_cost",
     "coverage_by_group",
     "coverage_curve",
     "default_ks",
     "g_pass_at_k",
+    "holm",
     "paired_difference",
     "pass_at_every_k",
     "pass_at_k",

@@ -10,6 +10,7 @@ k; the percentile bootstrap of the gaps in .35-.92, .53-.95 and .89-.97.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,10 @@ from monkeys.science.coverage.curve import curve_counts, default_ks
 from monkeys.science.coverage.estimators import unchecked_pass_at_k
 from monkeys.science.coverage.intervals import Method, check_interval, interval, parts
 
-__all__ = ["Difference", "paired_difference"]
+__all__ = ["Difference", "holm", "paired_difference"]
 
+_DRAWN = 2 * 10**6  # random signs beyond which their sum may be taken to be normal
+_SMALL = 1e-2  # largest share of one task in the variance of a sum that is taken to be normal
 _TIE = 1e-12  # sums that differ by less differ by rounding alone
 
 
@@ -98,15 +101,15 @@ def paired_difference(
     if method not in ("gaffke", "korn-graubard"):
         raise CoverageError(f'method = {method!r} has no interval for arms that agree: use "gaffke" or "korn-graubard"')
 
-    # Tasks with equal counts in both arms are interchangeable.
-    kinds, sizes = np.unique(np.stack([tries_a, good_a, tries_b, good_b]), axis=1, return_counts=True)
-    first = unchecked_pass_at_k(kinds[0], kinds[1], wanted[:, None])
-    second = unchecked_pass_at_k(kinds[2], kinds[3], wanted[:, None])
+    # Tasks with equal counts in both arms are interchangeable, and in one arm far more of them are.
+    arms = [_arm(tries_a, good_a, wanted), _arm(tries_b, good_b, wanted)]
     bounds = [
-        interval(values, sizes, method=method, level=level, replicates=replicates, seed=seed)
-        for values in (first, second)
+        interval(arm.values, arm.sizes, method=method, level=level, replicates=replicates, seed=seed) for arm in arms
     ]
-    low, high = _recovered(first, second, sizes, *bounds)
+    code, sizes = np.unique(arms[0].kind * arms[1].sizes.size + arms[1].kind, return_counts=True)
+    row_a, row_b = np.divmod(code, arms[1].sizes.size)
+    first, second = arms[0].values[:, row_a], arms[1].values[:, row_b]
+    low, high = _recovered(first, second, sizes, bounds[0], bounds[1])
     return Difference(
         ks=tuple(int(k) for k in wanted),
         difference=tuple(((first - second) @ sizes / sizes.sum()).tolist()),
@@ -120,6 +123,20 @@ def paired_difference(
         replicates=replicates,
         seed=seed,
     )
+
+
+@dataclass(frozen=True)
+class _Arm:
+    values: FloatArray
+    """pass@k of each kind of task at each k, shape (ks, kinds)."""
+    sizes: IntArray
+    kind: IntArray
+    """The kind of each task."""
+
+
+def _arm(n: FloatArray, c: FloatArray, ks: FloatArray) -> _Arm:
+    _, first, kind, sizes = np.unique(n * (n.max() + 1) + c, return_index=True, return_inverse=True, return_counts=True)
+    return _Arm(unchecked_pass_at_k(n[first], c[first], ks[:, None]), sizes, kind)
 
 
 def _recovered(
@@ -145,12 +162,36 @@ def _recovered(
 
 
 def _swapped(gaps: FloatArray, sizes: IntArray, replicates: int, seed: int) -> FloatArray:
-    """How often the sum of gaps with random signs is as large as that of the gaps; never nil (Phipson, Smyth 2010)."""
-    rng = np.random.default_rng(seed)
+    """How often the sum of gaps with random signs is as large as that of the gaps; never nil (Phipson, Smyth 2010).
+
+    The sum over very many tasks, none of which weighs much, is taken to be normal in place of being drawn.
+    """
     total = np.abs(gaps @ sizes) - _TIE * sizes.sum()
+    variance = gaps**2 @ sizes
+    if sizes.size * replicates > _DRAWN and (gaps**2 <= _SMALL * variance[:, None]).all():
+        from scipy.special import ndtr  # type: ignore[import-untyped]  # slow to import
+
+        beyond = 2 * ndtr(-total / np.sqrt(np.maximum(variance, _TIE**2)))
+        return np.asarray((1 + replicates * np.minimum(beyond, 1)) / (replicates + 1))
+    rng = np.random.default_rng(seed)
     as_large = np.ones(len(gaps))
     for part in parts(replicates, sizes.size):
         swapped = rng.binomial(sizes, 0.5, size=(part.stop - part.start, sizes.size))
         signed = (sizes - 2 * swapped).astype(np.float64)
         as_large += (np.abs(gaps @ signed.T) >= total[:, None]).sum(axis=1)
     return as_large / (replicates + 1)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """The p-values of several hypotheses, so adjusted that each may be held against one level (Holm 1979).
+
+    Raises:
+        CoverageError: a value outside [0, 1].
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise CoverageError(f"p_values = {p.tolist()}: probabilities lie between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1)
+    return tuple(adjusted.tolist())

@@ -25,6 +25,7 @@ __all__ = [
     "IntArray",
     "Names",
     "Sampling",
+    "check_order",
     "check_sampling",
     "checked_counts",
     "checked_ks",
@@ -43,6 +44,7 @@ Sampling: TypeAlias = Literal["independent", "stopped", "adaptive", "dependent"]
 """How the attempts came about: independent and as many as fixed beforehand; stopped on success; as many as the outcomes
 so far made worthwhile; or each with knowledge of earlier ones."""
 
+_SHORT = 3  # tasks with fewer attempts than the most beneath which a table is not taken for stopped
 _NAMED = 5  # tasks named in an error before the rest is only counted
 _STOPPED_BY_CHANCE = 1e-3  # below this probability a table is taken for stopped on success
 _RUNS_DEVIATION = 5.0  # standard deviations of the runs test beyond which outcomes are taken for dependent
@@ -70,9 +72,10 @@ def counts(
 
     Args:
         outcomes: tasks x attempts, in the order made: 1 or True resolved, 0 or False not, NaN where there was none.
-        sampling: how the attempts came about. Left out, two signs are looked for: tasks whose attempts end with their
-            only success far more often than chance would have it (stopped), and successes that follow one another more
-            or less often than in a random order, by five standard deviations of the runs test (dependent).
+        sampling: how the attempts came about. Left out, two signs are looked for: tasks whose attempts end with a
+            success, or with the batch of their first one, far more often than chance would have it (stopped), and
+            successes that follow one another more or less often than in a random order, by five standard deviations
+            of the runs test (dependent).
         names: names of the tasks for error messages.
 
     Returns:
@@ -83,10 +86,8 @@ def counts(
     """
     made, resolved = _outcomes(outcomes, names)
     n, c = made.sum(axis=1, dtype=np.int64), resolved.sum(axis=1, dtype=np.int64)
-    check_sampling(n, c, sampling)
-    if sampling is None:
-        _refuse_last_successes(made, resolved, n, c)
-        _refuse_dependent(made, resolved, n, c)
+    task, attempt = np.nonzero(made)
+    check_order(task, resolved[task, attempt], sampling)
     return n, c
 
 
@@ -118,55 +119,129 @@ def until_success(
     return n.astype(np.int64), c.astype(np.int64), int(cap)
 
 
+def check_order(task: NDArray[np.intp], resolved: NDArray[np.bool_], sampling: Sampling | None = None) -> None:
+    """Refuse single attempts that were not sampled independently, as `counts` does.
+
+    Args:
+        task: the number of each attempt's task, shape (attempts,).
+        resolved: whether the attempt resolved it, in the order made.
+        sampling: how the attempts came about; left out, the signs of `counts` are looked for.
+
+    Raises:
+        CoverageError: attempts that were not sampled independently.
+    """
+    if sampling is not None:
+        _refuse_named(sampling)
+        return
+    if (task[1:] < task[:-1]).any():
+        order = np.argsort(task, kind="stable")
+        task, resolved = task[order], resolved[order]
+    starts = np.flatnonzero(np.diff(task, prepend=-1))
+    n = np.diff(starts, append=task.size)
+    c = np.add.reduceat(resolved.astype(np.int64), starts) if starts.size else np.zeros(0, np.int64)
+    _refuse_stopped_counts(n, c)
+    _refuse_last_successes(resolved, starts, n, c)
+    _refuse_dependent(task, resolved, n, c)
+
+
 def check_sampling(n: NDArray[Any], c: NDArray[Any], sampling: Sampling | None) -> None:
     """Refuse counts that were not sampled independently: as the caller says, or else as the counts themselves show."""
+    if sampling is not None:
+        _refuse_named(sampling)
+        return
+    _refuse_stopped_counts(np.ravel(n), np.ravel(c))
+
+
+def _refuse_named(sampling: Sampling) -> None:
     if sampling == "independent":
         return
-    if sampling is not None:
-        if sampling not in _REMEDIES:
-            choices = ", ".join(f'"{known}"' for known in ("independent", *_REMEDIES))
-            raise CoverageError(f"sampling = {sampling!r} is unknown: choose one of {choices}")
-        raise CoverageError(_REMEDIES[sampling])
-    n, c = np.ravel(n), np.ravel(c)
+    if sampling not in _REMEDIES:
+        choices = ", ".join(f'"{known}"' for known in ("independent", *_REMEDIES))
+        raise CoverageError(f"sampling = {sampling!r} is unknown: choose one of {choices}")
+    raise CoverageError(_REMEDIES[sampling])
+
+
+def _refuse_stopped_counts(n: NDArray[Any], c: NDArray[Any]) -> None:
+    """Stopped after the batch of the first success: short tasks have successes, all of which fit into one batch."""
     short = n < n.max(initial=0)
-    # Stopped on the first success: tasks with fewer attempts than the most have one success each, and none has more.
-    if short.sum() >= 3 and (c <= 1).all() and (c[short] == 1).all() and np.prod(1 / n[short]) < _STOPPED_BY_CHANCE:
-        raise CoverageError(
-            f"the counts look stopped on success: all {short.sum()} tasks with fewer than {n.max():.0f} attempts have "
-            f"exactly one resolved, and no task has more; {_REMEDIES['stopped']}. If the attempts were in truth fixed "
-            'beforehand, say sampling="independent"'
-        )
-
-
-def _refuse_last_successes(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: IntArray, c: IntArray) -> None:
-    """In a random order the last attempt is resolved with probability c / n: on all tasks at once it is not chance."""
-    last = made.shape[1] - 1 - made[:, ::-1].argmax(axis=1)
-    ends = resolved[np.arange(len(made)), last]
-    short = (n < n.max()) & (c > 0)
-    if short.sum() < 3 or not ends[short].all() or ((n < n.max()) & (c == 0)).any():
+    if short.sum() < _SHORT or not (c[short] > 0).all():
         return
-    if np.prod(c[short] / n[short]) < _STOPPED_BY_CHANCE:
-        raise CoverageError(
-            f"the outcomes look stopped on success: on all {short.sum()} tasks with fewer than {n.max()} attempts the "
-            f'last one is resolved; {_REMEDIES["stopped"]}. If that is chance, say sampling="independent"'
-        )
+    batch = _batch(n[short])
+    if (c > batch).any() or _all_in_last(n[short], c[short], np.full(short.sum(), batch)) >= _STOPPED_BY_CHANCE:
+        return
+    what = "exactly one resolved" if batch == 1 else f"between 1 and {batch} resolved, as many as one batch can hold"
+    raise CoverageError(
+        f"the counts look stopped on success: all {short.sum()} tasks with fewer than {n.max():.0f} attempts have "
+        f"{what}, and no task has more; {_stop_remedy(batch)}. If the attempts were in "
+        'truth fixed beforehand, say sampling="independent"'
+    )
 
 
-def _refuse_dependent(made: NDArray[np.bool_], resolved: NDArray[np.bool_], n: IntArray, c: IntArray) -> None:
-    """The runs test of Wald and Wolfowitz (1940), summed over tasks: in a random order, 1 + 2 c (n-c) / n runs."""
-    # Attempts that were not made are skipped: a change counts between one that was made and the one made before it.
-    if made.all():
-        changes = (resolved[:, 1:] != resolved[:, :-1]).sum(axis=1)
+def _refuse_last_successes(
+    resolved: NDArray[np.bool_], starts: NDArray[np.intp], n: NDArray[np.intp], c: IntArray
+) -> None:
+    """In a random order successes are anywhere: if on all short tasks they are in the last batch it is not chance."""
+    short = n < n.max(initial=0)
+    if short.sum() < _SHORT or not (c[short] > 0).all():
+        return
+    # Stopped after some number of successes, so that the last attempt is one.
+    last = resolved[starts + n - 1]
+    if last[short].all() and np.prod(c[short] / n[short]) < _STOPPED_BY_CHANCE:
+        batch, where = 1, "the last one is resolved"
     else:
-        changes = np.array([np.count_nonzero(np.diff(row[there])) for row, there in zip(resolved, made, strict=True)])
+        batch = _batch(n[short])
+        places = np.arange(resolved.size) - np.repeat(starts, n)
+        first = np.minimum.reduceat(np.where(resolved, places, resolved.size), starts)
+        solved, begun = c > 0, (n - 1) // batch * batch  # where the last batch began
+        if batch == 1 or (first[solved] < begun[solved]).any():
+            return
+        if _all_in_last(n[solved], c[solved], (n - begun)[solved]) >= _STOPPED_BY_CHANCE:
+            return
+        where = f"only the last {batch} hold resolved ones"
+    raise CoverageError(
+        f"the outcomes look stopped on success: on all {short.sum()} tasks with fewer than {n.max()} attempts "
+        f"{where}; {_stop_remedy(batch)}. If that is chance, say "
+        'sampling="independent"'
+    )
+
+
+def _stop_remedy(batch: int) -> str:
+    if batch == 1:
+        return _REMEDIES["stopped"]
+    return (
+        "attempts in batches that ended with the first success make c / n too large, and pass@k with it: take the "
+        "outcomes in order through `until_success` and `stopped_curve`, or the first batch of every task alone"
+    )
+
+
+def _batch(n: NDArray[Any]) -> int:
+    """The size of the batches in which attempts may have been made: the largest that divides all these numbers."""
+    return int(np.gcd.reduce(n.astype(np.int64)))
+
+
+def _all_in_last(n: NDArray[Any], c: NDArray[Any], last: NDArray[Any]) -> float:
+    """Probability that in a random order all successes of each task are among its `last` attempts."""
+    from math import comb
+
+    chance = 1.0
+    for tries, good, size in zip(*(column.astype(int).tolist() for column in (n, c, last)), strict=True):
+        chance *= comb(size, good) / comb(tries, good)
+        if chance < _STOPPED_BY_CHANCE:
+            break
+    return chance
+
+
+def _refuse_dependent(task: NDArray[np.intp], resolved: NDArray[np.bool_], n: NDArray[np.intp], c: IntArray) -> None:
+    """The runs test of Wald and Wolfowitz (1940), summed over tasks: in a random order, 1 + 2 c (n-c) / n runs."""
     mixed = (c > 0) & (c < n)
     if not mixed.any():
         return
+    changes = np.count_nonzero((resolved[1:] != resolved[:-1]) & (task[1:] == task[:-1]))
     tries, pairs = n[mixed].astype(float), 2.0 * c[mixed] * (n - c)[mixed]
     variance = pairs * (pairs - tries) / (tries**2 * np.maximum(tries - 1, 1))
     if variance.sum() <= 0:
         return
-    deviation = (changes[mixed] - pairs / tries).sum() / np.sqrt(variance.sum())
+    deviation = (changes - (pairs / tries).sum()) / np.sqrt(variance.sum())
     if abs(deviation) > _RUNS_DEVIATION:
         like = "like outcomes follow one another" if deviation < 0 else "outcomes alternate"
         raise CoverageError(

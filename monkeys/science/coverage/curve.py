@@ -30,6 +30,7 @@ from monkeys.science.coverage.counts import (
 )
 from monkeys.science.coverage.estimators import (
     check_stopped,
+    g_pass_at_k,
     unchecked_pass_at_k,
     unchecked_pass_at_k_stopped,
     unchecked_pass_hat_k,
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 Bootstrap: TypeAlias = Literal["tasks", "two-level"]
-Estimate: TypeAlias = Literal["pass@k", "pass^k"]
+Estimate: TypeAlias = Literal["pass@k", "pass^k", "g-pass@k"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Curve:
     def interval(self) -> str:
         """What the interval is, in words, for a caption."""
         answers = "as a sample of such tasks" if self.bootstrap == "tasks" else "and their attempts, all run again"
-        what = f"{100 * self.level:.4g} % interval over {self.tasks} tasks, {answers}"
+        what = f"{100 * self.level:.4g} % interval over {self.tasks} task{'s' * (self.tasks != 1)}, {answers}"
         if not self.replicates:
             return f"{what}: Korn-Graubard"
         drawn = {"bca": "BCa bootstrap", "gaffke": "Gaffke bootstrap"}.get(self.method, "percentile bootstrap")
@@ -119,6 +120,7 @@ def coverage_curve(
     method: Method | None = None,
     sampling: Sampling | None = None,
     estimate: Estimate = "pass@k",
+    tau: float = 0.5,
 ) -> Curve:
     """Coverage at each k, the mean of pass@k over tasks, with an interval.
 
@@ -143,7 +145,8 @@ def coverage_curve(
         method: method of the interval over tasks; `monkeys.science.coverage.intervals` has measurements of each.
             Gaffke's when left out, percentile under `"two-level"`.
         sampling: how the attempts came about, where the caller knows: see `Sampling`.
-        estimate: `"pass@k"` for coverage, `"pass^k"` for reliability.
+        estimate: `"pass@k"` for coverage, `"pass^k"` for reliability, `"g-pass@k"` for what lies between.
+        tau: of G-Pass@k, the share of the k attempts that have to resolve a task, in (0, 1].
 
     Raises:
         CoverageError: as `pass_at_k`; counts that are not one per task; attempts that were not sampled independently;
@@ -153,16 +156,19 @@ def coverage_curve(
     check_sampling(attempts, resolved, sampling)
     if bootstrap not in ("tasks", "two-level"):
         raise CoverageError(f'bootstrap = {bootstrap!r} is unknown: choose "tasks" or "two-level"')
-    if estimate not in ("pass@k", "pass^k"):
-        raise CoverageError(f'estimate = {estimate!r} is unknown: choose "pass@k" or "pass^k"')
+    if estimate not in ("pass@k", "pass^k", "g-pass@k"):
+        raise CoverageError(f'estimate = {estimate!r} is unknown: choose "pass@k", "pass^k" or "g-pass@k"')
     if bootstrap == "two-level" and (method not in (None, "percentile") or estimate != "pass@k"):
         raise CoverageError('bootstrap = "two-level" is made for percentile intervals of pass@k: leave the others out')
     method = method or ("gaffke" if bootstrap == "tasks" else "percentile")
     check_interval(level, replicates, seed, method)
 
-    function = unchecked_pass_at_k if estimate == "pass@k" else unchecked_pass_hat_k
     kinds, sizes = kinds_of(attempts, resolved)
-    values = function(kinds[0], kinds[1], wanted[:, None])
+    if estimate == "g-pass@k":
+        values = g_pass_at_k(kinds[0], kinds[1], wanted[:, None], tau)
+    else:
+        function = unchecked_pass_at_k if estimate == "pass@k" else unchecked_pass_hat_k
+        values = function(kinds[0], kinds[1], wanted[:, None])
     if bootstrap == "tasks":
         low, high = interval(values, sizes, method=method, level=level, replicates=replicates, seed=seed)
     else:

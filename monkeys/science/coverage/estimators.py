@@ -222,7 +222,7 @@ def check_stopped(n: FloatArray, c: FloatArray, cap: int, successes: int, names:
 
 def unchecked_pass_at_k(n: FloatArray, c: FloatArray, k: FloatArray) -> FloatArray:
     # One resolved attempt, or one draw: the share is a plain quotient, and exact as such.
-    return np.where(np.minimum(c, k) == 1, np.maximum(c, k) / n, -np.expm1(_log_all_fail(n, c, k)))
+    return np.where(np.minimum(c, k) == 1, np.maximum(c, k) / n, 0.0 - np.expm1(_log_all_fail(n, c, k)))
 
 
 def unchecked_pass_hat_k(n: FloatArray, c: FloatArray, k: FloatArray) -> FloatArray:

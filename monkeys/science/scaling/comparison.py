@@ -214,6 +214,8 @@ def _kept(usable: NDArray[np.bool_], replicates: int) -> NDArray[np.bool_]:
 
 def _tasks(n: ArrayLike, c: ArrayLike) -> tuple[FloatArray, FloatArray]:
     attempts, resolved = (np.atleast_1d(a).ravel() for a in checked_counts(n, c, None))
+    if attempts.size < 2:
+        raise FitError("one task has no spread over tasks, and its law no interval: add tasks")
     return attempts, resolved
 
 

@@ -14,8 +14,9 @@ Four families are fitted, all by maximum likelihood on the counts themselves, ea
 In each family, 1 - coverage falls as k^-alpha for large k (with `zero`, to a floor): alpha is the exponent of the tail.
 
 Guarantees: the likelihood of counts does not depend on the stopping rule, so that the fit also holds for attempts that
-were allocated by their outcomes. `choose_mixture` compares families on tasks that the fit has not seen. A fit whose
-parameters run to the edge of their range is returned with `at_edge` set: there the data do not determine them.
+were allocated by their outcomes. A family that contains the Beta is never less likely than it. `choose_mixture`
+compares families on tasks that the fit has not seen. A fit whose parameters run to the edge of their range is returned
+with `at_edge` set: there the data do not determine them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ FAMILIES: tuple[Family, ...] = ("beta", "zero-inflated", "scaled", "kumaraswamy"
 
 _RANGE = (1e-3, 1e7)  # of alpha and beta
 _REACH = 16.0  # log-odds by which a grid goes beyond 1 / n and 1 - 1 / n: there (1-p)^n is 1 to 1e-7
+_TOP = 12.0  # largest log-odds of a scale that is searched
 _EDGE = 0.5  # log distance from the range's end at which a parameter counts as having run off
 
 
@@ -251,8 +253,8 @@ class _ZeroInflated:
         starts = [np.array([*np.log(plain[:2]), zero]) for zero in (0.0, 0.8 * none)]
         ends = [_log_range(), _log_range(), (0.0, 1 - 1e-9)]
         climbs = [_climb(lambda x: self._gradient(x, kinds, sizes), x, ends) for x in starts]
-        best = max(climbs, key=lambda x: self._gradient(x, kinds, sizes)[0])
-        return np.array([*np.exp(best[:2]), best[2], 1.0])
+        found = [np.array([*np.exp(x[:2]), x[2], 1.0]) for x in climbs]
+        return max([plain, *found], key=lambda theta: float(self.log_likelihoods(theta, kinds) @ sizes))
 
     def log_likelihoods(self, theta: FloatArray, kinds: FloatArray) -> FloatArray:
         live = np.log1p(-theta[2]) + _BETA.log_likelihoods(theta, kinds)
@@ -280,25 +282,31 @@ class _Scaled:
 
     def fit(self, kinds: FloatArray, sizes: IntArray, start: FloatArray | None = None) -> FloatArray:
         grid = _Grid(kinds[0].max())
+        plain = _BETA.fit(kinds, sizes, start)
         if start is None:
-            plain = _BETA.fit(kinds, sizes)
+            # Tasks that are always solved leave no room below 1, where the likelihood is all but flat in the log-odds.
+            starts = [np.array([*np.log(plain[:2]), place]) for place in (_TOP / 2, _TOP)]
             most = float((kinds[1] / kinds[0]).max())
-            starts = [np.array([*np.log(plain[:2]), 6.0])]
             if most < 0.9:
                 starts.append(np.array([np.log(plain[0]), 0.0, _logit(min(1.2 * most, 0.95))]))
         else:
             starts = [np.array([*np.log(start[:2]), _logit(start[3])])]
-        ends = [_log_range(), _log_range(), (-12.0, 12.0)]
+        ends = [_log_range(), _log_range(), (-_TOP, _TOP)]
         climbs = [_climb(lambda x: self._gradient(x, kinds, sizes, grid), x, ends) for x in starts]
-        best = max(climbs, key=lambda x: self._gradient(x, kinds, sizes, grid)[0])
-        return np.array([*np.exp(best[:2]), 0.0, float(_expit(best[2]))])
+        found = [np.array([*np.exp(x[:2]), 0.0, float(_expit(x[2]))]) for x in climbs]
+        # The Beta itself, with a scale of 1, is one of the family and an end that log-odds do not reach.
+        return max([plain, *found], key=lambda theta: float(self.log_likelihoods(theta, kinds) @ sizes))
 
     def log_likelihoods(self, theta: FloatArray, kinds: FloatArray) -> FloatArray:
+        if theta[3] == 1:
+            return _BETA.log_likelihoods(theta, kinds)
         grid = _Grid(kinds[0].max())
         mass = grid.beta(theta[0], theta[1])
         return _grid_log_likelihoods(theta[3] * grid.p, mass, kinds)
 
     def coverage(self, theta: FloatArray, k: FloatArray) -> FloatArray:
+        if theta[3] == 1:
+            return _BETA.coverage(theta, k)
         grid = _Grid(float(np.max(k)))
         mass = grid.beta(theta[0], theta[1])
         return np.asarray(-np.expm1(k[..., None] * np.log1p(-theta[3] * grid.p)) @ mass)

@@ -2,8 +2,9 @@
 
 `fit_log_linear`: coverage against log k, good over a decade or two in the middle of a curve and wrong at both ends.
 `fit_log_log`: log(-log coverage) against log k, the exponentiated power law by regression. Both treat the points of a
-curve as independent and of equal variance, which they are not (Kazdan et al. 2025, arXiv 2510.05197). They describe the
-curve; for extrapolation use `predict_coverage`.
+curve as independent and of equal variance, which they are not (Kazdan et al. 2025, arXiv 2510.05197), so that they have
+no interval. Extrapolated, the log-log line was nearer to the truth than any likelihood on the tables that were
+measured; `predict_coverage` gives its figure with an interval, or says that it is unknown.
 """
 
 from __future__ import annotations

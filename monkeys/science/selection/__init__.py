@@ -12,6 +12,7 @@ from monkeys.science.selection.answers import final_answer, normalised_answer
 from monkeys.science.selection.evaluation import Evaluation, RuleCurve, Share, evaluate, share_of_correct
 from monkeys.science.selection.patches import normalised
 from monkeys.science.selection.rules import (
+    Agreement,
     Best,
     Candidates,
     Plurality,
@@ -26,6 +27,7 @@ from monkeys.science.selection.rules import (
 from monkeys.science.selection.verifier import Stopping, Verified, best_stop, verified, verifier_rates
 
 __all__ = [
+    "Agreement",
     "Best",
     "Candidates",
     "Evaluation",

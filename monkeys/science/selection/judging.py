@@ -71,6 +71,7 @@ class JudgeServer:
     """Any OpenAI-compatible server, by the `openai` package. A passing failure is tried again, `retries` times.
 
     Use it as a context manager. `base_url` ends in `/v1`; scoring paths are at the root, without `/v1`, as in vLLM.
+    Whatever the server says goes through `redact` first, which removes the key where the server repeats it.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class JudgeServer:
         *,
         request_seconds: float = 120.0,
         retries: int = 6,
+        redact: Callable[[str], str] = str,
     ) -> None:
-        self.model = model
+        self.model, self._redact = model, redact
         self._base_url, self._api_key = base_url, api_key or "none"  # servers without authentication take any
         self._request_seconds, self._retries = request_seconds, retries
 
@@ -111,19 +113,22 @@ class JudgeServer:
             pass  # a server without that path may still answer questions
 
     def _lost(self, error: BaseException) -> JudgeError:
-        cause = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())[:200]
-        return JudgeError(f"server {self._client.base_url} cannot be reached ({cause}); check that it is running")
+        cause = " ".join(self._redact(f"{type(error).__name__}: {error.__cause__ or error}").split())[:200]
+        return JudgeError(
+            f"server {self._redact(str(self._client.base_url))} cannot be reached ({cause}); check that it is running"
+        )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         import openai
 
-        root = str(self._client.base_url).rstrip("/")
-        where = path if path.startswith("/chat/") else root.removesuffix("/v1") + path
+        address = str(self._client.base_url).rstrip("/")
+        where = path if path.startswith("/chat/") else address.removesuffix("/v1") + path
+        root = self._redact(address)
         try:
             answer = await self._client.post(where, body=dict(body), cast_to=openai.HttpxBinaryResponseContent)
-            return json.loads(answer.content)
+            return json.loads(self._redact(answer.content.decode("utf-8", "replace")))
         except openai.APIStatusError as error:
-            said = " ".join(str(error.body or error.message).split())[:200]
+            said = " ".join(self._redact(str(error.body or error.message)).split())[:200]
             raise JudgeError(
                 f"{root}{path} refuses model {self.model!r} with HTTP {error.status_code} ({said}); check the model, "
                 "the path and the key"

@@ -8,11 +8,13 @@ handed in*. Ties are shared evenly, so that a rule has no randomness of its own.
     Best("reward")                                  the highest score: a reward model, P(YES) of a judge
     Plurality("reward")                             the class with the most reward
     Tournament()                                    the most wins when a judge compares them two by two
+    Agreement()                                     the set that passes the same tests: members x tests (CodeT)
     Top("regression", 1, Plurality())               of those that break the fewest tests, plurality (Agentless)
     Top("votes", 3, Best("length", least=True))     of the top three by tests' votes the shortest (CodeMonkeys)
     Top("reward", 10, Best("votes"))                hybrid: of ten by a reward model the one most tests pass (R2E-Gym)
 
-Sources: Monkeys arXiv 2407.21787, Agentless 2407.01489, CodeMonkeys 2501.14723, R2E-Gym 2504.07164, SWE-Gym 2412.21139.
+Sources: Monkeys arXiv 2407.21787, Agentless 2407.01489, CodeMonkeys 2501.14723, CodeT 2207.10397, R2E-Gym 2504.07164,
+SWE-Gym 2412.21139.
 
 The module takes plain arrays. What models or tests say of candidates is in their scores: a rule asks no model itself.
 """
@@ -20,7 +22,7 @@ The module takes plain arrays. What models or tests say of candidates is in thei
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -29,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from envs.errors import MonkeysError
 
 __all__ = [
+    "Agreement",
     "Best",
     "Candidates",
     "Plurality",
@@ -68,6 +71,9 @@ class Candidates:
     preferences: FloatArray | None = None
     """Probability that candidate i is better than j, shape (n, n); NaN where they were not compared."""
 
+    passes: BoolArray | None = None
+    """Whether a test passes with a candidate, shape (tests, n); tests that are known before the verdict."""
+
     def __post_init__(self) -> None:
         if not self.n:
             raise SelectionError(f"{self.task} has no candidates: there is nothing to choose from")
@@ -75,6 +81,8 @@ class Candidates:
         for name, column in columns:
             if column is not None and column.shape != (self.n,):
                 raise SelectionError(f"{self.task}: {name} has shape {column.shape} beside {self.n} candidates")
+        if self.passes is not None and (self.passes.ndim != 2 or self.passes.shape[1] != self.n):
+            raise SelectionError(f"{self.task}: passes has shape {self.passes.shape} beside {self.n} candidates")
         if self.preferences is not None and self.preferences.shape != (self.n, self.n):
             raise SelectionError(f"{self.task}: preferences must be a table of {self.n} by {self.n} candidates")
 
@@ -194,6 +202,26 @@ class Plurality:
         own = np.where(votes, np.take_along_axis(totals, np.maximum(classes, 0), axis=1), -1.0)
         most = own.max(axis=1, keepdims=True)
         return _even(np.where(most < 0, allowed, votes & (own == most)))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Any member of the set that passes the same tests whose members times tests are most: dual execution agreement.
+
+    A candidate is likelier to be right the more others behave as it does, and the more tests it passes.
+    """
+
+    name: str = "agreement"
+
+    def weigh(self, task: Candidates, drawn: IntArray, allowed: BoolArray) -> FloatArray:
+        if task.passes is None:
+            raise SelectionError(
+                f"{task.task} has no outcomes of tests: give a column passes, a list for each candidate"
+            )
+        _, alike = np.unique(task.passes, axis=1, return_inverse=True)
+        # The sum over the members of what each passes is members times tests.
+        sets = replace(task, classes=alike.ravel(), scores={"tests": votes(task.passes)})
+        return Plurality("tests").weigh(sets, drawn, allowed)
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,8 @@ def tree(packed: bytes) -> dict[str, tuple[str, bytes]]:
         for member in tar:
             if member.issym():
                 result[member.name] = "link", member.linkname.encode()
+            elif member.islnk():  # a further name of what came before, which may be a link
+                result[member.name] = result[member.linkname]
             elif not member.isdir():
                 file = tar.extractfile(member)
                 assert file is not None

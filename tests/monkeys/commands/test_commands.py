@@ -21,11 +21,15 @@ from agent.models.replay import Predictions, Replay
 from agent.models.scripted import say
 from agent.tools import TOOLS
 from agent.trajectory import Exit, Message
+from envs.base import prepare_image
 from envs.docker.orphans import orphans, owner_labels
-from monkeys.commands import housekeeping
+from envs.docker.prepared_images import prepared_images as found_prepared
+from envs.docker.prepared_images import remove_prepared
+from monkeys.commands import housekeeping, prepared_images
 from monkeys.commands.main import main
 from monkeys.report.summary import summarize
 from monkeys.store import Store
+from tests.envs.support.docker_image import full_image
 from tests.envs.support.image_registry import MINE, LocalRegistry, engine, serving
 from tests.helpers import attempt_scope
 from tests.monkeys.report.test_report import BAD, GOOD, Tries, make_run, outcomes
@@ -120,7 +124,7 @@ def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
         (["export", "first", "--out", "x", "--format", "parquet"], "choose from"),
         (["export", "first"], "--out"),
         (["verify", "p.jsonl"], "--tasks"),
-        (["verify", "nowhere.jsonl", "--tasks", "quick"], "nowhere.jsonl cannot be read"),
+        (["verify", "nowhere.jsonl", "--tasks", "quick"], "no file nowhere.jsonl"),
         (["verify", "frist", "--tasks", "quick"], "did you mean first?"),
         (["verify", "first", "--tasks", "quick"], "has predictions for repo__task-1, repo__task-2, not in quick"),
         (["verify", "first", "--tasks", "quick", "--recheck", "2"], "a share from 0 to 1"),
@@ -136,7 +140,7 @@ def test_python_m_monkeys_is_the_same_door(runs: Path) -> None:
         (["images", "prefetch"], "--tasks"),
         (["images", "prefetch", "--tasks", "quick", "--image-quota", "much"], "not a number of gigabytes"),
         (["images", "prefetch", "--tasks", "quick", "--parallel", "0"], "at least 1"),
-        (["images", "remove"], "--quota --all"),
+        (["images", "remove"], "--quota --all --prepared"),
         (["clean", "everything"], "unrecognized"),
     ],
 )
@@ -447,6 +451,54 @@ def test_images_are_fetched_before_a_run_listed_and_removed(
     client.api.remove_container(container)
     assert re.search(rf"{images[1]} .* removed\n", machine("images", "remove", "--all").out)
     assert "there is no image that this program pulled" in machine("images").out
+
+
+def test_prepared_images_are_listed_and_removed_and_clean_tells_of_them(
+    client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    origin = full_image(client)
+    container = client.api.create_container(origin.image, ["true"], labels={MINE: ""})["Id"]
+    name = f"coding-monkeys-test-prepared-{os.getpid()}"
+    client.api.commit(container, name, changes=["LABEL made=now"])
+    client.api.remove_container(container)
+    # Only what this test made is looked at: what other runs prepared is theirs.
+    monkeypatch.setattr(
+        prepared_images,
+        "prepared_images",
+        lambda *at: [one for one in found_prepared(*at) if one.image == f"{name}:latest"],
+    )
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(housekeeping, "orphans", lambda *at: [])
+
+    def said(*words: str) -> str:
+        assert main(list(words)) == 0
+        return capsys.readouterr().out
+
+    try:
+        assert "prepared" not in said("images")
+        prepared = prepare_image(client, name, origin, {})
+        assert prepared.commit
+        listed = said("images")
+        assert re.search(rf"{name}:latest +(<1|\d+) MB\n", listed)
+        assert re.search(r"1 prepared image, .* MB beside their images; `monkeys images remove --prepared` ", listed)
+        assert re.search(r"1 prepared image, (<1|\d+) MB beside their images, are kept for the next run", said("clean"))
+        assert re.search(rf"{name}:latest .* would be removed\n", said("images", "remove", "--prepared", "--dry-run"))
+        user = client.api.create_container(
+            prepared.image,
+            ["true"],
+            labels={MINE: ""},
+            host_config=client.api.create_host_config(binds=[f"{prepared.volume}:/base:ro"]),
+        )["Id"]
+        assert "1 prepared image stays, in use" in said("images", "remove", "--prepared")
+        client.api.remove_container(user)
+        assert re.search(rf"{name}:latest .* removed\n", said("images", "remove", "--prepared"))
+        assert "there is no prepared image to remove" in said("images", "remove", "--prepared")
+    finally:
+        for one in found_prepared(client, 0):
+            if one.image == f"{name}:latest":
+                remove_prepared(client, one)
+        client.api.remove_image(name, force=True)
 
 
 def test_images_that_cannot_be_had_are_exit_code_1_with_their_causes_and_the_others_come(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import math
 import os
@@ -13,11 +15,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import monkeys.science.coverage as coverage_package
 from monkeys.commands.main import main
+from monkeys.commands.refusals import PHRASES
 from monkeys.formats.counts import read_counts
 from monkeys.science.cost import ModelShape, find_shape, request_flops
+from monkeys.science.coverage import holm
 from tests.helpers import Answer, ChatServer
 from tests.monkeys.commands.test_commands import Said
 from tests.monkeys.formats.test_counts import written
@@ -300,6 +308,338 @@ def test_without_pyarrow_parquet_names_what_to_install(tmp_path: Path) -> None:
     assert "pip install 'coding-monkeys[tables]'" in done.stderr
 
 
+# Sets: their names, how many they are, and which are meant
+
+
+def family(path: Path, names: list[str], *, tasks: int = 12, n: int = 100) -> Path:
+    """Counts of several models on the same tasks, the later the better."""
+    rows = [
+        {"model": name, "task": f"t{task}", "n": n, "correct": min(n, task * task * (at + 1) // 4)}
+        for at, name in enumerate(names)
+        for task in range(tasks)
+    ]
+    return written(path, rows)
+
+
+def test_sets_of_one_name_are_told_apart_by_their_paths(monkeys: Any, tmp_path: Path) -> None:
+    for folder, correct in (("one", 1), ("two", 3)):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder / "counts.csv", [{"task": f"t{at}", "n": 4, "correct": correct} for at in range(3)])
+    files = [tmp_path / folder / "counts.csv" for folder in ("one", "two")]
+    found = data(monkeys("coverage", *files, "--json", "--k", "1"))["sets"]
+    assert {name: one["points"][0]["value"] for name, one in found.items()} == {"one/counts": 0.25, "two/counts": 0.75}
+    said = monkeys("compare", *files)
+    assert "two/counts less one/counts" in said.out
+    assert list(data(monkeys("coverage", files[0], files[0], "--json"))["sets"]) == ["counts", "counts (2)"]
+    (tmp_path / "one" / "counts.jsonl").write_text('{"task": "a", "n": 2, "correct": 1}\n')
+    both = data(monkeys("coverage", files[0], tmp_path / "one" / "counts.jsonl", "--json"))["sets"]
+    assert list(both) == ["counts.csv", "counts.jsonl"]
+    arms = [family(tmp_path / f"{run}.csv", ["A", "B"]) for run in ("r1", "r2")]
+    assert list(data(monkeys("coverage", *arms, "--json"))["sets"]) == ["r1/A", "r1/B", "r2/A", "r2/B"]
+    priced = data(monkeys("cost", *arms, "--price", "r1/A=1", "--price", "2", "--json"))["sets"]
+    assert [one["points"][0]["a_task"] for one in priced.values()] == [1, 2, 2, 2]
+
+
+def test_only_takes_the_set_of_that_name_before_those_that_hold_it(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", ["Pythia 1", "Pythia 12", "MATH/Pythia 1", "Gemma"])
+    for names, expected in (
+        (["pythia 1"], ["Pythia 1"]),
+        (["pythia 12", "gemma"], ["Pythia 12", "Gemma"]),
+        (["pythia"], ["Pythia 1", "Pythia 12", "MATH/Pythia 1"]),
+        (["math"], ["MATH/Pythia 1"]),
+    ):
+        words = [word for name in names for word in ("--only", name)]
+        assert list(data(monkeys("coverage", path, "--json", *words))["sets"]) == expected
+    found = data(monkeys("compare", path, "--against", "Gemma", "--only", "Gemma", "--only", "Pythia 12", "--json"))
+    assert found["differences"]["Pythia 12"]["against"] == "Gemma"
+    said = monkeys("compare", path, "--against", "pyth")
+    assert (said.code, "--against 'pyth' names 3 sets" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "sets"), [(["coverage"], 8), (["fit", "--summary"], 2), (["predict", "--k", "1000", "--summary"], 2)]
+)
+def test_many_sets_are_the_lines_of_one_table(
+    monkeys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], sets: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"some-family/model-number-{at:02}" for at in range(sets)]
+    said = monkeys(command[0], family(tmp_path / "x.csv", names, tasks=6, n=20), *command[1:])
+    assert (said.code, said.err) == (0, "")
+    for name in names:
+        assert len(re.findall(rf"^ {name}\b", said.out, re.MULTILINE)) == said.out.count(f" {names[0]} ") > 0
+    assert len(said.out.splitlines()) < 30
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "each\n\n k" not in said.out
+
+
+def test_few_sets_or_each_that_is_asked_for_are_shown_one_by_one(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", list("ABCDEFGH"), tasks=3, n=5)
+    assert "A   3 tasks" in monkeys("coverage", path, "--each").out
+    assert "A   3 tasks" in monkeys("coverage", path, "--only", "A").out
+    assert "A   3 tasks" not in monkeys("coverage", path, "--only", "A", "--summary").out
+
+
+def test_pairs_of_many_sets_are_adjusted_after_holm(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", ["A", "B", "C"])
+    found = data(monkeys("compare", path, "--pairwise", "--k", "1,10", "--json"))["differences"]
+    assert list(found) == ["B less A", "C less A", "C less B"]
+    for at in (0, 1):
+        values = [pair["p_value"][at] for pair in found.values()]
+        assert [pair["p_holm"][at] for pair in found.values()] == pytest.approx(holm(values))
+    said = monkeys("compare", path, "--pairwise", "--k", "1,10")
+    assert "adjusted for 3 pairs, at each k" in said.out
+
+
+def test_tasks_of_two_benchmarks_are_no_pairs_whatever_their_ids(monkeys: Any, tmp_path: Path) -> None:
+    rows = [
+        {"model": model, "benchmark": benchmark, "task": task, "n": 4, "correct": (task + len(benchmark)) % 5}
+        for benchmark in ("GSM8K", "MATH")
+        for model in "AB"
+        for task in range(5)
+    ]
+    path = written(tmp_path / "x.csv", rows)
+    said = monkeys("compare", path)
+    assert list(data(monkeys("compare", path, "--json"))["differences"]) == ["GSM8K/B"]
+    assert "no task in common: MATH/A and GSM8K/A, MATH/B and GSM8K/A" in said.out
+    said = monkeys("compare", path, "--only", "GSM8K/A", "--only", "MATH/A")
+    assert (said.code, "within one benchmark" in said.err) == (2, True)
+
+
+# Names, screens and pictures
+
+
+def test_selection_keeps_the_names_of_its_rules_at_80_columns(
+    monkeys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [
+        {"task": t, "correct": a % 3 == 0, "answer": a % 3, "judge_score": a, "reward": a}
+        for t in "ab"
+        for a in range(60)
+    ]
+    said = monkeys("select", written(tmp_path / "x.jsonl", rows))
+    for rule in ("coverage (oracle)", "reward-weighted plurality", "judge_score-weighted plurality"):
+        assert re.search(rf"^ {re.escape(rule)} ", said.out, re.MULTILINE)
+    assert "…" not in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert re.search(r"^ +100 % ┤", said.out, re.MULTILINE), "coverage is 100 % and is not cut off"
+
+
+def test_a_comparison_of_long_names_keeps_its_columns(
+    monkeys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"{maker}-instruct-temperature-1.6-with-a-scaffold-of-its-own" for maker in ("deepseek", "claude")]
+    path = family(tmp_path / "x.csv", names)
+    said = monkeys("compare", path, "--k", "1,100")
+    table = [line for line in said.out.splitlines() if re.match(r" +100 ", line)]
+    assert len(table) == 1
+    assert len(re.findall(r"[\d.]+", table[0])) == 7, "k, two shares, points, two bounds, p"
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_predictions_and_differences_are_drawn(monkeys: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = family(tmp_path / "x.csv", ["A", "B"])
+    picture = tmp_path / "out.svg"
+    data(monkeys("predict", path, "--k", "1000", "--json", "--plot", picture))
+    assert "A, predicted" in picture.read_text()
+    data(monkeys("compare", path, "--json", "--plot", picture))
+    assert "B less A" in picture.read_text()
+    assert "difference in coverage" in picture.read_text()
+    single = written(tmp_path / "single.csv", [{"task": f"t{at}", "correct": at % 2} for at in range(6)])
+    data(monkeys("coverage", single, "--json", "--plot", picture))
+    assert "<use " in picture.read_text().split('id="line2d_')[-2] + picture.read_text()
+    assert monkeys("coverage", single).out.count("1 attempt each") == 1
+
+
+def test_the_legend_of_many_sets_leaves_room_for_the_curves(monkeys: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = family(tmp_path / "x.csv", [f"some-family/model-number-{at}" for at in range(59)], tasks=2, n=3)
+    data(monkeys("coverage", path, "--json", "--plot", tmp_path / "out.png"))  # a warning would be an error
+
+
+def test_predict_shows_the_regression_s_figure_and_both_estimates(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", ["A"], tasks=20)
+    (found,) = data(monkeys("predict", path, "--k", "1000", "--json"))["sets"]["A"]["predictions"]
+    assert found["coverage"] == min(max(found["regression"], found["low"]), found["high"])
+    assert found["low"] <= found["likelihood"] <= found["high"]
+    out = " ".join(monkeys("predict", path, "--k", "1000").out.split())
+    assert "k predicted 95 % interval log-log likelihood power law" in out
+
+
+def test_predict_from_the_first_attempts_in_order(monkeys: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = [
+        {"task": f"t{task}", "attempt": at, "correct": int(one)}
+        for task, p in enumerate(rng.beta(0.5, 3, 20))
+        for at, one in enumerate(rng.random(60) < p)
+    ]
+    path = written(tmp_path / "x.csv", rows)
+    firsts = written(tmp_path / "y.csv", [row for row in rows if row["attempt"] < 20])
+    words = ("--k", "60", "--json")
+    found = data(monkeys("predict", path, "--first", "20", "--in-order", *words))["sets"]["x"]["predictions"][0]
+    alone = data(monkeys("predict", firsts, *words))["sets"]["y"]["predictions"][0]
+    assert (found["coverage"], found["low"]) == (alone["coverage"], alone["low"])
+    assert (
+        found["measured"] == data(monkeys("coverage", path, "--k", "60", "--json"))["sets"]["x"]["points"][0]["value"]
+    )
+    assert "--in-order out" in monkeys("predict", family(tmp_path / "c.csv", ["A"]), "--first", "5", "--in-order").err
+
+
+def test_fit_has_intervals_of_a_and_b_at_the_level_asked_for(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", ["A"], n=20)
+    wide, narrow = (data(monkeys("fit", path, "--json", "--level", level))["sets"]["A"]["law"] for level in (0.95, 0.5))
+    for law in (wide, narrow):
+        assert law["a_low"] < law["a"] < law["a_high"]
+        assert law["b_low"] < law["b"] < law["b_high"]
+    assert narrow["b_high"] - narrow["b_low"] < wide["b_high"] - wide["b_low"]
+
+
+def test_a_family_is_aligned_and_its_laws_are_compared(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", ["weak", "strong"])
+    found = data(monkeys("align", path, "--json"))
+    assert (found["anchor"], found["sets"]["strong"]["shift"]) == ("strong", 1)
+    assert found["sets"]["weak"]["shift"] > 1
+    laws = data(monkeys("compare-laws", path, "--json", "--level", "0.9"))["laws"]["strong"]
+    assert laws["exponent_low"] < laws["exponent"] < laws["exponent_high"]
+    assert (laws["against"], laws["paired"], laws["level"]) == ("weak", True, 0.9)
+    assert monkeys("compare-laws", path).code == monkeys("align", path).code == 0
+
+
+def test_g_pass_at_k_and_methods_are_asked_for(monkeys: Any, counts: Path) -> None:
+    words = ("coverage", counts, "--json", "--k", "4")
+    found = data(monkeys(*words, "--estimate", "g-pass@k", "--tau", "0.5"))["sets"]["airline"]
+    assert found["points"][0]["value"] == pytest.approx(sum(int(c) >= 2 for c in AIRLINE) / 50)
+    assert "G-Pass@k, tau 0.5" in monkeys("coverage", counts, "--estimate", "g-pass@k").out
+    assert "Korn-Graubard" in data(monkeys(*words, "--method", "korn-graubard"))["sets"]["airline"]["interval"]["what"]
+
+
+# Other forms
+
+
+def test_numbers_are_printed_as_one_table_of_csv(monkeys: Any, counts: Path, tmp_path: Path) -> None:
+    said = monkeys("coverage", counts, "--csv", "--k", "1,4")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert [(row["set"], row["k"], float(row["value"])) for row in rows] == [
+        ("airline", "1", 0.42),
+        ("airline", "4", 0.72),
+    ]
+    path = family(tmp_path / "x.csv", ["A", "B"], tasks=6, n=20)
+    for words in (
+        ["fit"],
+        ["predict", "--k", "1000"],
+        ["compare"],
+        ["align"],
+        ["compare-laws"],
+        ["cost", "--price", "1"],
+        ["cost", "--against", "attempts"],
+    ):
+        rows = list(csv.DictReader(io.StringIO(monkeys(words[0], path, *words[1:], "--csv").out)))
+        assert rows
+        assert all(None not in row and None not in row.values() and row["set"] in ("A", "B") for row in rows)
+
+
+def test_tables_are_printed_for_a_latex_document(monkeys: Any, tmp_path: Path) -> None:
+    said = monkeys("compare", family(tmp_path / "x.csv", ["a_1", "50% & more"]), "--latex")
+    assert said.out.startswith("% 50% & more less a_1")
+    assert r"k & a\_1 & 50\% \& more & points & 95 \% interval & p \\" in said.out
+    assert said.out.count(r"\begin{tabular}{rrrrrr}") == said.out.count(r"\end{tabular}") == 1
+
+
+def test_a_picture_may_be_a_pdf(monkeys: Any, tmp_path: Path, counts: Path) -> None:
+    pytest.importorskip("matplotlib")
+    data(monkeys("coverage", counts, "--json", "--plot", tmp_path / "x.pdf"))
+    first = (tmp_path / "x.pdf").read_bytes()
+    assert first.startswith(b"%PDF")
+    data(monkeys("coverage", counts, "--json", "--plot", tmp_path / "x.pdf"))
+    assert (tmp_path / "x.pdf").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task,n,correct\na,4,1\nb,4,2\n",
+        '[{"task": "a", "n": 4, "correct": 1}, {"task": "b", "n": 4, "correct": 2}]',
+        '{"task": "a", "n": 4, "correct": 1}\n{"task": "b", "n": 4, "correct": 2}\n',
+        '{"a": [1, 0, 0, 0], "b": [1, 1, 0, 0]}',
+        '{\n "a": [1, 0, 0, 0],\n "b": [1, 1, 0, 0]\n}\n',
+    ],
+)
+def test_a_table_is_read_from_standard_input(text: str) -> None:
+    command = [sys.executable, "-m", "monkeys", "coverage", "-", "--json", "--k", "1"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["sets"]["stdin"]["points"][0]["value"] == 0.375
+
+
+def test_selection_by_agreement_on_tests(monkeys: Any, tmp_path: Path) -> None:
+    told = ("110", "110", "111", "000")
+    rows = [{"task": "a", "correct": passes == "110", "passes": passes} for passes in told]
+    for suffix in (".csv", ".jsonl"):
+        path = written(tmp_path / f"x{suffix}", rows)
+        found = data(monkeys("select", path, "--json"))["sets"]["x"]["rules"]
+        assert set(found) == {"random", "agreement"}
+        assert found["agreement"]["mean"][-1] == 1
+    lists = [{**row, "passes": [int(one) for one in passes]} for row, passes in zip(rows, told, strict=True)]
+    found = data(monkeys("select", written(tmp_path / "y.jsonl", lists), "--json"))["sets"]["y"]["rules"]
+    assert found["agreement"]["mean"][-1] == 1
+    said = monkeys("select", written(tmp_path / "z.jsonl", [*rows, {"task": "a", "correct": 0, "passes": "1"}]))
+    assert (said.code, "different numbers of tests" in said.err) == (2, True)
+    for cell in ("1x", 11, None, [2]):
+        said = monkeys("select", written(tmp_path / "z.jsonl", [{"task": "a", "correct": 0, "passes": cell}]))
+        assert (said.code, "such as 1011" in said.err) == (2, True)
+    none = written(tmp_path / "none.jsonl", [{"task": "a", "correct": 0, "passes": []}] * 2)
+    assert data(monkeys("select", none, "--json"))["sets"]["none"]["rules"]["agreement"]["mean"] == [0, 0]
+
+
+# Refusals
+
+
+STREAKS = "task,correct\n" + "".join(f"t{task},{at // 20 % 2}\n" for task in range(10) for at in range(100))
+STOPPED = "task,n,correct\n" + "".join(f"t{at},{n},{int(n < 50)}\n" for at, n in enumerate([3, 9, 20, 30, 50, 50]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "remedy"),
+    [
+        (STREAKS, ["coverage"], "--sampling independent"),
+        (STOPPED, ["coverage"], "give --stopped-at N"),
+        (STOPPED, ["predict"], "--stopped-at"),
+        (STOPPED, ["coverage", "--stopped-at", "40"], "correct --stopped-at"),
+        (STOPPED, ["compare", "FILE"], "--sampling independent"),
+        (STOPPED, ["coverage", "--sampling", "adaptive"], "the first m attempts"),
+        (STOPPED, ["coverage", "--again", "--method", "bca", "--sampling", "independent"], "leave --method"),
+        (STOPPED, ["coverage", "--estimate", "g-pass@k", "--tau", "2", "--sampling", "independent"], "--tau 2.0"),
+        (STOPPED, ["predict", "--sampling", "independent", "--k", "2"], "--k 2 is no extrapolation"),
+        (STOPPED, ["coverage", "--sampling", "independent", "--k", "4"], "--k 4 is more than"),
+        (STOPPED, ["coverage", "--sampling", "independent", "--k", "0"], "--k 0: coverage"),
+        (STOPPED, ["coverage", "--tau", "0.5"], "add --estimate g-pass@k"),
+        (STOPPED, ["coverage", "--level", "2"], "no level of an interval"),
+        (STOPPED, ["coverage", "--columns", "task"], "MEANING=COLUMN"),
+        (STOPPED, ["coverage", "--by", "colour"], "for --by"),
+        (STOPPED, ["predict", "--in-order"], "give --first too"),
+    ],
+)
+def test_a_refusal_names_the_option_and_no_argument_of_a_function(
+    monkeys: Any, tmp_path: Path, text: str, words: list[str], remedy: str
+) -> None:
+    path = written(tmp_path / "x.csv", text)
+    said = monkeys(words[0], path, *(path if word == "FILE" else word for word in words[1:]))
+    assert (said.code, said.out) == (2, "")
+    assert remedy in said.err
+    assert not re.search(r"\w+_\w+`|sampling=|names=|paired=| = \"", said.err), said.err
+
+
+def test_every_phrase_that_is_put_into_options_is_one_of_the_science() -> None:
+    science = Path(coverage_package.__file__).parents[1]
+    said = " ".join(path.read_text() for path in science.rglob("*.py"))
+    said = re.sub(r"""["']\s*\n\s*f?["']""", "", said)  # a text over several lines
+    for phrase, _ in PHRASES:
+        assert phrase in said
+
+
 # Extremes: a right answer, or one line
 
 
@@ -343,7 +683,7 @@ def test_extreme_counts_get_a_right_answer_or_one_line(
         (["coverage", "FILE", "--level", "95"], "between 0 and 1"),
         (["coverage", "FILE", "--only", "zzz"], "there are airline"),
         (["coverage", "FILE", "--by-repo"], "add a column repo"),
-        (["coverage", "FILE", "--plot", "x.pdf"], ".svg, .png, .html"),
+        (["coverage", "FILE", "--plot", "x.gif"], ".svg, .pdf, .png, .html"),
         (["coverage", "FILE", "--stopped-at", "3"], "more than 3 attempts"),
         (["predict", "FILE", "--k", "2"], "no extrapolation"),
         (["predict", "FILE", "--first", "5"], "ask for 1 to 4"),
@@ -376,6 +716,52 @@ def test_a_server_that_is_not_there_is_one_line(monkeys: Any, tmp_path: Path, mo
     assert re.fullmatch(r"error: server http://127\.0\.0\.1:9/v1/ cannot be reached [^\n]*\n", said.err)
 
 
+CELLS = {
+    "task": ["a", "b", "c", "1", ""],
+    "n": ["1", "2", "3", "10", "0", "x"],
+    "correct": ["0", "1", "2", "3", "passed", ""],
+    "attempt": ["1", "2", "3", "x", ""],
+    "model": ["A", "B", "", "A/B"],
+    "benchmark": ["X", "Y"],
+    "total": ["1", "2"],
+    "reward": ["0.5", "1", "-1", ""],
+    "answer": ["x", "y", ""],
+    "cost": ["1", "0", "x"],
+    "repo": ["r"],
+    "temperature": ["0.2", "1"],
+}
+ANY_COMMAND = st.sampled_from(
+    [
+        *(["coverage"], ["coverage", "--k", "1", "--summary"], ["coverage", "--estimate", "g-pass@k", "--by-repo"]),
+        *(["fit"], ["predict", "--k", "100"], ["predict", "--first", "1", "--in-order", "--k", "3", "--csv"]),
+        *(["compare"], ["compare", "--pairwise", "--latex"], ["align", "--csv"], ["compare-laws"]),
+        *(["cost", "--price", "1", "--csv"], ["cost", "--against", "dollars", "--latex"], ["select", "--subsets", "3"]),
+        *(["coverage", "--by", "temperature", "--csv"], ["coverage", "--columns", "outcome=reward"]),
+        *(["coverage", "--stopped-at", "3"], ["coverage", "--sampling", "independent", "--again"]),
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    ANY_COMMAND,
+    st.lists(st.sampled_from(sorted(CELLS)), min_size=2, max_size=6, unique=True),
+    st.integers(0, 12),
+    st.randoms(use_true_random=False),
+)
+def test_no_table_makes_a_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], columns: list[str], rows: int, random: Any
+) -> None:
+    lines = [",".join(random.choice(CELLS[name]) for name in columns) for _ in range(rows)]
+    path = written(tmp_path / "x.csv", "\n".join([",".join(columns), *lines]))
+    code = main(["--runs", str(tmp_path), words[0], str(path), *words[1:]])
+    said = Said(code, *capsys.readouterr())
+    assert code in (0, 2)
+    if code:
+        assert re.fullmatch(r"error: [^\n]{20,}\n", said.err)
+    assert "nan" not in said.out.lower()
+
+
 # The documentation
 
 
@@ -405,7 +791,7 @@ def test_every_command_and_example_of_the_documentation_works(
 def test_the_forms_of_one_table_in_the_documentation_are_the_same(tmp_path: Path) -> None:
     found = {}
     for _, name, text in BLOCK.findall((DOCS / "counts.md").read_text()):
-        if name and name != "wide.csv":
+        if name and name not in ("wide.csv", "stronger.csv", "graded.csv"):
             (counts,) = read_counts(written(tmp_path / name, text))
             found[name] = (counts.task_ids, tuple(counts.n), tuple(counts.correct))
     assert len(found) == 5

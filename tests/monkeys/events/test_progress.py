@@ -109,6 +109,14 @@ def test_a_note_stands_until_it_is_taken_back_or_the_session_ends() -> None:
     assert fed(progress, Status("waiting"), SessionEnded("run", "done")).note == ""
 
 
+def test_the_end_of_one_activity_does_not_end_another() -> None:
+    progress = fed(Progress(), Status("preparing a", "a"), Status("pulling b"))
+    assert progress.note == "pulling b (and 1 more)"
+    assert fed(progress, Status("")).note == "preparing a"
+    assert fed(progress, Status("preparing a, further on", "a")).note == "preparing a, further on"
+    assert fed(progress, Status("", "a"), Status("", "unknown")).note == ""
+
+
 def test_the_strategy_says_how_many_attempts_are_wanted() -> None:
     asked: list[tuple[int, list[int], list[int]]] = []
 
@@ -257,7 +265,8 @@ def test_a_screen_prints_the_first_lines_and_the_warnings_as_they_are() -> None:
         "NETWORK",
         "quick: 1 issue × 2 attempts",
         "a field is not taken",
-        "[bold]markup and more than twenty characters",
+        "infra error, which does not count: model failed: 429",
+        r"[bold]markup\x1b[2J and more than twenty characters",
     ]
     assert "2/2 attempts   1/1 solved" in last
 

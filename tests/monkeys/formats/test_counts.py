@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import re
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from monkeys.formats.counts import CountsError, read_counts, read_outcomes
+from monkeys.formats.counts import CountsError, Reading, read_counts, read_outcomes
+from monkeys.science.coverage import CoverageError
 from tests.monkeys.report.test_report import BAD, GOOD, make_run, outcomes
 from tests.published import published_counts
 
@@ -117,6 +120,19 @@ def test_semicolons_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path)
     assert tuple(read_counts(path)[0].correct) == (1,)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_total_of_the_others_is_no_task(tmp_path: Path, first: bool) -> None:
+    rows = [("a", 10, 3), ("b", 10, 5), ("c", 10, 0)]
+    for total, refused in (("Total", True), ("**Overall**", True), ("d", False)):
+        some = [(total, 30, 8), *rows] if first else [*rows, (total, 30, 8)]
+        file = written(tmp_path / "counts.csv", [{"task": t, "n": n, "correct": c} for t, n, c in some])
+        if refused:
+            with pytest.raises(CountsError, match="the sum of the others"):
+                read_counts(file)
+        else:
+            assert len(read_counts(file)[0].task_ids) == 4
+
+
 def test_what_else_is_known_of_attempts_is_kept(tmp_path: Path) -> None:
     rows = [{"task": "a", "resolved": "resolved", "patch": "p" * 200_000, "reward": 0.5}]
     rows.append({"task": "a", "resolved": "infra error", "patch": "", "reward": 0.1})
@@ -206,6 +222,224 @@ def test_a_summary_of_swe_bench_alone_is_one_attempt_each(tmp_path: Path) -> Non
         assert (found.name, found.task_ids, tuple(found.correct)) == ("m", ("o__r-1", "o__r-2"), (1, 0))
 
 
+# Sets that a table holds, and what its columns mean
+
+
+def by_name(path: Path, **reading: Any) -> dict[str, tuple[int, int]]:
+    found = read_counts(path, Reading(**reading))
+    return {one.name: (int(one.n.sum()), int(one.correct.sum())) for one in found}
+
+
+def test_benchmarks_with_the_same_task_ids_are_sets_of_their_own(tmp_path: Path) -> None:
+    rows = [
+        {"model": model, "benchmark": benchmark, "task": task, "correct": int(benchmark == "GSM8K")}
+        for model in ("A", "B")
+        for benchmark in ("GSM8K", "MATH")
+        for task in (1, 2)
+    ]
+    expected = {"GSM8K/A": (2, 2), "MATH/A": (2, 0), "GSM8K/B": (2, 2), "MATH/B": (2, 0)}
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        assert by_name(written(tmp_path / f"x{suffix}", rows)) == expected
+    only = [row for row in rows if row["model"] == "A"]
+    assert by_name(written(tmp_path / "y.csv", only)) == {"GSM8K/A": (2, 2), "MATH/A": (2, 0)}
+    without = [{key: value for key, value in row.items() if key != "model"} for row in only]
+    assert by_name(written(tmp_path / "z.csv", without)) == {"GSM8K": (2, 2), "MATH": (2, 0)}
+    nested = {benchmark: {model: {"t": [1, 0]} for model in "AB"} for benchmark in ("GSM8K", "MATH")}
+    assert list(by_name(written(tmp_path / "n.json", nested))) == ["GSM8K/A", "GSM8K/B", "MATH/A", "MATH/B"]
+
+
+def test_any_column_makes_sets_and_settings_that_are_pooled_are_noted(tmp_path: Path) -> None:
+    rows = [{"task": "t", "temperature": at, "correct": int(at > 1)} for at in (0.2, 1.6, 1.6)]
+    for suffix in (".csv", ".parquet", ".json"):
+        path = written(tmp_path / f"x{suffix}", rows)
+        (found,) = read_counts(path)
+        assert found.notes == (
+            "attempts at one task differ in temperature (2 values) and are counted together; --by temperature makes a "
+            "set of each",
+        )
+        assert by_name(path, by="Temperature") == {"Temperature=0.2": (1, 0), "Temperature=1.6": (2, 2)}
+    with pytest.raises(CountsError, match="no column 'colour' for --by; there are task, temperature, correct"):
+        read_counts(written(tmp_path / "x.csv", rows), Reading(by="colour"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_an_attempt_that_comes_twice_is_refused_unless_it_is_said_to_be_none(tmp_path: Path, suffix: str) -> None:
+    rows = [{"task": task, "Attempt Idx": at, "correct": at} for task in "ab" for at in (1, 0)]
+    assert by_name(written(tmp_path / f"x{suffix}", rows)) == {"x": (4, 2)}
+    path = written(tmp_path / f"y{suffix}", [*rows, *rows[:1]])
+    with pytest.raises(CountsError, match="Attempt Idx 1 of task a comes more than once"):
+        read_counts(path)
+    assert by_name(path, columns={"attempt": ""}) == {"y": (5, 3)}
+    missing = [{**row, "Attempt Idx": None} for row in rows]
+    assert by_name(written(tmp_path / f"m{suffix}", missing)) == {"m": (4, 2)}
+    retried = [{**rows[0], "correct": "infra error"}, *rows]
+    assert by_name(written(tmp_path / "z.csv", retried)) == {"z": (4, 2)}, "what does not count is made again"
+
+
+def test_a_task_with_two_lists_of_outcomes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CountsError, match="more than one row of outcomes for a"):
+        read_counts(written(tmp_path / "x.jsonl", [LIST_ROWS[0], LIST_ROWS[0]]))
+    with pytest.raises(CountsError, match="row 1: n = 10 beside 3 outcomes in correct"):
+        read_counts(written(tmp_path / "x.json", [{"task": "a", "n": 10, "correct": [1, 0, 1]}]))
+    (found,) = read_counts(written(tmp_path / "x.json", [{"task": "a", "n": 3, "correct": [1, 0, 1]}]))
+    assert (found.n.tolist(), found.correct.tolist()) == ([3], [2])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"task_id": "a", "passed": 9, "total": 10}, {"task_id": "b", "passed": 10, "total": 10}],
+        [{"task_id": "a", "passed": 1, "num_tests": 3}, {"task_id": "b", "passed": 0, "num_tests": 3}],
+        [{"task": "a", "correct": 3, "Total": 4}],
+        [{"task": "a", "passed": 3, "failed": 1}],
+        [{"task": "a", "passed": 1, "failed": 0}, {"task": "a", "passed": 0, "failed": 1}],
+        [{"task": "a", "score": 1, "max score": 20}],
+    ],
+)
+def test_numbers_that_may_be_of_tests_are_refused_until_their_meaning_is_given(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    for suffix in (".csv", ".json", ".parquet"):
+        with pytest.raises(CountsError, match=r"may count tests.*--columns n=.*--columns outcome="):
+            read_counts(written(tmp_path / f"x{suffix}", rows))
+
+
+def test_words_and_plain_outcomes_beside_numbers_of_tests_are_read(tmp_path: Path) -> None:
+    for outcome in ("passed", "failed"):
+        rows = [{"task": "a", "passed": outcome, "tests": 12}]
+        assert by_name(written(tmp_path / "x.csv", rows)) == {"x": (1, int(outcome == "passed"))}
+    assert by_name(written(tmp_path / "y.json", [{"task": "a", "passed": True, "total": 3}])) == {"y": (1, 1)}
+    assert by_name(written(tmp_path / "z.csv", [{"task": "a", "resolved": 1, "failed": 0}])) == {"z": (1, 1)}
+
+
+def test_columns_are_given_by_name(tmp_path: Path) -> None:
+    rows = [
+        {"who": "a", "passed": 9, "total": 10, "correct": "?"},
+        {"who": "b", "passed": 0, "total": 10, "correct": "?"},
+    ]
+    for suffix in (".csv", ".json", ".parquet"):
+        path = written(tmp_path / f"x{suffix}", rows)
+        given = {"task": "who", "n": "total", "correct": "passed"}
+        (found,) = read_counts(path, Reading(columns=given))
+        assert (found.task_ids, found.n.tolist(), found.correct.tolist()) == (("a", "b"), [10, 10], [9, 0])
+    with pytest.raises(CountsError, match="has no column 'nowhere'; there are who, passed"):
+        read_counts(path, Reading(columns={"task": "nowhere"}))
+    with pytest.raises(CountsError, match="'colour' is no meaning of a column; there are task, n, correct"):
+        Reading(columns={"colour": "x"})
+    single = [{"n": 7, "id": "a", "ok": 1}, {"n": 7, "id": "a", "ok": 0}]
+    (found,) = read_counts(written(tmp_path / "y.csv", single), Reading(columns={"outcome": "ok"}))
+    assert (found.n.tolist(), found.correct.tolist()) == ([2], [1])
+
+
+def test_names_of_columns_are_matched_without_case_blanks_and_underscores(tmp_path: Path) -> None:
+    rows = [{"Task Id": "a", "N Samples": 10, "Num-Correct": 2}, {"Task Id": "b", "N Samples": 10, "Num-Correct": 0}]
+    for suffix in (".csv", ".json", ".parquet"):
+        assert by_name(written(tmp_path / f"x{suffix}", rows)) == {"x": (20, 2)}
+    with pytest.raises(CountsError, match="'task id' and 'task_id' both read as task_id; rename one"):
+        read_counts(written(tmp_path / "y.csv", [{"task id": "a", "task_id": "b", "correct": 1}]))
+
+
+def test_what_is_packed_is_read_as_what_it_holds(tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        plain = written(tmp_path / f"mine{suffix}", COUNT_ROWS)
+        packed = tmp_path / f"mine{suffix}.gz"
+        packed.write_bytes(gzip.compress(plain.read_bytes()))
+        (found,) = read_counts(packed)
+        assert (found.name, found.task_ids, tuple(found.n)) == ("mine", NAMES, N)
+        packed.write_bytes(packed.read_bytes()[:-9])
+        with pytest.raises(CountsError, match="no whole gzip file"):
+            read_counts(packed)
+
+
+# The order of attempts
+
+
+def streaks(tasks: int = 10) -> list[dict[str, Any]]:
+    return [{"task": f"t{task}", "correct": at // 20 % 2} for task in range(tasks) for at in range(100)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_attempts_that_look_dependent_or_stopped_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path / f"x{suffix}", streaks())
+    with pytest.raises(CoverageError, match="look dependent"):
+        read_counts(path)
+    assert by_name(path, sampling="independent") == {"x": (1000, 400)}
+    assert by_name(path, stopped_at=100) == {"x": (210, 10)}
+    batches = [
+        {"task": f"t{task}", "correct": int(at == 10 * (task % 4) + 3)}
+        for task in range(16)
+        for at in range(10 * (task % 4 + 1))
+    ]
+    with pytest.raises(CoverageError, match="look stopped on success"):
+        read_counts(written(tmp_path / f"y{suffix}", batches))
+
+
+def test_lists_of_outcomes_are_in_order(tmp_path: Path) -> None:
+    lists: dict[str, list[int]] = {}
+    for row in streaks():
+        lists.setdefault(row["task"], []).append(row["correct"])
+    with pytest.raises(CoverageError, match="look dependent"):
+        read_counts(written(tmp_path / "x.json", lists))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_order_is_that_of_a_column_where_there_is_one(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = [
+        {"task": f"t{task}", "attempt": at, "correct": int(correct)}
+        for task in range(10)
+        for at, correct in enumerate(rng.random(100) < 0.4)
+    ]
+    by_outcome = sorted(rows, key=lambda row: (row["correct"], row["task"]))  # sorted in this way they seem dependent
+    path = written(tmp_path / f"x{suffix}", by_outcome)
+    assert by_name(path) == {"x": (1000, sum(row["correct"] for row in rows))}
+    first = sum(row["correct"] for row in rows if row["attempt"] < 5)
+    assert by_name(path, first=5) == {"x": (50, first)}
+    with pytest.raises(CountsError, match="101 attempts cannot be taken of 100"):
+        read_counts(path, Reading(first=101))
+
+
+# EvalPlus and Inspect
+
+
+def test_results_of_evalplus_are_a_set_for_its_base_tests_and_one_for_all(tmp_path: Path) -> None:
+    rows = [("pass", "pass"), ("pass", "fail"), ("fail", "fail")]
+    data: dict[str, Any] = {
+        "date": "2026-01-01",
+        "eval": {"HumanEval/0": [{"base_status": base, "plus_status": plus, "solution": "x"} for base, plus in rows]},
+    }
+    assert by_name(written(tmp_path / "x.json", data)) == {"x base": (3, 2), "x plus": (3, 1)}
+    for row in data["eval"]["HumanEval/0"]:
+        row["plus_status"] = None
+    assert by_name(written(tmp_path / "x.json", data)) == {"x base": (3, 2)}
+
+
+def inspect_samples() -> list[dict[str, Any]]:
+    return [
+        {"id": task, "epoch": epoch, "scores": {"match": {"value": value}}}
+        for task, values in (("a", "CIC"), ("b", "IIN"))
+        for epoch, value in enumerate(values, 1)
+    ]
+
+
+def test_logs_of_inspect_are_read_as_json_and_packed(tmp_path: Path) -> None:
+    samples = inspect_samples()
+    assert by_name(written(tmp_path / "x.json", {"eval": {"task": "t"}, "results": {}, "samples": samples})) == {
+        "x": (6, 2)
+    }
+    with zipfile.ZipFile(tmp_path / "x.eval", "w") as packed:
+        packed.writestr("header.json", "{}")
+        for sample in samples:
+            packed.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", json.dumps(sample))
+    assert by_name(tmp_path / "x.eval") == {"x": (6, 2)}
+    samples[0]["scores"]["match"]["value"] = "P"
+    with pytest.raises(CountsError, match="'P' is no outcome"):
+        read_counts(written(tmp_path / "x.json", {"eval": {}, "results": {}, "samples": samples}))
+    (tmp_path / "y.eval").write_text("no zip")
+    with pytest.raises(CountsError, match="inspect log convert"):
+        read_counts(tmp_path / "y.eval")
+
+
 # What is refused
 
 
@@ -291,7 +525,10 @@ def test_a_million_rows_are_read_in_about_a_second(tmp_path: Path) -> None:
 
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(-2, 12), st.floats(), st.text(max_size=3))
 KEYS = st.sampled_from(
-    ["task", "n", "correct", "is_corrects", "outcomes", "arm", "repo", "cost", "issues", "resolved_ids", "x"]
+    [
+        *("task", "n", "correct", "is_corrects", "outcomes", "arm", "repo", "cost", "issues", "resolved_ids", "x"),
+        *("total", "attempt", "benchmark", "temperature", "eval", "samples", "results", "base_status", "scores", "id"),
+    ]
 )
 VALUES = st.recursive(
     CELLS, lambda one: st.lists(one, max_size=4) | st.dictionaries(KEYS, one, max_size=4), max_leaves=12
@@ -311,13 +548,66 @@ def test_any_json_is_counts_or_one_line(tmp_path: Path, value: Any) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(
     st.lists(
-        st.sampled_from(["task", "n", "correct", "a", "b", "1", "0", "3.0", "-1", "nan", ",", "\n", '"', ";", ""]),
+        st.sampled_from(
+            [
+                "task",
+                "n",
+                "correct",
+                "attempt",
+                "total",
+                "a",
+                "b",
+                "1",
+                "0",
+                "3.0",
+                "-1",
+                "nan",
+                ",",
+                "\n",
+                '"',
+                ";",
+                "",
+            ]
+        ),
         max_size=25,
     )
 )
 @example(pieces=['"', "task", "\n", '"', "task", "\n", "task"])
 def test_any_table_is_counts_or_one_line(tmp_path: Path, pieces: list[str]) -> None:
     counts_or_one_line(written(tmp_path / "x.csv", "".join(pieces)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    st.dictionaries(
+        st.sampled_from(["task", "n", "correct", "attempt", "model", "benchmark", "cost", "total", "temperature"]),
+        st.sampled_from(["text", "whole", "float", "flag", "lists"]),
+        min_size=1,
+    ),
+    st.integers(0, 12),
+    st.randoms(use_true_random=False),
+)
+def test_any_parquet_is_counts_or_one_line(tmp_path: Path, kinds: dict[str, str], rows: int, random: Any) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cells = {
+        "text": lambda: random.choice(["a", "b", "1", "passed", None]),
+        "whole": lambda: random.choice([0, 1, 2, None]),
+        "float": lambda: random.choice([0.0, 1.0, 0.5, float("nan"), None]),
+        "flag": lambda: random.choice([True, False, None]),
+        "lists": lambda: random.choice([[True], [False, True], [], None]),
+    }
+    types = {
+        "text": pyarrow.string(),
+        "whole": pyarrow.int64(),
+        "float": pyarrow.float64(),
+        "flag": pyarrow.bool_(),
+        "lists": pyarrow.list_(pyarrow.bool_()),
+    }
+    columns = {name: pyarrow.array([cells[kind]() for _ in range(rows)], types[kind]) for name, kind in kinds.items()}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    counts_or_one_line(tmp_path / "x.parquet")
 
 
 def counts_or_one_line(path: Path) -> None:
@@ -327,7 +617,7 @@ def counts_or_one_line(path: Path) -> None:
             assert (found.correct <= found.n).all()
             assert len(found.task_ids) == found.n.size
         read_outcomes(path)
-    except CountsError as error:
+    except (CountsError, CoverageError) as error:
         refusal = str(error)
     else:
         refusal = ""

@@ -23,10 +23,11 @@ from rich.console import Console
 from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Message, Trajectory, Turn, Usage
 from envs import Origin
-from monkeys.events import AttemptBegan, AttemptEnded, Progress, RunBegan, VerdictReached
+from monkeys.events import AttemptBegan, AttemptEnded, Progress, RunBegan, Status, VerdictReached
 from monkeys.report.point import Point
 from monkeys.report.record import json_text
 from monkeys.report.summary import Summary, summarize
+from monkeys.report.terminal.console import make_console
 from monkeys.report.terminal.curve import Ink, plot
 from monkeys.report.terminal.final_screen import render
 from monkeys.report.terminal.live import Display, Lines, Screen, frame, make_screen, status
@@ -34,7 +35,7 @@ from monkeys.report.views.task import changed_lines
 from monkeys.science.coverage import coverage_curve
 from monkeys.science.scaling import fit_coverage
 from monkeys.store import Store
-from monkeys.text import abridged, amount, duration, percent, plain
+from monkeys.text import LINE, abridged, amount, duration, percent, plain
 from tasks.swe.task import SweTask
 from tasks.task import Outcome, Submission, TaskSet, Verdict
 
@@ -143,14 +144,18 @@ def test_numbers_are_said_shortly(function: Callable[[float | None], str], value
 
 
 def test_foreign_text_cannot_steer_the_terminal() -> None:
-    assert plain("\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b[2Jx\x1b(B") == "red xB"
-    assert plain("a\r\nb\tc\x00\x9b\u202e") == "a\nb   c\ufffd\ufffd\ufffd"
+    assert plain("\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b[2Jx\x9b1m") == r"red \x1b]0;title\x07\x1b[2Jx\x9b1m"
+    assert plain("a\u202eb\u2066c\ufeff\udc80\U000e0041\u2028") == r"a\u202eb\u2066c\ufeff\udc80\U000e0041\u2028"
+    assert plain("a\r\nb\tc\x00\x9b\u202e") == "a\nb   c" + r"\x00\x9b\u202e"
 
 
 def test_a_long_text_keeps_both_ends_and_says_how_much_is_left_out() -> None:
     text = "\n".join(map(str, range(10)))
     assert abridged(text, 2, 1) == ["0", "1", "… 7 more lines", "9"]
     assert abridged(text, 8, 1) == text.splitlines()
+    first, more, last = abridged(f"{'x' * (LINE + 5)}\n" + "y\n" * 10**6 + "z\x1b\n", 1, 1)
+    assert first == f"{'x' * LINE} … 5 more characters"
+    assert (more, last) == ("… 1,000,000 more lines", r"z\x1b")
 
 
 def test_the_changed_lines_of_a_patch_are_those_of_its_hunks_alone() -> None:
@@ -242,7 +247,10 @@ def test_a_task_that_was_never_judged_is_left_out_of_the_curve_and_named(tmp_pat
     summary = summary_of(make_run(tmp_path / "run", tries))
     assert summary.coverage is not None
     assert summary.coverage.issues == 2
-    assert summary.notes == ("the curve is over 2 of 3 issues; no attempt with a verdict on lost",)
+    missing, failed = summary.notes
+    assert missing == "the curve is over 2 of 3 issues; no attempt with a verdict on lost"
+    assert failed.startswith("3 tries did not count")
+    assert failed.endswith("the last, at lost 0: sandbox failed: the sandbox died")
 
 
 def test_a_run_without_verdicts_has_no_curve_but_the_reason(tmp_path: Path) -> None:
@@ -320,6 +328,19 @@ def test_the_final_screen_fits_its_width(finished: Summary, width: int) -> None:
     assert "95 % interval over 8 tasks" in line_with(shown, "interval")
 
 
+def test_issues_that_were_never_tried_share_a_line_where_they_are_many(tmp_path: Path) -> None:
+    tried: dict[str, Tries] = {"tried__one-1": outcomes(2, 1), "failed__one-1": [Exit.SANDBOX_FAILED]}
+    few = drawn(summary_of(make_run(tmp_path / "few", tried | {f"repo__name-{i}": [] for i in range(3)})))
+    assert "repo__name-2" in few
+    shown = drawn(summary_of(make_run(tmp_path / "many", tried | {f"repo__name-{i}": [] for i in range(300)})))
+    table = shown[: shown.index("1 of 302 solved")]
+    assert "tried__one-1" in table
+    assert "failed__one-1" in table
+    assert "300 issues without an attempt" in table
+    assert "repo__name" not in table
+    assert len(shown.splitlines()) < 60
+
+
 def test_the_final_screen_names_the_run_and_what_to_type_next(finished: Summary) -> None:
     shown = drawn(finished, 400)
     assert f"run   {finished.folder}" in shown
@@ -346,7 +367,7 @@ def test_the_final_screen_degrades_to_ascii(finished: Summary) -> None:
 def test_a_name_that_would_steer_the_terminal_is_shown_harmless(tmp_path: Path) -> None:
     shown = drawn(summary_of(make_run(tmp_path / "run", {"one\x1b[2J[bold]": outcomes(5, 2)})))
     assert "\x1b" not in shown
-    assert "one[bold]" in shown
+    assert r"one\x1b[2J[bold]" in shown
 
 
 @pytest.mark.parametrize(
@@ -445,7 +466,7 @@ def test_with_very_many_issues_the_ones_under_way_are_shown_and_the_rest_is_coun
 
 def test_the_note_of_the_sampler_is_shown() -> None:
     progress = progress_of(2, 10, 5)
-    progress.note = "the server answers 429, waiting"
+    progress.take(Status("the server answers 429, waiting"))
     assert text_of(frame(progress, "quick", 80, 24))[-1].strip() == progress.note
     assert status(progress).endswith(progress.note)
 
@@ -562,3 +583,52 @@ def test_the_cursor_is_shown_while_the_display_stands_so_that_a_kill_leaves_the_
     heard = terminal.close()
     while_it_stood = heard[: heard.index("\x1b[2K")]
     assert while_it_stood.rfind("\x1b[?25h") > while_it_stood.rfind("\x1b[?25l")
+
+
+# replies without an action, and consoles of no width
+
+IDLE: tuple[Message, ...] = (
+    {"role": "user", "content": "go"},
+    {"role": "assistant", "content": "I would look."},
+    {"role": "user", "content": "[error] no tool was called"},
+)
+
+
+def test_replies_without_an_action_are_counted_and_many_of_them_are_a_warning(tmp_path: Path) -> None:
+    summary = summary_of(make_run(tmp_path / "idle", {"one": [(b"x", BAD), (b"y", BAD)]}, IDLE))
+    assert summary.unread is not None
+    assert (summary.unread.unread, summary.unread.replies) == (2, 2)
+    assert any("--enable-auto-tool-choice" in note for note in summary.notes)
+    assert "100.0 % of 2 replies held no action" in drawn(summary)
+    busy = (*IDLE[:2], {"role": "user", "content": "Result of bash:\n[error] no such file"})
+    summary = summary_of(make_run(tmp_path / "busy", {"one": [(b"x", BAD)]}, busy))
+    assert summary.unread is not None
+    assert summary.unread.unread == 0
+    assert not any("no action" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "7"])
+def test_a_width_that_holds_nothing_is_not_known(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert make_console(file=io.StringIO()).width == 80
+    monkeypatch.setenv("COLUMNS", "33")
+    assert make_console(file=io.StringIO()).width == 33
+
+
+@pytest.mark.parametrize(
+    ("turns", "changes", "told"),
+    [
+        (3, {}, True),
+        (2, {}, False),
+        (3, {"limits": {"context": "elide"}}, False),
+        (3, {"agent": {"tools": []}}, False),
+    ],
+)
+def test_prompts_that_stay_as_large_while_the_conversation_grows_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int, changes: dict[str, object], told: bool
+) -> None:
+    monkeypatch.setattr("tests.monkeys.report.test_report.CONFIG", CONFIG | changes)
+    talk = (IDLE[0], *(message for _ in range(turns) for message in IDLE[1:]))
+    summary = summary_of(make_run(tmp_path / "cut", {"one": [(b"x", BAD), (b"y", BAD)]}, talk))
+    notes = [note for note in summary.notes if "stay at 1,000 tokens" in note]
+    assert [note[:44] for note in notes] == ["the prompts of 2 attempts of 2 stay at 1,000"] * told

@@ -19,6 +19,7 @@ import pytest
 from monkeys.commands.main import main
 from monkeys.formats.calibration import Calibrated, Calibration, CalibrationError, Runs
 from tasks import Task, TaskSet, load_tasks
+from tasks.quick.repositories import FORM
 from tests.helpers import git_repository
 
 HERE = Path(__file__).parents[3]
@@ -47,7 +48,7 @@ def row(cache: Path, name: str, tests: dict[str, str], *, patch: str = SOLVED) -
     """A task whose hidden tests these are; the first of them is to pass once it is solved."""
     folder = cache / "building" / name
     origin = git_repository(folder, {"sum.py": b"def add(a, b):\n    return a\n", "tests/__init__.py": b""})
-    place = cache / "coding-monkeys" / "repositories" / f"{name}-{origin.commit[:12]}"
+    place = cache / "coding-monkeys" / "repositories" / f"{name}-{origin.commit[:12]}-{FORM}"
     place.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(place)
     lines = ["import random, unittest", "import sum as sum_", "class T(unittest.TestCase):"]

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from agent.agent import AttemptScope
 from agent.models import Model
 from agent.models.model import ModelUnavailable, Reply
 from agent.models.scripted import Scripted, say
-from agent.trajectory import Message
+from agent.trajectory import Exit, Message
+from envs import SandboxLost
 from envs.memory_budget import this_machine
 from monkeys.events import Progress
 from monkeys.runner.circuit_breaker import INCIDENT_SECONDS, INCIDENTS_IN_A_ROW, CircuitBreaker, RunStopped
 from monkeys.store import Store, StoreError
-from tasks import Outcome, TaskSet
+from tasks import Outcome, Submission, Task, TaskSet, Verdict
 from tests.helpers import quick_task
 from tests.sampling import Sampling, open_sampling
 
@@ -122,6 +123,17 @@ def test_gold_resolves_every_embedded_task_and_the_empty_patch_none(tmp_path: Pa
     assert done.returncode == 0
     assert done.stdout == done.stderr == ""
     assert {outcome for _, outcome in outcomes(tmp_path / "runs/empty")} == {Outcome.UNRESOLVED}
+
+
+def test_noop_runs_the_tests_of_each_task_on_its_base(tmp_path: Path) -> None:
+    done = job("--model", "replay:noop", "--ids", *IDS, "--attempts", "2", "--run", "noop", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "runs/noop/run.sqlite")) as store:
+        rows = store.execute("SELECT outcome, reason FROM verdicts").fetchall()
+    assert len(rows) == len(IDS)  # once for each task, however many attempts
+    for outcome, reason in rows:
+        assert outcome == "unresolved"
+        assert "expected tests do not pass on the base" in reason
 
 
 def test_verification_keeps_pace_where_memory_has_room_for_few(slow_script: Path, tmp_path: Path) -> None:
@@ -289,7 +301,7 @@ def test_what_is_given_up_of_the_protection_is_said_first_and_recorded(tmp_path:
     for run in ("usual", "loose"):
         store = Store.read(tmp_path / "runs" / run)
         configs.append(store.config["sandbox"]["limits"])
-        sessions.append(json.loads(store.sessions()[0]["environment"]))
+        sessions.append(store.sessions()[0]["environment"])
         store.close()
     assert [config["network"] for config in configs] == ["none", "host"]
     assert sessions[0]["memory_budget_mb"] > 0
@@ -428,6 +440,58 @@ def test_an_attempt_that_fails_each_time_is_given_up_and_the_others_are_not(tmp_
     assert (counts.sampled, counts.infra) == (9, 3)
 
 
+class Reckless(Failing):
+    """Loses the sandbox at its second turn, where told to."""
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        try:
+            return await super().reply(messages, tools, scope=scope)
+        except ModelUnavailable:
+            raise SandboxLost("the sandbox is gone") from None
+
+
+class Steady:
+    """A verifier to which every submission is unresolved, and whose tests run if `works`."""
+
+    def __init__(self, works: bool) -> None:
+        self._works = works
+
+    async def verify(self, task: Task, submission: Submission) -> Verdict:
+        return Verdict(Outcome.UNRESOLVED, "", {}, 0.0)
+
+    async def probe(self, task: Task) -> str:
+        return "" if self._works else "no sandbox opens"
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_attempts_that_end_their_own_sandboxes_count_and_stop_the_run_only_if_nothing_else_works(
+    works: bool, tmp_path: Path
+) -> None:
+    async def story() -> tuple[Progress, dict[Exit, int], bool]:
+        tasks, model = TaskSet("one", (quick_task("tally"),)), Reckless(lambda scope, turn: turn == 1)
+        run = open_sampling(
+            tmp_path / "run", tasks, model, attempts=6, workers=2, retries=2, verifier=Steady(works=works)
+        )
+        async with run as it:
+            with nullcontext() if works else pytest.raises(RunStopped, match="the sandbox is gone"):
+                await it.sampler.run()
+            return it.progress, it.store.exits(), it.sampler.missing == 0
+
+    progress, exits, whole = asyncio.run(story())
+    (counts,) = progress.tasks.values()
+    assert whole is works
+    if works:
+        assert (counts.sampled, counts.unresolved) == (6, 6)
+        assert exits == {Exit.SANDBOX_FAILED: 12, Exit.SANDBOX_ENDED: 6}
+    else:
+        assert counts.sampled == 0
+        assert set(exits) <= {Exit.SANDBOX_FAILED, Exit.CANCELLED}  # what was under way is called off
+
+
 def test_what_is_lost_in_one_moment_is_one_incident() -> None:
     now = 0.0
     incidents = CircuitBreaker(clock=lambda: now)
@@ -483,13 +547,17 @@ FILES = {
 }
 MISTAKES = {
     "unknown model": (["--model", "gpt-99"], "there is no model 'gpt-99'"),
+    "unnamed model": (
+        ["--base-url", "http://127.0.0.1:9/v1/"],
+        "no --model says which model to ask there; give --model",
+    ),
     "unreachable server": (["--model", "m", "--base-url", "http://127.0.0.1:9/v1"], "cannot be reached"),
     "missing file": (["--tasks", "nothing.jsonl"], "no file nothing.jsonl"),
     "unknown set": (["--tasks", "nonsense"], "no task set 'nonsense'"),
     "unknown id": (["--ids", "nonsense"], "no task nonsense"),
     "broken line": (["--tasks", "broken.jsonl"], "broken.jsonl:2: not JSON"),
     "missing field": (["--tasks", "missing.jsonl"], "missing.jsonl:1: field 'problem_statement' is missing"),
-    "old schema": (["--tasks", "old.jsonl"], "schema of swebench 5"),
+    "old schema": (["--tasks", "old.jsonl"], "rows before swebench 5"),
     "no instances": (["--tasks", "empty.jsonl"], "empty.jsonl holds no task"),
     "duplicate ids": (["--tasks", "twice.jsonl"], "twice.jsonl:2: the id a__b-1 is there twice"),
     "no attempts": (["--attempts", "0"], "must be at least 1, not 0"),

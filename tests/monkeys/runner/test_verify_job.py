@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agent.swe import main as sample
 from monkeys.commands.main import main
 from monkeys.formats.calibration import Calibrated, Calibration, Runs
 from monkeys.store import Store, StoreError
@@ -125,6 +126,47 @@ def test_predictions_become_a_run_that_every_command_reads(
     assert "the patch does not apply" in capsys.readouterr().out
     assert main(["export", str(folder), "--out", str(tmp_path / "out")]) == 0
     assert both(of=tmp_path / "out" / "attempt-000.jsonl") == [(STASH.id, ""), (TALLY.id, TALLY.patch)]
+
+
+def test_verifying_and_replaying_predictions_gives_the_same_verdicts_and_the_same_remarks(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [(TALLY.id, TALLY.patch.replace("\n", "\r\n")), (STASH.id, STASH.patch.rstrip("\n"))]
+    source = predict(tmp_path / "p.jsonl", [*given, (TALLY.id, "no patch"), (STASH.id, "")])
+    said = verify(source, "--run", "verified")
+    options = ["--tasks", "quick", "--ids", TALLY.id, STASH.id, "--attempts", "2", "--runs", str(tmp_path / "runs")]
+    assert sample(["--model", f"replay:{source}", *options, "--run", "replayed"]) == 0
+    replayed = capsys.readouterr()
+    assert outcomes(tmp_path / "runs" / "verified") == {
+        (TALLY.id, 0): "resolved",
+        (STASH.id, 0): "resolved",
+        (TALLY.id, 1): "unresolved",
+        (STASH.id, 1): "unresolved",
+    }
+    assert outcomes(tmp_path / "runs" / "replayed") == outcomes(tmp_path / "runs" / "verified")
+    for told in (said.err, replayed.err):
+        assert "2 of 2 issues have more than one prediction, such as " in told
+        assert "1 of 4 predictions are empty, and count as unresolved" in told
+    assert main(["show", str(tmp_path / "runs" / "replayed"), TALLY.id, "1"]) == 0
+    assert "the replayed patch does not apply, so nothing is handed in" in " ".join(capsys.readouterr().out.split())
+
+
+ENDS_ITS_SANDBOX = """diff --git a/tally/__init__.py b/tally/__init__.py
+--- a/tally/__init__.py
++++ b/tally/__init__.py
+@@ -7,1 +7,4 @@
+ __all__ = ["Currency", "Exchange", "Money", "currency"]
++import os, resource, signal
++resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
++os.kill(-1, signal.SIGKILL)
+"""
+
+
+def test_a_patch_that_ends_its_sandbox_is_unresolved_and_stops_no_other(verify: Verify, tmp_path: Path) -> None:
+    given = [(TALLY.id, ENDS_ITS_SANDBOX), (TALLY.id, TALLY.patch)]
+    said = verify(predict(tmp_path / "p.jsonl", given), "--run", "mine", "--no-verdict-cache")
+    assert said.code == 0, said.err
+    assert outcomes(tmp_path / "runs" / "mine") == {(TALLY.id, 0): "unresolved", (TALLY.id, 1): "resolved"}
 
 
 def test_what_was_taken_out_of_a_patch_is_shown_beside_the_score_with_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,16 @@ from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Trajectory
 from monkeys.events import VerdictProgress
 from monkeys.executors import WorkerFacts
-from monkeys.runner.circuit_breaker import CircuitBreaker, RunStopped
+from monkeys.runner.circuit_breaker import INCIDENTS_IN_A_ROW, CircuitBreaker, RunStopped
 from monkeys.runner.session import Session
 from monkeys.runner.task_group import task_group
 from monkeys.spec import SessionOptions
+from monkeys.store import Store
 from tasks import Outcome, Submission, Task, Verdict, load_tasks
 from tests.sampling import here
 
-TASKS = load_tasks("quick").select(["quick__tally-1"])
-TASK = TASKS.tasks[0]
+TASKS = load_tasks("quick").select(["quick__tally-1", "quick__stash-1"])
+OTHER, TASK = TASKS.tasks
 
 
 class Verifier:
@@ -44,20 +46,43 @@ class Verifier:
     async def close(self) -> None: ...
 
 
+class Machine(Verifier):
+    """Loses its sandbox with every patch that says "evil"; the tests of a task run unless it is `broken`."""
+
+    def __init__(self, *broken: str) -> None:
+        super().__init__()
+        self.broken, self.probes = broken, 0
+
+    async def verify(self, task: Task, submission: Submission) -> Verdict:
+        verdict = await super().verify(task, submission)
+        lost = b"evil" in submission.body or task.id in self.broken
+        return Verdict(Outcome.INFRA_ERROR, "the sandbox is lost", {}, 0.0) if lost else verdict
+
+    async def probe(self, task: Task) -> str:
+        self.probes += 1
+        return "no sandbox opens" if task.id in self.broken else ""
+
+
 class Case:
     """A run with these patches as further attempts, none of which has a verdict."""
 
     def __init__(
-        self, folder: Path, verifier: Verifier, *patches: bytes, breaker: CircuitBreaker | None = None
+        self,
+        folder: Path,
+        verifier: Verifier,
+        *patches: bytes,
+        breaker: CircuitBreaker | None = None,
+        first: Sequence[bytes] = (),
     ) -> None:
         self.progress = VerdictProgress()
         session = Session(here(TASKS, verifier=verifier), WorkerFacts(), self.progress.take)
         session.breaker = breaker or session.breaker
         store = session.open_store(SessionOptions(runs=folder.parent, run=folder.name), "", {}, TASKS)
         there = sum(map(len, store.sampled().values()))
-        for index, patch in enumerate(patches, there):
-            trajectory = Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0)
-            store.record_attempt(AttemptSpec(TASK.id, index, 0), trajectory)
+        for task, given in ((TASK, patches), (OTHER, first)):
+            for index, patch in enumerate(given, there):
+                trajectory = Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0)
+                store.record_attempt(AttemptSpec(task.id, index, 0), trajectory)
         session.tell_began("", TASKS, there + len(patches), [], [])
         self.session, self.queue = session, session.verify_queue(at_once=2, retries=3)
 
@@ -73,7 +98,7 @@ class Case:
 
         try:
             asyncio.run(main())
-            recorded = Counter(row.outcome for row in self.session.store.attempts())
+            recorded = Counter(row.outcome for row in self.session.store.attempts(TASK.id))
         finally:
             self.session.close()
         row = self.progress.tasks[TASK.id]
@@ -105,9 +130,43 @@ def test_a_failure_of_ours_is_kept_as_evidence_and_the_patch_verified_again(tmp_
     assert case.run() == (1, 1)
 
 
-def test_a_submission_that_can_never_be_verified_stops_the_run_with_its_cause(tmp_path: Path) -> None:
-    breaker = CircuitBreaker(clock=iter(range(0, 10**6, 100)).__next__)  # each failure is an incident of its own
-    case = Case(tmp_path / "run", Verifier(failures=99), b"good", breaker=breaker)
-    complaint = r"a submission for quick__tally-1 could not be verified after 3 retries: the engine is away\."
-    with pytest.raises(RunStopped, match=complaint):
+def each_an_incident() -> CircuitBreaker:
+    return CircuitBreaker(clock=iter(range(0, 10**6, 100)).__next__)
+
+
+def test_a_submission_that_cannot_be_verified_is_named_with_its_cause_after_the_others(tmp_path: Path) -> None:
+    case = Case(tmp_path / "run", Verifier(failures=5), b"bad", breaker=each_an_incident())
+    assert case.run() == (0, 0)
+    complaint = "a submission for quick__tally-1 could not be verified after 3 retries: the engine is away. Nothing"
+    assert case.queue.unverified.startswith(complaint)
+
+
+def test_submissions_that_break_their_sandboxes_are_unresolved_and_the_run_goes_on(tmp_path: Path) -> None:
+    patches = [b"evil %d" % number for number in range(12)]
+    machine = Machine()
+    case = Case(tmp_path / "run", machine, *patches, b"good", breaker=each_an_incident())
+    assert case.run() == (1, 12)
+    assert case.queue.unverified == ""
+    assert machine.probes >= 12
+    store = Store.read(tmp_path / "run")
+    said = {row.reason for row in store.attempts() if row.outcome is Outcome.UNRESOLVED}
+    store.close()
+    told = "could not be verified 4 times of 4, while the task's tests run without it: the sandbox is lost"
+    assert said == {told}
+
+
+def test_a_task_whose_tests_cannot_run_stops_no_other_task(tmp_path: Path) -> None:
+    machine = Machine(OTHER.id)
+    first = [b"good %d" % number for number in range(20)]
+    case = Case(tmp_path / "run", machine, b"good", b"bad", b"evil", first=first, breaker=each_an_incident())
+    assert case.run() == (1, 2)
+    assert "20 submissions, the first one for quick__stash-1, could not be verified" in case.queue.unverified
+
+
+def test_a_machine_on_which_nothing_works_stops_the_run_early(tmp_path: Path) -> None:
+    machine = Machine(TASK.id, OTHER.id)
+    patches = [b"good %d" % number for number in range(50)]
+    case = Case(tmp_path / "run", machine, *patches, first=patches, breaker=each_an_incident())
+    with pytest.raises(RunStopped, match="the sandbox is lost"):
         case.run()
+    assert machine.asked.total() <= INCIDENTS_IN_A_ROW + 2

@@ -15,6 +15,7 @@ from monkeys.science.coverage import (
     coverage_against_cost,
     coverage_by_group,
     coverage_curve,
+    holm,
     paired_difference,
     pass_at_k,
 )
@@ -163,3 +164,24 @@ def test_a_budget_buys_the_last_point_that_it_pays_for() -> None:
 def test_what_is_no_cost_is_refused(cost: Any, message: str) -> None:
     with pytest.raises(CoverageError, match=message):
         coverage_against_cost(10, [0, 4], cost)
+
+
+def test_holm_s_adjustment_is_that_of_the_textbook() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([]) == ()
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+    with pytest.raises(CoverageError, match="between 0 and 1"):
+        holm([1.5])
+
+
+def test_the_difference_of_very_many_tasks_has_the_p_value_of_random_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(10)
+    p = rng.beta(0.5, 4, 3_000)
+    a, b = rng.binomial(100, p), rng.binomial(100, np.minimum(1, 1.002 * p))
+    quick = paired_difference(100, a, 100, b, [1, 5], replicates=10_000)
+    monkeypatch.setattr("monkeys.science.coverage.comparison._DRAWN", 10**12)
+    drawn = paired_difference(100, a, 100, b, [1, 5], replicates=10_000)
+    assert (quick.low, quick.high) == (drawn.low, drawn.high)
+    assert quick.p_value != drawn.p_value
+    assert quick.p_value == pytest.approx(drawn.p_value, abs=0.04)
+    assert 0.001 < quick.p_value[0] < 0.999

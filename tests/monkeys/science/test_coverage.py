@@ -518,7 +518,7 @@ def test_shapes_that_do_not_fit_are_refused_with_the_remedy() -> None:
         ({"bootstrap": "attempts"}, 'choose "tasks" or "two-level"'),
         ({"method": "wald"}, "choose one of gaffke, korn-graubard, bca, percentile"),
         ({"bootstrap": "two-level", "method": "bca"}, "leave the others out"),
-        ({"estimate": "pass"}, r'choose "pass@k" or "pass\^k"'),
+        ({"estimate": "pass"}, r'choose "pass@k", "pass\^k" or "g-pass@k"'),
         ({"sampling": "stopped"}, "use `stopped_curve` or `pass_at_k_stopped`"),
         ({"sampling": "adaptive"}, "first m attempts of every task .* `monkeys.science.scaling.fit_mixture`"),
         ({"sampling": "dependent"}, "count each independent trajectory as one attempt"),
@@ -541,3 +541,18 @@ def test_a_table_of_a_million_attempts_and_a_million_tasks_is_done_at_once() -> 
     assert (fit.alpha, fit.beta) == pytest.approx((0.5, 2), rel=0.02)
     table = pass_at_k(1_000_000, rng.integers(0, 1_000_001, 200), np.arange(1, 1_000_001, 5_000)[:, None])
     assert np.isfinite(table).all()
+
+
+def test_nothing_solved_is_zero_without_a_sign() -> None:
+    shares = pass_at_k([250, 250], [40, 0], 10)
+    assert not np.signbit(shares).any()
+
+
+def test_a_curve_of_g_pass_at_k_is_its_mean_over_tasks() -> None:
+    c = [0, 3, 10, 7]
+    curve = coverage_curve(10, c, [1, 4, 10], estimate="g-pass@k", tau=0.5)
+    assert curve.coverage == pytest.approx([g_pass_at_k(10, c, k, 0.5).mean() for k in (1, 4, 10)])
+    assert (
+        coverage_curve(10, c, [4], estimate="g-pass@k", tau=1).coverage
+        == coverage_curve(10, c, [4], estimate="pass^k").coverage
+    )

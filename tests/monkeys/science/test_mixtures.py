@@ -12,7 +12,7 @@ from scipy.integrate import quad  # type: ignore[import-untyped]
 from scipy.stats import betabinom  # type: ignore[import-untyped]
 
 from monkeys.science.coverage import CoverageError, pass_at_k
-from monkeys.science.scaling import FAMILIES, FitError, Mixture, choose_mixture, fit_mixture
+from monkeys.science.scaling import FAMILIES, Family, FitError, Mixture, choose_mixture, fit_mixture
 from tests.published import published_counts
 
 
@@ -188,3 +188,30 @@ def test_what_are_no_counts_or_families_is_refused() -> None:
         choose_mixture(10, [1, 2, 3], folds=10)
     with pytest.raises(FitError, match="no families"):
         choose_mixture(10, [1, 2, 3], folds=2, families=())
+
+
+@pytest.mark.parametrize(
+    ("n", "c"),
+    [
+        (10_000, [0] * 90 + [3, 40, 200, 900, 3_000, 6_000, 9_000, 9_900, 10_000, 10_000]),
+        (1_000, [0] * 50 + [1_000] * 10),
+        (100, [0, 1, 2, 50, 99, 100]),
+        (50, [50] * 20 + [0]),
+    ],
+)
+@pytest.mark.parametrize("family", ["scaled", "zero-inflated"])
+def test_a_family_that_contains_the_beta_is_never_less_likely(family: Family, n: int, c: list[int]) -> None:
+    assert fit_mixture(n, c, family).log_likelihood >= fit_mixture(n, c).log_likelihood
+
+
+@given(st.integers(1, 200), st.lists(st.floats(0, 1), min_size=2, max_size=12))
+@settings(deadline=None, max_examples=8)
+def test_no_counts_make_the_wider_families_less_likely(n: int, shares: list[float]) -> None:
+    c = [round(share * n) for share in shares]
+    try:
+        beta = fit_mixture(n, c)
+    except FitError:
+        return
+    wider: tuple[Family, ...] = ("scaled", "zero-inflated")
+    for family in wider:
+        assert fit_mixture(n, c, family).log_likelihood >= beta.log_likelihood - 1e-9

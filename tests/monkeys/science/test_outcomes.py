@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from monkeys.science.coverage import (
     CoverageError,
+    check_order,
     counts,
     coverage_curve,
     pass_at_k,
@@ -198,3 +199,57 @@ def test_counts_that_the_stopping_rule_cannot_give_are_refused(
         pass_at_k_stopped(3, 0, 4, cap=3)
     with pytest.raises(CoverageError, match="at least one success"):
         until_success([[0, 1]], successes=0)
+
+
+def in_batches(rng: np.random.Generator, tasks: int, batch: int, cap: int) -> Any:
+    """Batches of attempts on each task until one of them holds a success."""
+    table = np.full((tasks, cap), nan)
+    for row, p in zip(table, rng.beta(0.5, 5, tasks), strict=True):
+        for start in range(0, cap, batch):
+            row[start : start + batch] = made = rng.random(min(batch, cap - start)) < p
+            if made.any():
+                break
+    return table
+
+
+@pytest.mark.parametrize(("batch", "cap"), [(5, 50), (10, 60), (8, 50)])
+def test_batches_that_stop_with_the_first_success_are_refused_as_outcomes_and_as_counts(batch: int, cap: int) -> None:
+    table = in_batches(np.random.default_rng(8), 40, batch, cap)
+    remedy = "the first batch of every task"
+    with pytest.raises(CoverageError, match=f"look stopped on success.*{remedy}"):
+        counts(table)
+    n, c = counts(table, sampling="independent")
+    with pytest.raises(CoverageError, match=f"look stopped on success: .* between 1 and .* resolved.*{remedy}"):
+        coverage_curve(n, c)
+    assert coverage_curve(n, c, sampling="independent").tasks == 40
+
+
+def test_independent_tables_of_unequal_n_are_not_taken_for_batches() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(200):
+        n = rng.choice([10, 20, 50], 30)
+        table = np.full((30, 50), nan)
+        for row, tries, p in zip(table, n, rng.beta(0.5, 3, 30), strict=True):
+            row[:tries] = rng.random(tries) < p
+        assert counts(table)[0].tolist() == n.tolist()
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=8), st.randoms())
+def test_single_attempts_are_judged_as_a_table_of_them(rows: list[list[bool]], random: Any) -> None:
+    table = np.full((len(rows), 8), nan)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    flat = [(task, one) for task, row in enumerate(rows) for one in row]
+    where = [task for task, _ in flat]
+    random.shuffle(where)  # tasks mixed, each with its own order
+    left = [iter(row) for row in rows]
+    resolved = np.array([next(left[task]) for task in where], np.bool_)
+
+    def refusal(call: Any) -> str:
+        try:
+            call()
+        except CoverageError as error:
+            return str(error)
+        return ""
+
+    assert refusal(lambda: check_order(np.array(where), resolved)) == refusal(lambda: counts(table))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from monkeys.science.coverage import CoverageError, pass_at_k
 from monkeys.science.selection import (
+    Agreement,
     Best,
     Candidates,
     Plurality,
@@ -505,3 +506,16 @@ def test_a_server_that_stumbles_is_asked_again_and_one_that_refuses_is_named() -
                 await judged(server, lambda j: j.rewards("i", ["a"], "/rank"), AnswerCache())
 
     asyncio.run(ask())
+
+
+def test_agreement_is_members_times_tests() -> None:
+    passes = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 0]], np.bool_)
+    task = Candidates("t", np.zeros(6, np.bool_), passes=passes)  # sets of 3, 2 and 1 that pass 2, 2 and 0 tests
+    drawn = np.arange(6)[None]
+    assert Agreement().weigh(task, drawn, np.ones((1, 6), np.bool_)).tolist() == [[1 / 3, 1 / 3, 1 / 3, 0, 0, 0]]
+    drawn = np.array([[0, 3, 4, 5]])
+    assert Agreement().weigh(task, drawn, np.ones((1, 4), np.bool_)).tolist() == [[0, 0.5, 0.5, 0]]
+    with pytest.raises(SelectionError, match="no outcomes of tests"):
+        Agreement().weigh(Candidates("t", np.zeros(1, np.bool_)), np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_))
+    with pytest.raises(SelectionError, match="beside 1 candidates"):
+        Candidates("t", np.zeros(1, np.bool_), passes=passes)

@@ -204,6 +204,8 @@ MISTAKES = [
     ("--unstable maybe", "argument --unstable: 'maybe' is unknown; choose from majority, exclude, keep"),
     ("--extra-body [1]", "argument --extra-body: '[1]' is not a JSON object"),
     ("--extra-body x", "argument --extra-body: 'x' is not JSON"),
+    ('--extra-body {"top_p":NaN}', "argument --extra-body: '{\"top_p\":NaN}' is not JSON (NaN is no"),
+    ("--temperature nan", "argument --temperature: must be a finite number, not nan"),
     ("--serve-args=' ", 'argument --serve-args: "\' " is no list of words'),
     ("--frobnicate", "unrecognized arguments: --frobnicate"),
 ]

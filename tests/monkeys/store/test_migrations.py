@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.agent import AttemptSpec
-from agent.trajectory import Turn, Usage
+from agent.trajectory import Exit, Trajectory, Turn, Usage
 from monkeys.commands.main import main
 from monkeys.spec.identity import differences
 from monkeys.store import Store, StoreError
@@ -182,6 +183,19 @@ def test_any_run_reads_the_same_before_and_after_its_migration(
     opened(folder).close()
     assert version(folder) == VERSION
     assert read(folder) == before
+
+
+def test_a_run_of_version_3_is_one_of_version_4_without_a_change_of_its_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    store = opened(folder)
+    store.record_attempt(AttemptSpec(ONE, 0, 7), Trajectory(Exit.REJECTED, (), (), Submission(b"x"), 1.0, "no"))
+    store.close()
+    whole, before = tables(folder), read(folder)
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
+        db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    assert (version(folder), read(folder)) == (3, before)
+    opened(folder).close()
+    assert (version(folder), tables(folder), read(folder)) == (VERSION, whole, before)
 
 
 def test_a_run_that_is_refused_is_not_migrated(tmp_path: Path) -> None:
@@ -375,7 +389,7 @@ def test_what_is_missing_or_empty_means_the_default() -> None:
         (
             9,
             '{"coding-monkeys": "7.1"}',
-            "format 9.*reads formats 2 to 3; use coding-monkeys 7.1, or a later one",
+            "format 9.*reads formats 2 to 4; use coding-monkeys 7.1, or a later one",
         ),
         (9, "{}", "use the version of coding-monkeys that wrote it, or a later one"),
         (1, "{}", "format 1.*use the version of coding-monkeys that made it"),
