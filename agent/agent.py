@@ -19,7 +19,16 @@ from agent.trajectory import Message, Trajectory, Usage
 from envs import Sandbox
 from tasks.task import Task
 
-__all__ = ["Agent", "AttemptBudget", "AttemptClock", "AttemptScope", "AttemptSpec", "Payer"]
+__all__ = ["Agent", "AttemptBudget", "AttemptClock", "AttemptScope", "AttemptSpec", "Branch", "Payer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where a continuation begins: after `turn` turns of attempt `index` at the same task, whose seed was `seed`."""
+
+    index: int
+    turn: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class AttemptSpec:
 
     `seed` belongs to the attempt and is the same in all of its turns. `brief` is a text of the strategy that the agent
     is shown after the statement. `parents` are the indices of the attempts at the same task from which the brief was
-    made. Both are empty for an independent attempt.
+    made. Both are empty for an independent attempt. A continuation `continues` another attempt from one of its turns.
     """
 
     task: str
@@ -37,6 +46,15 @@ class AttemptSpec:
     arm: str = ""
     brief: str = ""
     parents: tuple[int, ...] = ()
+    continues: Branch | None = None
+
+    @property
+    def first_seed(self) -> int:
+        """The seed with which the conversation began: that of the attempt which this one continues, or its own.
+
+        What is drawn once for a whole attempt is drawn by it.
+        """
+        return self.continues.seed if self.continues else self.seed
 
 
 class AttemptClock:
@@ -139,6 +157,12 @@ class AttemptBudget:
         wasted, self.wasted = self.wasted, Usage()
         return wasted
 
+    def carry_over(self, usages: Sequence[Usage]) -> None:
+        """Count the tokens of replies that another attempt has paid for: they use up the limits of this one."""
+        for usage in usages:
+            self.used += usage
+            self.dollars += self._price(usage)
+
     def _pay(self, usage: Usage, dollars: float) -> None:
         self.used += usage
         self.dollars += dollars
@@ -165,8 +189,10 @@ class AttemptScope:
     """One attempt under way: its spec, its clock, its budget and its clean-up. Compared by identity.
 
     `cleanup` is closed when the attempt ends: a model registers there what it has to release. `opening` is how many
-    messages the attempt began with, including examples of answers. `remark` is a note for people that is kept with the
-    attempt.
+    messages the attempt began with, including examples of answers. `left_out` answers of the model stand in a summary,
+    and are not sent any more; there were `summaries` so far. `remark` is a note for people that is kept with the
+    attempt. `recorded` is the attempt that a continuation continues. `purpose` is empty for the turns of the attempt,
+    else what a request outside of them is for, the one numbered `number` of that purpose.
     """
 
     def __init__(
@@ -174,8 +200,16 @@ class AttemptScope:
     ) -> None:
         self.spec, self.budget, self.clock = spec, budget or AttemptBudget(), clock or AttemptClock()
         self.cleanup = ExitStack()
-        self.opening = 0
+        self.opening = self.left_out = self.summaries = 0
         self.remark = ""
+        self.recorded: Trajectory | None = None
+        self.purpose, self.number = "", 0
+
+    def aside(self, purpose: str, number: int) -> AttemptScope:
+        """The scope of a request outside of the turns, on the same budget, clock and clean-up."""
+        scope = AttemptScope(self.spec, self.budget, self.clock)
+        scope.cleanup, scope.purpose, scope.number = self.cleanup, purpose, number
+        return scope
 
     def close(self, *, at_once: bool = False) -> None:
         """End the attempt after the current turn, or `at_once`."""
@@ -185,7 +219,8 @@ class AttemptScope:
 
     def turn(self, messages: Sequence[Message]) -> int:
         """The number of the turn that a conversation has come to, from 0."""
-        return sum(message["role"] == "assistant" for message in messages[self.opening :])
+        answers: int = sum(message["role"] == "assistant" for message in messages[self.opening :])
+        return self.left_out + answers
 
     def bill(self, usage: Usage) -> None:
         self.budget.bill(usage)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from agent.agent import Agent
+from agent.feedback import Feedback
 from agent.limits import AttemptLimits
 from agent.models.model import Model
 from agent.scaffolds import Scaffold, Unsuited
@@ -36,8 +37,10 @@ Shown: TypeAlias = Callable[[Task], str]
 class AgentSetup:
     """What an agent is made with.
 
-    `scaffold` is what an attempt of the loop starts with, None for the usual one. `command_seconds` is how long one
-    command in the sandbox may take. `options` are for the agent alone; a built-in agent has none.
+    `scaffold` is what an attempt of the loop starts with, None for the usual one, and `feedback` is what it is told
+    beyond what its tools answer. `command_seconds` is how long one command in the sandbox may take. `options` are for
+    the agent alone; a built-in agent has none. With `each_turn` the submission is wanted after each turn, as
+    `Trajectory.each_turn` has it, from an agent that can give it.
     """
 
     model: Model
@@ -45,8 +48,10 @@ class AgentSetup:
     collect: Collect
     limits: AttemptLimits = field(default_factory=AttemptLimits)
     scaffold: Scaffold | None = None
+    feedback: tuple[Feedback, ...] = ()
     command_seconds: float = 120.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    each_turn: bool = False
 
 
 def make_agent(name: str, setup: AgentSetup, *, sandbox: bool) -> Agent:

@@ -15,7 +15,8 @@ class AttemptLimits:
     """What one attempt may use: turns, tokens (prompt and completion, all turns), wall seconds, dollars if priced.
 
     `window` is how many tokens one request may have, None for what the server takes. `context` says what happens to a
-    conversation that outgrows it: "stop" ends the attempt, "elide" leaves out older observations.
+    conversation that outgrows it: "stop" ends the attempt, "elide" leaves out older observations, "summarise" has the
+    model write a summary that takes the place of older turns.
     """
 
     turns: int = 40

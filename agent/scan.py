@@ -6,13 +6,12 @@ verifier's alone.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
+from agent.actions.actions import NO_TOOL
+from agent.conversation import call_of
 from agent.trajectory import Message
 
 __all__ = ["Sign", "scan", "unread"]
@@ -33,7 +32,6 @@ SIGNS = {
 }
 COMPILED = {sign: re.compile(pattern, re.M) for sign, pattern in SIGNS.items()}
 LONG_LINE = re.compile(r"[^\n]{1000}")  # searching a line takes the square of its length
-SEARCHED = 200_000  # characters of an argument
 # Reading installed packages is normal; changing them is the sign.
 CHANGES = re.compile(r"sed\s+-i|>|\btee\b|\bcp\b|\bmv\b|\brm\b|\bpatch\b|write|old|new|insert")
 
@@ -58,16 +56,24 @@ def scan(messages: Sequence[Message]) -> list[Sign]:
 
 
 def unread(messages: Sequence[Message]) -> int:
-    """How many replies in a conversation held no action that could be read: the next message tells the model so."""
-    pairs = pairwise(messages)
-    return sum(
-        reply.get("role") == "assistant" and told.get("role") == "user" and _only_errors(told.get("content"))
-        for reply, told in pairs
-    )
+    """How many replies in a conversation held no action that could be read: what follows tells the model so."""
+    count, told = 0, list[Message]()
+    for message in reversed(messages):
+        if message.get("role") == "assistant":
+            count += bool(told) and all(map(_is_unread, told))
+            told = []
+        else:
+            told.append(message)
+    return count
 
 
-def _only_errors(content: Any) -> bool:
-    return isinstance(content, str) and content.startswith("[error] ") and "\nResult of " not in content
+def _is_unread(told: Message) -> bool:
+    content = told.get("content")
+    if not isinstance(content, str):
+        return False
+    if told.get("role") == "tool":
+        return content.startswith(f"[error] {NO_TOOL}")
+    return told.get("role") == "user" and content.startswith("[error] ") and "\nResult of " not in content
 
 
 def _innocent(what: str, tool: str, text: str) -> bool:
@@ -85,12 +91,5 @@ def _calls(messages: Sequence[Message]) -> Iterator[tuple[int, str, str]]:
             continue
         turn += 1
         for call in message.get("tool_calls") or ():
-            function = call.get("function") or {}
-            written = function.get("arguments")
-            try:
-                arguments: Any = json.loads(written) if isinstance(written, str) else written
-            except (ValueError, RecursionError):
-                arguments = written
-            values = arguments.values() if isinstance(arguments, dict) else [arguments]
-            text = "\n".join(value[:SEARCHED] for value in values if isinstance(value, str))
-            yield turn, str(function.get("name")), LONG_LINE.sub(r"\g<0>\n", text)
+            tool, text = call_of(call)
+            yield turn, tool, LONG_LINE.sub(r"\g<0>\n", text)

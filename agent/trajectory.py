@@ -7,16 +7,33 @@ which only the verifier says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from tasks.task import Submission
 
-__all__ = ["Exit", "Message", "Tokens", "Trajectory", "Turn", "Usage"]
+__all__ = [
+    "EXCHANGE",
+    "ORACLE",
+    "Exchange",
+    "Exit",
+    "Message",
+    "Tokens",
+    "Trajectory",
+    "Turn",
+    "Usage",
+    "exchanges",
+    "is_cut",
+]
 
 # A message in the chat-completions form: role, content, tool_calls, tool_call_id.
 Message = dict[str, Any]
+# The key of a message that was made from an answer outside of the turns. Its value is that `Exchange` as an object.
+EXCHANGE = "exchange"
+# Begins the name of every kind of feedback that may look at the hidden tests.
+ORACLE = "oracle-"
 
 
 class Exit(StrEnum):
@@ -74,6 +91,30 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request to a model outside of the turns of an attempt, and its answer.
+
+    `purpose` is "review" or "summary", `model` the name of the model that was asked.
+    """
+
+    purpose: str
+    model: str
+    messages: tuple[Message, ...]
+    reply: Message
+    usage: Usage
+
+    def record(self) -> dict[str, Any]:
+        """The exchange as a JSON object, for a message's key `EXCHANGE`."""
+        return {**asdict(self), "messages": list(self.messages)}
+
+
+def exchanges(messages: Iterable[Message]) -> list[Exchange]:
+    """The exchanges that are recorded in a conversation, in order."""
+    told = [message[EXCHANGE] for message in messages if EXCHANGE in message]
+    return [Exchange(**{**one, "messages": tuple(one["messages"]), "usage": Usage(**one["usage"])}) for one in told]
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """The tokens of a reply, as ids of the server's vocabulary with log-probabilities; empty where it gave none."""
 
@@ -82,14 +123,27 @@ class Tokens:
     logprobs: tuple[float, ...] = ()
 
 
+# How servers say that a reply ended at its length limit (OpenAI's word; Anthropic's and Gemini's; of the Responses API;
+# Mistral's for the window; of older servers).
+CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit")
+
+
+def is_cut(finish_reason: str) -> bool:
+    """Whether a reply with this finish reason ended at a limit of its length, so that its end is missing."""
+    return finish_reason.lower() in CUT
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One model reply and the observations of its actions.
 
     `end` is how many messages the trajectory holds after the turn; seconds are wall time. `finish_reason` is the
     server's, empty where it gave none. `given` is the answer as it came, None where it is the message that the
-    trajectory holds. `shared` is as in a `Reply`. `submission` is what the attempt would have handed in after it,
-    None where it was not taken.
+    trajectory holds. `shared` is as in a `Reply`.
+
+    `submission` is what the attempt would have handed in after this turn. Where submissions are taken after each turn
+    (`Trajectory.each_turn`) it is None if it is the same as after the turn before, which is the empty one before any
+    turn; where that is not known, it is None too, and `untaken` says why. Otherwise it is None and tells nothing.
     """
 
     end: int
@@ -101,13 +155,15 @@ class Turn:
     given: Message | None = None
     tokens: Tokens | None = None
     submission: Submission | None = None
+    untaken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """One whole attempt. `submission` was taken from the sandbox, or from the last reply.
 
-    `wasted` are the tokens of unusable answers: they were paid for and belong to no turn.
+    `wasted` are the tokens of unusable answers: they were paid for and belong to no turn. With `each_turn` it is known
+    which submission the attempt had after each turn; that of the last turn is `submission`.
     """
 
     exit: Exit
@@ -117,10 +173,16 @@ class Trajectory:
     seconds: float
     detail: str = ""
     wasted: Usage = field(default_factory=Usage)
+    each_turn: bool = False
 
     @property
     def usage(self) -> Usage:
-        return sum((turn.usage for turn in self.turns), self.wasted)
+        return sum((turn.usage for turn in self.turns), self.wasted + self.aside)
+
+    @property
+    def aside(self) -> Usage:
+        """The tokens of exchanges outside of the turns: reviews and summaries."""
+        return sum((exchange.usage for exchange in exchanges(self.messages)), Usage())
 
     @property
     def answers(self) -> list[int]:

@@ -37,7 +37,8 @@ __all__ = ["ANY_OWNER", "BASE_GIT", "NAME", "PreparedImage", "assert_clean", "pr
 BASE_GIT = "/run/base.git"  # the git folder with the starting tree, inside a sandbox
 NAME = "coding-monkeys-base"  # of prepared images and of their volumes
 IMAGE_LABEL = "coding-monkeys.image"  # on both: the id of the image that they were made from
-VERSION = 2  # of the preparation; after a change of it every image is prepared again
+VERSION_LABEL = "coding-monkeys.base-version"  # of a volume
+VERSION = 3  # of the preparation; after a change of it every image is prepared again
 
 # Files that may name other commits, beside objects and refs. Relative to the git folder.
 TRACES = "worktrees refs/stash FETCH_HEAD ORIG_HEAD MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD AUTO_MERGE "
@@ -66,19 +67,59 @@ git prune --expire=now
 rm -rf logs ORIG_HEAD
 """
 # Records the tree as it is, with untracked files: files that a build left must not appear in every patch. The index
-# holds the inode and times of each file, so that taking a patch need not read files that were not touched.
+# holds the inode and times of each file, so that taking a patch need not read files that were not touched. Repositories
+# inside, submodules among them, are recorded as the files that they hold (see `envs.diff`).
 KEEP_START = f"""
 set -e
 git init -q --bare {BASE_GIT}
-export GIT_ALTERNATE_OBJECT_DIRECTORIES="$(git rev-parse --absolute-git-dir)/objects"
 head=$(git rev-parse HEAD)
+borrowed={BASE_GIT}/objects/info/alternates
+echo "$(git rev-parse --absolute-git-dir)/objects" > "$borrowed"
+add_all() {{
+    git "$@" add -A --ignore-errors . || [ $? = 1 ]
+}}
+inner() {{
+    folder=$1
+    git update-index --force-remove -- "$folder"
+    [ -e "$folder/.git" ] || return 0
+    objects=$(unset GIT_DIR GIT_WORK_TREE; cd "$folder" && cd "$(git rev-parse --git-path objects)" && pwd) || return 0
+    commit=$(unset GIT_DIR GIT_WORK_TREE; git -C "$folder" rev-parse -q --verify HEAD^0) || commit=''
+    echo "$objects" >> "$borrowed"
+    tree=$(
+        ignored="$PWD/.gitignore"
+        export GIT_WORK_TREE="$PWD/$folder" GIT_INDEX_FILE={BASE_GIT}/inner.index
+        cd "$folder"
+        rm -f "$GIT_INDEX_FILE"
+        [ -z "$commit" ] || git read-tree "$commit"
+        add_all -c core.excludesFile="$ignored"
+        [ -z "$(git ls-files)" ] || git write-tree
+        rm -f "$GIT_INDEX_FILE"
+    )
+    [ -z "$tree" ] || git read-tree --prefix="$folder/" "$tree"
+}}
+# Names of commits in the index, and folders with a repository that has none.
+repositories() {{
+    git -c core.quotePath=false ls-files --stage | grep '^160000 ' | while IFS='	' read -r entry path; do
+        echo "$path"
+    done
+    git -c core.quotePath=false ls-files --others --exclude-standard | grep '/$' | while IFS= read -r path; do
+        [ ! -e "$path.git" ] || echo "${{path%/}}"
+    done
+}}
 export GIT_DIR={BASE_GIT} GIT_WORK_TREE="$PWD" GIT_INDEX_FILE={BASE_GIT}/start.index
 git read-tree "$head"
-git add -A --ignore-errors . || [ $? = 1 ]
+add_all
+for round in 1 2 3 4 5; do
+    found=$(repositories)
+    [ "$found" ] || break
+    echo "$found" | while IFS= read -r path; do inner "$path"; done
+done
+add_all
 GIT_AUTHOR_DATE='@0 +0000' GIT_COMMITTER_DATE='@0 +0000' git -c user.name=base -c user.email=base \
     commit-tree -m start "$(git write-tree)" > {BASE_GIT}/start
 git update-ref refs/heads/start "$(cat {BASE_GIT}/start)"
 git repack -a -d -q
+rm -f "$borrowed"
 cat {BASE_GIT}/start
 """
 
@@ -331,7 +372,7 @@ def _prepare(
         pass
     container = None
     try:
-        client.volumes.create(volume, labels=source_labels)
+        client.volumes.create(volume, labels={**source_labels, VERSION_LABEL: str(VERSION)})
         container = client.containers.run(
             identity,
             ["/bin/sh", "-c", "exec cat"],

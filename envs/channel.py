@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from envs.diff import SMALLER_FILE, PatchSpec, Survey, take_patch
-from envs.sandbox import Command, Completed, FileProblem, Limits, Patch, SandboxExhausted, SandboxLost
+from envs.sandbox import (
+    Command,
+    Completed,
+    FileProblem,
+    Limits,
+    Patch,
+    SandboxExhausted,
+    SandboxLost,
+)
 
 __all__ = ["Channel"]
 
@@ -124,21 +132,30 @@ class Channel(asyncio.Protocol):
         return answer, content
 
     async def run(self, command: Command) -> Completed:
-        timeout = command.timeout or self._limits.command_seconds
-        header = {
+        return await self._run(command)
+
+    async def _run(self, command: Command, **more: Any) -> Completed:
+        """`more` are further fields of the request."""
+        timeout = self._seconds(command)
+        try:
+            answer, output = await self.call({**self._request(command), **more}, command.stdin, timeout)
+        except FileProblem as problem:  # the guest itself has no memory left
+            return Completed(127, f"{problem}\n".encode(), 0, False, 0.0)
+        return _completed(answer, output)
+
+    def _seconds(self, command: Command) -> float:
+        return command.timeout or self._limits.command_seconds
+
+    def _request(self, command: Command) -> dict[str, Any]:
+        return {
             "op": "run",
             "run": command.run,
             "cwd": command.cwd,
             "env": dict(command.env),
-            "timeout": timeout,
+            "timeout": self._seconds(command),
             "cap": self._limits.output_bytes if command.output_cap is None else command.output_cap,
             "session": command.session,
         }
-        try:
-            answer, output = await self.call(header, command.stdin, timeout)
-        except FileProblem as problem:  # the guest itself has no memory left
-            return Completed(127, f"{problem}\n".encode(), 0, False, 0.0)
-        return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])
 
     async def quiet(self) -> None:
         """End every process in the sandbox but the guest."""
@@ -148,9 +165,28 @@ class Channel(asyncio.Protocol):
         """End all processes and take the patch. Raises `SandboxError` if none can be taken."""
         await self.quiet()
         found = (await self.call({"op": "survey", "size": SMALLER_FILE}))[0]
-        large = tuple((size, path) for size, path in found["large"])
-        survey = Survey(large, tuple(found["unreadable"]), tuple(found["nested"]), found["complete"])
-        return await take_patch(self.run, spec, survey)
+        return await self._take(spec, _survey(found))
+
+    async def _take(self, spec: PatchSpec, survey: Survey) -> Patch:
+        async def run(command: Command) -> Completed:
+            return await self._run(command, keep=spec.scratch[0])
+
+        return await take_patch(run, spec, survey)
+
+    async def peek(self, spec: PatchSpec, known: int | None, *, overlay: bool) -> tuple[int | None, Patch | None]:
+        """The state of the files, and the patch; None if the state is as `known`. See `Peeking` and `envs.guest`.
+
+        An ordinary patch takes one request. With `overlay` only what was copied up is looked at. Raises `SandboxError`.
+        """
+        command = spec.command()
+        look = {"op": "peek", "known": known, "overlay": overlay, "size": SMALLER_FILE, "keep": spec.scratch[0]}
+        answer, output = await self.call({**self._request(command), **look}, command.stdin, self._seconds(command))
+        if not answer["changed"]:
+            return answer["state"], None
+        found = _survey(answer["survey"]) if "survey" in answer else Survey()
+        if "survey" not in answer and not (done := _completed(answer, output)).returncode and not done.dropped:
+            return answer["state"], Patch(output)
+        return answer["state"], await self._take(spec, found)
 
     async def read(self, path: str) -> bytes:
         return (await self.call({"op": "read", "path": path}))[1]
@@ -171,3 +207,12 @@ class Channel(asyncio.Protocol):
             self._lost, self._exhausted = why, exhausted
         if self._transport is not None:
             self._transport.abort()
+
+
+def _completed(answer: dict[str, Any], output: bytes) -> Completed:
+    return Completed(answer["rc"], output, answer["dropped"], answer["late"], answer["s"])
+
+
+def _survey(found: dict[str, Any]) -> Survey:
+    large = tuple((size, path) for size, path in found["large"])
+    return Survey(large, tuple(found["unreadable"]), tuple(found["nested"]), found["complete"])

@@ -38,6 +38,8 @@ class Warned(Event):
     """A warning that a person should read once, such as a field that a server does not accept."""
 
     text: str
+    numbers: bool = False
+    """It changes the meaning of the run's numbers, so that a person should read it whatever else is left out."""
 
 
 def ignore(event: Event) -> None:

@@ -5,11 +5,14 @@ speaks to it over one stream of frames:
 
     frame  := header length (4 bytes), body length (4 bytes), header (JSON), body (bytes)
     host   -> {"id", "op": "run",   "run": [argv] | "script", "cwd", "env", "timeout", "cap", "session"}  body: stdin
+                 and perhaps "keep": a folder for files of the runner, whose times stay as they were
               {"id", "op": "read",  "path"}
               {"id", "op": "write", "path"}                                                   body: the data
               {"id", "op": "changed"}        does anything differ from the base? (overlay only)
               {"id", "op": "quiet"}          kill all processes but the guest
               {"id", "op": "survey", "size"} which files are larger, or cannot be read? Made ready for a patch
+              {"id", "op": "peek",  "known", "overlay", "size", and the fields of "run"}      body: stdin
+                                             a patch, if any file has changed since `known`; nothing is made ready
     guest  -> {"id", "ok": true, ...} body: output or data;  {"id", "error": "why"}
               {"id": 0, "ok": true}          ready, its first frame; with "unfiltered": "why" if no calls are denied
               {"id": -1, "bye": "why"}       it exits on its own, its last frame
@@ -59,6 +62,8 @@ MARK = "SANDBOX_COMMAND"  # a variable of all processes that a command starts, b
 NEARLY_FULL = b"\n[killed: the disk of this machine is nearly full; what is not needed must be removed]\n"
 SURVEY_SECONDS = 10.0
 SURVEY_CAP = 500  # names in an answer
+CLOCK = 5  # CLOCK_REALTIME_COARSE of Linux: the clock with which the kernel stamps files
+CLOCK_SECONDS = 0.05  # longer than it takes to move on
 READ_BY_GIT = (b".gitignore", b".gitattributes", b".gitmodules")
 READ_IN_GIT_FOLDER = (b"HEAD", b"config", b"config.worktree", b"commondir", b"packed-refs")
 MOST_LINKS = 10  # from one ref to the next
@@ -151,6 +156,29 @@ def parse_session(record: bytes) -> "tuple[bytes, dict[bytes, bytes]] | None":
     return cwd[:-1], {name: value for name, equals, value in pairs if name and equals and name not in left_out}
 
 
+class KeptTimes:
+    """The times of a folder, which a command of the runner's own changes and gives back, where this process may."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = encode(folder)
+        try:
+            found = os.stat(self.folder)
+            self.times = (found.st_atime_ns, found.st_mtime_ns)
+        except OSError:
+            self.times = (0, 0)
+
+    def restore(self) -> None:
+        try:
+            if any(self.times):
+                os.utime(self.folder, ns=self.times)
+        except OSError:
+            pass  # it belongs to another user
+
+
+class Disturbing(Exception):
+    """A patch cannot be taken without a change of what is there."""
+
+
 class RunningCommand:
     """A command that has started and has not ended."""
 
@@ -161,8 +189,12 @@ class RunningCommand:
         capture: Capture,
         timeout: float,
         session: "SessionRecord | None",
+        more: "dict[str, Any]",
+        keep: "KeptTimes | None",
     ) -> None:
         self.id = number
+        self.more = more  # of the header of its answer
+        self.keep = keep
         self.process = process
         self.capture = capture
         self.began = time.monotonic()
@@ -295,7 +327,8 @@ class Guest:
         """The environment entry of a command's processes; without a number, the start that all commands share."""
         return encode("%s=%s." % (MARK, self.name) + ("" if number is None else "%d." % number))
 
-    def on_run(self, request: "dict[str, Any]", stdin: bytes) -> None:
+    def on_run(self, request: "dict[str, Any]", stdin: bytes, more: "dict[str, Any] | None" = None) -> None:
+        keep = KeptTimes(request["keep"]) if "keep" in request else None
         run, session, number = request["run"], request.get("session"), int(request["id"])
         timeout, capture = float(request["timeout"]), Capture(int(request["cap"]))
         cwd, base = self.sessions.get(session, self.start)
@@ -315,7 +348,7 @@ class Guest:
                     os.set_inheritable(state.writer, True)
                     run = ON_EXIT % ("/dev/fd/%d" % state.writer) + run
                 run = ["/bin/sh", "-c", run]
-            with spool(stdin, self.null) as source:
+            with spool(stdin, self.null, request.get("keep")) as source:
                 self.set_oom_score(OOM_SCORE)  # inherited by the command
                 process = subprocess.Popen(
                     [encode(word) for word in run],
@@ -331,13 +364,13 @@ class Guest:
         except Exception as error:
             if state:
                 state.close()
-            self.answer_run(number, 127, encode(describe(error) + "\n"))
+            self.answer_run(number, 127, encode(describe(error) + "\n"), more=more)
             return
         finally:
             self.set_oom_score(b"0")
         if state:
             state.started()
-        command = RunningCommand(number, process, capture, timeout, state)
+        command = RunningCommand(number, process, capture, timeout, state, more or {}, keep)
         self.running[process.pid] = command
         for pipe in command.pipes:
             os.set_blocking(pipe, False)
@@ -377,18 +410,44 @@ class Guest:
         The answer has the files larger than `size` bytes, largest first, what cannot be read, the folders that are
         repositories of their own, and whether the whole tree was seen within some seconds.
         """
-        set_aside("/etc/ld.so.preload", self.began)
+        self.send({"id": request["id"], "ok": True, **self.surveyed(int(request["size"]), mend=True)})
+
+    def surveyed(self, size: int, mend: bool) -> "dict[str, Any]":
+        """What `on_survey` answers. Raises `Disturbing` for what would have to be mended, unless it may be."""
+        set_aside("/etc/ld.so.preload", self.began, mend)
         for place in ("/dev", "/run", "/tmp", self.workdir):
-            open_way(place)
-        restore_null(os.devnull, self.null)
-        large, unreadable, nested, complete = survey(encode(self.workdir), int(request["size"]))
-        answer = {
+            open_way(place, mend)
+        restore_null(os.devnull, self.null, mend)
+        large, unreadable, nested, complete = survey(encode(self.workdir), size, mend)
+        return {
             "large": [(size, decode(path)) for size, path in sorted(large, reverse=True)[:SURVEY_CAP]],
             "unreadable": [decode(path) for path in unreadable[:SURVEY_CAP]],
             "nested": [decode(path) for path in sorted(nested)[:SURVEY_CAP]],
             "complete": complete and len(large) <= SURVEY_CAP,
         }
-        self.send({"id": request["id"], "ok": True, **answer})
+
+    def on_peek(self, request: "dict[str, Any]", stdin: bytes) -> None:
+        """Take a patch in passing: nothing is ended, and nothing but the times of access changes.
+
+        The answer has the `state` of the files, a number to give as `known` the next time, or null where changes could
+        be missed. `changed` is false if the state is as known. Else the answer is that of the command, which takes an
+        ordinary patch; or, where the patch is no ordinary one, it is what `on_survey` found.
+        """
+        top = self.upper if request["overlay"] else os.open(encode(self.workdir), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            state = state_of(top)
+        finally:
+            if top != self.upper:
+                os.close(top)
+        more = {"state": state, "changed": state is None or state != request["known"]}
+        if not more["changed"]:
+            self.send({"id": request["id"], "ok": True, **more})
+            return
+        found = self.surveyed(int(request["size"]), mend=False)
+        if found["large"] or found["unreadable"] or found["nested"] or not found["complete"]:
+            self.send({"id": request["id"], "ok": True, "survey": found, **more})
+            return
+        self.on_run(request, stdin, more)
 
     def on_quiet(self, request: "dict[str, Any]", _: bytes) -> None:
         if os.getpid() == 1:
@@ -441,19 +500,28 @@ class Guest:
             if state:
                 self.sessions[command.session.session] = state
             command.session.close()
+        if command.keep:
+            command.keep.restore()
         seconds = time.monotonic() - command.began
         try:
             command.capture.feed(command.notice)
             output, dropped = command.capture.close()
-            self.answer_run(command.id, returncode, output, dropped, command.timed_out, seconds)
+            self.answer_run(command.id, returncode, output, dropped, command.timed_out, seconds, command.more)
         except MemoryError as error:  # nothing was sent: a frame is put together first
             self.send({"id": command.id, "error": describe(error)})
 
     def answer_run(
-        self, number: int, returncode: int, output: bytes, dropped: int = 0, late: bool = False, seconds: float = 0.0
+        self,
+        number: int,
+        returncode: int,
+        output: bytes,
+        dropped: int = 0,
+        late: bool = False,
+        seconds: float = 0.0,
+        more: "dict[str, Any] | None" = None,
     ) -> None:
         header = {"id": number, "ok": True, "rc": returncode, "dropped": dropped, "late": late, "s": seconds}
-        self.send(header, output)
+        self.send({**header, **(more or {})}, output)
 
     def kill_late(self) -> None:
         """Kill the commands whose time is over."""
@@ -488,37 +556,101 @@ def decode(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def set_aside(path: str, since: float) -> None:
+def state_of(top: int) -> "int | None":
+    """A number that stands for all files below an open folder: it is another one after any change of one of them.
+
+    Zero for an empty folder. The `.git` at the top does not count. None where a change could be missed: files are being
+    written, or there is a repository in another folder, whose git folder may lie elsewhere.
+    """
+    ends = time.monotonic() + CLOCK_SECONDS
+    while time.monotonic() < ends:
+        tick = coarse_time()
+        state, newest = 0, 0.0
+        folders = [b"."]
+        while folders:
+            place = folders.pop()
+            try:
+                folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            except PermissionError:
+                continue  # no patch can hold what is in it; that it may be entered again changes its mode
+            except OSError:
+                newest = tick  # removed or replaced meanwhile: look again
+                continue
+            try:
+                for name in map(os.fsencode, os.listdir(folder)):
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    if name == b".git":
+                        if place != b".":
+                            return None
+                        continue
+                    path = os.path.join(place, name)
+                    key = (path, found.st_ino, found.st_mode)
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append(path)
+                    else:
+                        newest = max(newest, found.st_ctime)
+                        key += (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_rdev)  # type: ignore
+                    state += hash(key)
+            except FileNotFoundError:
+                newest = tick
+            finally:
+                os.close(folder)
+        if newest < tick:
+            return state & (2**60 - 1)
+        while coarse_time() <= newest and time.monotonic() < ends:
+            time.sleep(0.001)  # a change within the same tick of the clock would leave the same times
+    return None
+
+
+def coarse_time() -> float:
+    """The time with which the kernel would stamp a file now."""
+    try:
+        return time.clock_gettime(CLOCK)
+    except (OSError, AttributeError):
+        return time.time() - CLOCK_SECONDS / 2
+
+
+def set_aside(path: str, since: float, mend: bool = True) -> None:
     """Rename a file that was made or changed since then. For one that would be loaded into every program."""
     try:
         # The kernel stamps files with the time of its last tick, which may be before the guest's own look at the clock.
         if os.lstat(path).st_ctime >= since - 1.0:
+            undisturbed(mend, path)
             move_away(path)
     except OSError:
         pass  # there is none, or no command could have made it
 
 
-def open_way(path: str) -> None:
+def undisturbed(mend: bool, path: "str | bytes") -> None:
+    """Raises `Disturbing` where `path` may not be mended."""
+    if not mend:
+        raise Disturbing("%s would have to be changed first" % (path if isinstance(path, str) else decode(path)))
+
+
+def open_way(path: str, mend: bool = True) -> None:
     """Let this user enter a folder and all those above it, where its commands have forbidden that."""
     above = os.path.dirname(path)
     if above != path:
-        open_way(above)
+        open_way(above, mend)
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if not os.access(path, os.R_OK | os.X_OK):
+            undisturbed(mend, path)
             os.chmod(path, mode | 0o500)
     except OSError:
         pass  # it belongs to another user, or is none
 
 
-def restore_null(path: str, null: int) -> None:
+def restore_null(path: str, null: int, mend: bool = True) -> None:
     """Put an empty file in the place of the null device, if commands took it away: git does not start without it."""
     try:
         if os.path.lexists(path):
             found, device = os.lstat(path), os.fstat(null)
             if stat.S_ISCHR(found.st_mode) and found.st_rdev == device.st_rdev:
                 return
+            undisturbed(mend, path)
             move_away(path)
+        undisturbed(mend, path)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError:
         pass  # no command could have made it
@@ -531,20 +663,27 @@ def move_away(path: str) -> None:
     os.rename(path, "%s.%s" % (path, os.urandom(8).hex()))
 
 
-def survey(top: bytes, size: int) -> "tuple[list[tuple[int, bytes]], list[bytes], list[bytes], bool]":
+def survey(
+    top: bytes, size: int, mend: bool = True
+) -> "tuple[list[tuple[int, bytes]], list[bytes], list[bytes], bool]":
     """The files below `top` that are larger than `size`, what cannot be read, the folders with a `.git` of their own,
     and whether all was seen in time.
 
     `top` itself is made a readable folder, if this process may. A pipe with a name that git reads by itself is
-    removed, also in the git folders of nested repositories: git would wait for ever.
+    removed, also in the git folders of nested repositories: git would wait for ever. Raises `Disturbing` where any of
+    this would be needed and it may not `mend`.
     """
     large, unreadable, nested = [], [], []
     try:
         if not os.path.isdir(top):
+            undisturbed(mend, top)
             if os.path.lexists(top):
                 os.unlink(top)
             os.makedirs(top)
-        os.chmod(top, stat.S_IMODE(os.stat(top).st_mode) | 0o700)
+        mode = stat.S_IMODE(os.stat(top).st_mode)
+        if mode & 0o700 != 0o700:
+            undisturbed(mend, top)
+            os.chmod(top, mode | 0o700)
     except OSError:
         pass  # it belongs to another user, as in an image whose commands do not run as root
     ends = time.monotonic() + SURVEY_SECONDS
@@ -563,9 +702,9 @@ def survey(top: bytes, size: int) -> "tuple[list[tuple[int, bytes]], list[bytes]
                 nested.append(place)
             try:
                 if entry.name in READ_BY_GIT:
-                    remove_pipe(entry.path)
+                    remove_pipe(entry.path, mend)
                 elif entry.name == b".git" and place:
-                    unblock(entry.path)
+                    unblock(entry.path, mend)
                 if entry.is_symlink():
                     continue
                 if entry.is_dir(follow_symlinks=False):
@@ -584,7 +723,7 @@ def survey(top: bytes, size: int) -> "tuple[list[tuple[int, bytes]], list[bytes]
     return large, unreadable, nested, not folders
 
 
-def unblock(git: bytes) -> None:
+def unblock(git: bytes, mend: bool = True) -> None:
     """Remove the pipes that git would read to learn the commit of a nested repository.
 
     `git` is its git folder, or a file or link that leads there.
@@ -593,15 +732,15 @@ def unblock(git: bytes) -> None:
         git = os.path.join(os.path.dirname(git), pointer(git, b"gitdir:"))
     common = os.path.join(git, pointer(os.path.join(git, b"commondir"), b""))
     for each in READ_IN_GIT_FOLDER:
-        remove_pipe(os.path.join(git, each))
-        remove_pipe(os.path.join(common, each))
+        remove_pipe(os.path.join(git, each), mend)
+        remove_pipe(os.path.join(common, each), mend)
     name = b"HEAD"
     for _ in range(MOST_LINKS):
         name = pointer(os.path.join(git, name), b"ref:") or pointer(os.path.join(common, name), b"ref:")
         if not name:
             break
-        remove_pipe(os.path.join(git, name))
-        remove_pipe(os.path.join(common, name))
+        remove_pipe(os.path.join(git, name), mend)
+        remove_pipe(os.path.join(common, name), mend)
 
 
 def pointer(path: bytes, prefix: bytes) -> bytes:
@@ -614,11 +753,12 @@ def pointer(path: bytes, prefix: bytes) -> bytes:
     return text[len(prefix) :].strip() if text.startswith(prefix) and b"\0" not in text else b""
 
 
-def remove_pipe(path: bytes) -> None:
+def remove_pipe(path: bytes, mend: bool = True) -> None:
     """Remove what is there, or is linked there, if it is neither a file nor a folder."""
     try:
         kind = os.stat(path).st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            undisturbed(mend, path)
             os.unlink(path)
     except OSError:
         pass  # there is none
@@ -643,15 +783,17 @@ def regular(path: bytes, mode: str, flags: int) -> "IO[bytes]":
     return os.fdopen(fd, mode)
 
 
-def spool(stdin: bytes, null: int) -> "IO[bytes]":
+def spool(stdin: bytes, null: int, first: "str | None" = None) -> "IO[bytes]":
     """A file from which a command reads its standard input. `null` is a descriptor of the null device.
+
+    It is made in the folder `first` if there is one that can be written.
 
     `tempfile` is not used: commands may have changed it before it is imported.
     """
     if not stdin:
         return os.fdopen(os.dup(null), "rb", 0)
     failure = OSError(errno.ENOENT, "no folder for a command's standard input")
-    for folder in SPOOL_FOLDERS:
+    for folder in (first, *SPOOL_FOLDERS) if first else SPOOL_FOLDERS:
         path = os.path.join(folder, ".stdin-" + os.urandom(8).hex())
         try:
             file = open(path, "xb+", buffering=0)  # noqa: SIM115 - the caller closes it

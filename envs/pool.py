@@ -22,7 +22,17 @@ from typing import Protocol, runtime_checkable
 
 from envs.events import Sink, Status, ignore
 from envs.memory_budget import MemoryBudget
-from envs.sandbox import Backend, FileProblem, Limits, Origin, Sandbox, SandboxError, SandboxUnavailable, Snapshot
+from envs.sandbox import (
+    Backend,
+    FileProblem,
+    Limits,
+    Origin,
+    Peeking,
+    Sandbox,
+    SandboxError,
+    SandboxUnavailable,
+    Snapshot,
+)
 from envs.start_limiter import StartLimiter
 
 __all__ = ["Pool", "PreparingBackend"]
@@ -284,6 +294,8 @@ class _PooledSandbox:
         self.on_close: Callable[[], None] = _nothing
         self.run, self.read, self.write, self.diff = sandbox.run, sandbox.read, sandbox.write, sandbox.diff
         self.quiet = sandbox.quiet
+        if isinstance(sandbox, Peeking):
+            self.peek = sandbox.peek
 
     async def alive(self) -> bool:
         """Whether it answers a request that starts no process in it."""

@@ -1,8 +1,9 @@
 """Registries: the implementations of a seam by name, built in or offered by an installed package.
 
-A seam is a protocol with several implementations. There are six: sandboxes, suites, agents, models, strategies and
-executors. A built-in implementation is one line `name: "module:attribute"`; it is imported only when it is asked for,
-since its imports may be slow. A package offers its own through an entry point in the group `coding_monkeys.<seam>`:
+A seam is a protocol with several implementations. There are eight: sandboxes, suites, agents, tools, models, feedback,
+strategies and executors. A built-in implementation is one line `name: "module:attribute"`; it is imported only when it
+is asked for, since its imports may be slow. A package offers its own through an entry point in the group
+`coding_monkeys.<seam>`:
 
     [project.entry-points."coding_monkeys.strategies"]
     last-two = "my_package:LastTwo"

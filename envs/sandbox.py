@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from envs.errors import MonkeysError
 
@@ -27,6 +27,7 @@ __all__ = [
     "Limits",
     "Origin",
     "Patch",
+    "Peeking",
     "Sandbox",
     "SandboxError",
     "SandboxExhausted",
@@ -170,6 +171,19 @@ class Sandbox(Protocol):
 
     async def close(self) -> None:
         """End every process inside and free its resources. Idempotent, never raises."""
+        ...
+
+
+@runtime_checkable
+class Peeking(Protocol):
+    """What a sandbox has in addition if a patch can be taken of it while it is in use."""
+
+    async def peek(self) -> bytes | None:
+        """The patch that `diff` would take now; None if no file has changed since the last call that gave one.
+
+        Before the first call nothing has changed. It ends no process and changes no file and no time of one; commands
+        can tell it by the numbers of later processes alone. Raises `SandboxError` if no patch can be taken in this way.
+        """
         ...
 
 

@@ -45,7 +45,9 @@ NAMES = (
 VARIABLE = re.compile(rf"(?:^|_)(?:{NAMES}|key|token|pass)$", re.IGNORECASE)
 FIELD = re.compile(rf"(?:.*[_.-])?(?:{NAMES})", re.IGNORECASE)
 USER = re.compile(r"(?<=://)(?!git@)[^\s/?#\"<>\\]+@")
-IN_QUERY = re.compile(r"([?&][\w.-]*(?:key|token|sig|secret|passw|auth|cred)[\w.-]*=)([^&\s'\"#<>\\]+)", re.IGNORECASE)
+IN_QUERY = re.compile(  # `code` is Azure's
+    r"([?&](?:[\w.-]*(?:key|token|sig|secret|passw|auth|cred)[\w.-]*|code|pass|pwd)=)([^&\s'\"#<>\\]+)", re.IGNORECASE
+)
 IN_OPTION = re.compile(rf"(--?(?:[\w-]*-)?(?:{NAMES}|token)(?:=|\s+))(?!-)[^\s'\"]+", re.IGNORECASE)
 IN_JSON = re.compile(rf"""(["']?(?:\w*[_-])?(?:{NAMES})["']?\s*[:=]\s*["'])[^"']+""", re.IGNORECASE)
 OPTION = re.compile(rf"--?(?:[\w-]*-)?(?:{NAMES}|token)", re.IGNORECASE)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import MonkeysError
+from tasks.diffs import is_diff, kind_of_text
 from tasks.row_files import is_path, row_files_in, rows_of_file
 from tasks.task import Submission
 
@@ -35,6 +36,7 @@ __all__ = [
     "PATCH",
     "Prediction",
     "PredictionsError",
+    "check_diffs",
     "holds_predictions",
     "is_predictions",
     "read_predictions",
@@ -43,7 +45,11 @@ __all__ = [
 
 PATCH = "patch"
 PATCH_FIELD = "model_patch"
+NAMED = 4  # fields in a message
+ELSEWHERE = ("git_patch", "patch", "diff", "submission", "prediction")  # names that other programs give a patch
+TASK_FIELDS = frozenset({"problem_statement", "test_patch", "FAIL_TO_PASS"})  # of a task, whose patch is its solution
 WHOLE_SETS = ("preds.json", "all_preds.jsonl")  # what a finished run of an agent has in its folder
+EMPTY = 64  # bytes: the most of an empty list or object, with its white space
 TRAJECTORIES = (".traj.json", ".traj")
 SINGLE = (".pred", *TRAJECTORIES)  # one prediction a file, named after the instance
 DIFFS = (".diff", ".patch")  # a patch alone, named after the instance, or as in SWE-bench's logs:
@@ -91,6 +97,33 @@ def read_predictions(path: Path, kind: str = PATCH) -> list[Prediction]:
     return found
 
 
+def check_diffs(source: str | Path, predictions: Sequence[Prediction]) -> None:
+    """Refuse patches of which not one is a diff: a field that holds something else. One alone may be a model's fault.
+
+    Raises:
+        PredictionsError: with what the field holds in place of diffs.
+    """
+    without = _without_diff(predictions)
+    if len(without) > 1 and len(without) == sum(bool(one.submission.body.strip()) for one in predictions):
+        raise PredictionsError(
+            f"{source}: none of its {len(without)} patches is a diff; {_such_as(without)}; give unified diffs, as "
+            "`git diff` writes them, and '' where an attempt made none; nothing was run"
+        )
+
+
+def _without_diff(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The patches that hold something, and no diff."""
+    return [
+        one
+        for one in predictions
+        if one.submission.kind == PATCH and one.submission.body.strip() and not is_diff(one.submission.body)
+    ]
+
+
+def _such_as(without: Sequence[Prediction]) -> str:
+    return f"that of {without[0].task} holds {kind_of_text(without[0].submission.body)}"
+
+
 def remarks_on(predictions: Sequence[Prediction]) -> list[str]:
     """What a person should know of predictions before their numbers are read, a line each."""
     rows = Counter(one.task for one in predictions)
@@ -109,26 +142,38 @@ def remarks_on(predictions: Sequence[Prediction]) -> list[str]:
         )
     if empty := sum(not one.submission.body.strip() for one in predictions):
         lines.append(f"{empty} of {len(predictions)} predictions are empty, and count as unresolved")
+    if without := _without_diff(predictions):
+        lines.append(
+            f"no diff in {len(without)} of {len(predictions)} predictions, which cannot be applied: {_such_as(without)}"
+        )
     return lines
 
 
 def _prediction_files(folder: Path) -> Iterator[Path]:
     """The files that hold the predictions of a folder, each prediction once.
 
-    The file that an agent writes for its whole run goes before what lies beside and below it. Without one, a folder
-    for each instance has its `.pred` or else its trajectory.
+    The file that an agent writes for its whole run goes before what lies beside and below it. Without one, or where it
+    is empty because the run was killed, a folder for each instance has its `.pred` or else its trajectory.
     """
-    if whole := [folder / name for name in WHOLE_SETS if (folder / name).is_file()]:
+    if whole := [folder / name for name in WHOLE_SETS if _holds_rows(folder / name)]:
         yield whole[0]
         return
     entries = sorted(folder.iterdir())
     files = [entry for entry in entries if entry.is_file()]
     made = [file for file in files if file.suffix == ".pred"] or [file for file in files if _is_trajectory(file)]
     logged = [file for file in files if file.name == LOGGED]
-    yield from made or logged or row_files_in(folder) or [file for file in files if file.suffix in DIFFS]
+    rows = [file for file in row_files_in(folder) if file.name not in WHOLE_SETS]
+    yield from made or logged or rows or [file for file in files if file.suffix in DIFFS]
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
             yield from _prediction_files(entry)
+
+
+def _holds_rows(file: Path) -> bool:
+    """Whether a file is there and holds more than an empty list or object."""
+    if not file.is_file():
+        return False
+    return file.stat().st_size > EMPTY or re.sub(rb"\s|\xef\xbb\xbf", b"", file.read_bytes()) not in (b"", b"{}", b"[]")
 
 
 def _is_trajectory(file: Path) -> bool:
@@ -144,7 +189,12 @@ def _rows(file: Path, field: str) -> Iterator[tuple[str, Any]]:
         yield str(file), {"instance_id": name, "model_name_or_path": model, field: patch}
         return
     if not file.name.endswith(SINGLE):
-        yield from rows_of_file(file, read_float=Decimal, whole=partial(_rows_of, field), error=PredictionsError)
+        try:
+            yield from rows_of_file(file, read_float=Decimal, whole=partial(_rows_of, field), error=PredictionsError)
+        except PredictionsError as error:
+            if str(file) in str(error):
+                raise
+            raise PredictionsError(f"{file}: {error}") from None
         return
     name = next(file.name.removesuffix(end) for end in SINGLE if file.name.endswith(end))
     for where, row in rows_of_file(file, whole=lambda found: [("", found)], error=PredictionsError):
@@ -153,18 +203,37 @@ def _rows(file: Path, field: str) -> Iterator[tuple[str, Any]]:
 
 def _rows_of(field: str, found: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """The rows of an object: from instance to submission, to row, or to a list of these; or one row alone."""
+    if "resolved_ids" in found or "submitted_ids" in found:
+        raise PredictionsError("a summary of results, which holds no patches; give the predictions it was made from")
+    if isinstance(found.get("instance_id"), list | dict):
+        yield from _transposed(found)
+        return
     if "instance_id" in found:
         yield "", found
         return
     for key, value in found.items():
         for row in value if isinstance(value, list) else [value]:
+            if isinstance(row, Mapping) and isinstance(row.get("row"), Mapping):  # as the hub shows rows
+                row = row["row"]
             yield key, {"instance_id": key, **(row if isinstance(row, Mapping) else {field: row})}
+
+
+def _transposed(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The rows of columns, each a list or, as pandas writes it, an object from place to value."""
+    columns = {key: values for key, values in found.items() if isinstance(values, list | dict)}
+    places = list(range(len(found["instance_id"]))) if isinstance(found["instance_id"], list) else found["instance_id"]
+    for key, values in columns.items():
+        if len(values) != len(places) or (isinstance(values, dict) and not all(place in values for place in places)):
+            raise PredictionsError(f"column {key} has other rows than instance_id; the columns must be equally long")
+    for place in places:
+        yield f"row {place}", {key: values[place] for key, values in columns.items()}
 
 
 def _prediction(where: str, row: Any, kind: str, fields: Sequence[str]) -> Prediction:
     if not isinstance(row, Mapping) or not isinstance(row.get("instance_id"), str):
+        there = f" (there are {', '.join(list(map(str, row))[:NAMED])})" if isinstance(row, Mapping) and row else ""
         raise PredictionsError(
-            f"{where}: no instance_id; a prediction has instance_id, model_name_or_path, {fields[0]}"
+            f"{where}: no instance_id{there}; a prediction has instance_id, model_name_or_path, {fields[0]}"
         )
     if kind == PATCH and PATCH_FIELD not in row:
         row = {**row, **_patch_elsewhere(where, row)}
@@ -193,7 +262,7 @@ def _prediction(where: str, row: Any, kind: str, fields: Sequence[str]) -> Predi
 
 def _patch_elsewhere(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """The patch of a row of another program under SWE-bench's name; empty if there is none. Refuses a task's row."""
-    if "problem_statement" in row:
+    if TASK_FIELDS & row.keys():
         raise PredictionsError(
             f"{where}: a row of a task set, and not a prediction; give it as --tasks, and for the known solutions "
             "--model replay:gold"
@@ -202,7 +271,7 @@ def _patch_elsewhere(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         return {PATCH_FIELD: info.get("submission")}
     result = row.get("test_result")
     for place in (row, result if isinstance(result, Mapping) else {}):
-        for name in ("git_patch", "patch", "prediction"):
+        for name in ELSEWHERE:
             if name in place:
                 return {PATCH_FIELD: place[name]}
-    return {}
+    return {PATCH_FIELD: None} if result == {} else {}  # of OpenHands, where an attempt ended with an error

@@ -21,7 +21,9 @@ from envs.errors import MonkeysError
 from tasks.task import Task, TaskError, TaskSet
 
 __all__ = [
+    "LFS",
     "SUFFIXES",
+    "converting",
     "first_row",
     "has_lone_surrogate",
     "is_path",
@@ -34,7 +36,19 @@ __all__ = [
 SUFFIXES = (".jsonl", ".json", ".parquet")
 PACKED = ".gz"
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+LFS = b"version https://git-lfs"
+DATASETS = "dataset_info.json"  # what save_to_disk writes beside its tables
 BLANK = "\ufeff \t\r\n"  # a byte order mark also stands within a file that was put together from several
+OTHERS = {
+    **dict.fromkeys((".xz", ".lzma"), "unpack it with unxz, or pack it with gzip"),
+    ".bz2": "unpack it with bunzip2, or pack it with gzip",
+    **dict.fromkeys((".zst", ".zstd"), "unpack it with unzstd, or pack it with gzip"),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z"), "unpack it, and give the file in it"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as CSV"),
+    **dict.fromkeys((".feather", ".arrow", ".ipc", ".orc"), "write it as Parquet, with pandas' to_parquet"),
+    **dict.fromkeys((".pkl", ".pickle", ".npz", ".npy", ".h5", ".db", ".sqlite"), "write it as Parquet or JSON Lines"),
+}
+"""What to do with files that are not read, by their suffix."""
 NAMED = 4  # files in a message
 
 Whole = Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]]
@@ -64,13 +78,15 @@ def rows_of_file(
     """Each row with its place, "FILE:LINE", "FILE: item N" or "FILE: row N". Blank lines are skipped.
 
     `read_float` makes a value of a number with a fraction or an exponent. `whole` gives the rows of a file that is one
-    JSON object, each with its place in it; without it such a file is refused. Raises `error` for a file that cannot be
-    read and, at that row, for one that is not JSON.
+    JSON object, each with its place in it; without it such an object holds rows by their ids. Raises `error` for a file
+    that cannot be read and, at that row, for one that is not JSON.
     """
     data = _data(path, error)
     if data.startswith(PARQUET):
         yield from _parquet(path, data, read_float, error)
         return
+    if data.startswith(LFS):
+        raise error(f"{path} is a pointer of Git LFS, and not the file; `git lfs pull` fetches that")
     text = _text(path, data, error)
     begins = text.lstrip(BLANK)[:1]
     if begins == "[" or (begins and _suffix(path) == ".json"):
@@ -86,6 +102,8 @@ def rows_of_file(
                 yield from ((f"{path}: item {number}", row) for number, row in enumerate(found, 1))
             elif isinstance(found, Mapping) and whole is not None:
                 yield from ((f"{path}: {place}" if place else f"{path}", row) for place, row in whole(found))
+            elif isinstance(found, Mapping) and found and all(isinstance(row, Mapping) for row in found.values()):
+                yield from ((f"{path}: {name}", row) for name, row in found.items())
             else:
                 raise error(f"{path}: not a list; give a JSON list of objects, or a .jsonl file with one object a line")
             return
@@ -155,13 +173,18 @@ def _suffix(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix == PACKED else suffix
 
 
+def converting(path: Path) -> str:
+    """How to make a file of a known kind of one that is not; empty where its name does not tell what it is."""
+    return OTHERS.get(path.suffix.lower(), "")
+
+
 def _check_suffix(path: Path, error: type[MonkeysError]) -> None:
     """Refuse a file that cannot be read by what its name says of it."""
     if _suffix(path) not in SUFFIXES:
         kind = f"a {path.suffix} file" if path.suffix else "a file without suffix"
         raise error(
             f"{path} is {kind}, and files of rows are .jsonl (one JSON object a line), .json (a list of objects) or "
-            ".parquet, also with .gz; convert it"
+            f".parquet, also with .gz; {converting(path) or 'convert it'}"
         )
 
 
@@ -173,6 +196,8 @@ def _data(path: Path, error: type[MonkeysError]) -> bytes:
     except FileNotFoundError:
         raise error(f"no file {path}: give the path of a .jsonl, .json or .parquet file") from None
     except IsADirectoryError:
+        if (path / DATASETS).is_file():
+            raise error(f"{path} is a folder of the package datasets; give what its to_parquet writes") from None
         below = sorted(file for file in path.rglob("*") if _suffix(file) in SUFFIXES and file.is_file())
         files = ", ".join(map(str, below[:NAMED])) + (f" or {len(below) - NAMED} more" if len(below) > NAMED else "")
         raise error(f"{path} is a folder; give {f'one of its files: {files}' if files else 'a .jsonl file'}") from None

@@ -19,7 +19,10 @@ from enum import StrEnum
 from envs import Origin
 from envs.errors import MonkeysError
 
-__all__ = ["Outcome", "Submission", "Task", "TaskError", "TaskSet", "Verdict"]
+__all__ = ["LEFT_OUT", "Outcome", "Submission", "Task", "TaskError", "TaskSet", "Verdict"]
+
+
+LEFT_OUT = "left out of the patch"  # begins a remark on changes that a submission lacks
 
 
 class TaskError(MonkeysError):

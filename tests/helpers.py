@@ -94,6 +94,7 @@ class FixedOpening:
     def __init__(self, messages: Sequence[Message], actions: Actions) -> None:
         self._opening, self.form, self.body = Opening(tuple(messages), actions), actions.name, actions.body
         self.texts: dict[str, str] = {}
+        self.options: dict[str, Any] = {}
         self.sampling: dict[str, Any] = {}
 
     async def opening(self, task: Task, workspace: Workspace, scope: AttemptScope) -> Opening:

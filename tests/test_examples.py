@@ -21,8 +21,12 @@ ENTRY_POINTS = """
 anagrams = anagrams:AnagramSuite
 [coding_monkeys.agents]
 command = command_agent:CommandAgent
+[coding_monkeys.tools]
+count_lines = count_lines:CountLines
 [coding_monkeys.models]
 parrot = parrot:ParrotSource
+[coding_monkeys.feedback]
+size = patch_size:Size
 [coding_monkeys.strategies]
 last-two = last_two:LastTwo
 [coding_monkeys.executors]
@@ -127,6 +131,33 @@ def test_a_strategy_that_shows_earlier_patches_records_what_it_showed(site: Path
     store.close()
 
 
+def test_feedback_of_ones_own_is_said_and_holds_a_submission_back(site: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    calls = [("bash", {"command": "seq 9 > a.txt"}), ("submit", {})]
+    functions = [{"name": name, "arguments": json.dumps(arguments)} for name, arguments in calls]
+    message = {"role": "assistant", "content": None}
+    script.write_text(
+        json.dumps(
+            [
+                {**message, "tool_calls": [{"id": f"{at}", "type": "function", "function": function}]}
+                for at, function in enumerate(functions)
+            ]
+        )
+    )
+    options = ("--model", f"scripted:{script}", "--ids", "quick__ledger-1", "--attempts", "1", "--no-verify")
+    done = run(site, tmp_path, *options, "--feedback", "size:8")
+    assert done.returncode == 0, done.stderr
+    store = Store.read(tmp_path / "runs" / "run")
+    (row,) = store.attempts()
+    told = [message["content"] for message in store.conversation(row) if message.get("feedback") == "size"]
+    assert told == ["[feedback: size]\nYour patch adds 9 lines and removes 0."]
+    assert store.config["agent"]["feedback"] == ["size:8"]
+    store.close()
+    done = run(site, tmp_path, *options, "--feedback", "size:many")
+    assert done.returncode == 2
+    assert "error: feedback size takes a number of lines, not many" in done.stderr
+
+
 def test_an_executor_of_ones_own_makes_the_attempts(site: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     call = {"id": "1", "type": "function", "function": {"name": "submit", "arguments": "{}"}}
@@ -135,6 +166,29 @@ def test_an_executor_of_ones_own_makes_the_attempts(site: Path, tmp_path: Path) 
     done = run(site, tmp_path, *options, "--attempts", "4", "--events", "events.jsonl")
     assert done.returncode == 0, done.stderr
     assert [row.exit for row in rows(tmp_path)] == ["submitted"] * 4
+
+
+def test_a_tool_of_ones_own_is_offered_beside_the_usual_ones(site: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    given = {"count_lines": {"path": "README.md"}, "find_function": {"name": "read"}, "submit": {}}
+    calls = [
+        {"id": name, "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for name, arguments in given.items()
+    ]
+    script.write_text(json.dumps([{"role": "assistant", "content": None, "tool_calls": calls}]))
+    options = ("--model", f"scripted:{script}", "--ids", "quick__ledger-1", "--attempts", "1")
+    done = run(site, tmp_path, *options, "--tools", "default", "find_function", "count_lines")
+    assert done.returncode == 0, done.stderr
+    store = Store.read(tmp_path / "runs" / "run")
+    usual = ["bash", "view", "search", "edit", "run_tests", "submit"]
+    assert store.config["agent"]["tools"] == [*usual, "find_function", "count_lines"]
+    told = json.dumps(store.conversation(next(iter(store.attempts()))))
+    store.close()
+    assert "[README.md has " in told
+    assert "[ledger/reader.py:13-26 read]" in told
+    refused = run(site, tmp_path, *options)
+    assert refused.returncode == 2
+    assert "has another configuration (--tools is not the same)" in refused.stderr
 
 
 def test_a_model_that_cannot_call_tools_is_refused_for_an_agent_that_needs_them(site: Path, tmp_path: Path) -> None:

@@ -9,17 +9,18 @@ themselves have answered.
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.actions.synonyms import as_command, meant
 from agent.tools import Tool
 from agent.trajectory import Message
 
-__all__ = ["CUT", "Action", "ActionError", "Actions", "Result", "called", "in_one_message", "tool_name"]
+__all__ = ["CUT", "NO_TOOL", "Action", "ActionError", "Actions", "Result", "called", "in_one_message"]
 
 CUT = "the reply was cut off at its length limit before the action was complete; say less, or take smaller steps"
+NO_TOOL = "there is no tool"
 TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "number": (int, float)}
 
 
@@ -75,33 +76,25 @@ class Actions(Protocol):
 
 
 def called(
-    tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any], call_id: str = ""
+    tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any] | str, call_id: str = ""
 ) -> Action | ActionError:
-    """A call of the tool `name`, or the error in it."""
-    tool = tools.get(tool_name(name, tools))
+    """A call of the tool `name`, or the error in it. A text is the value of the one argument that it must have."""
+    meant_name, given = meant(name, arguments if not isinstance(arguments, str) else {}, tools)
+    tool = tools.get(meant_name)
     if tool is None:
-        return ActionError(call_id, f"there is no tool {name[:64]!r}; the tools are {', '.join(tools)}")
-    arguments = {key: _as_wanted(value, tool.parameters["properties"].get(key)) for key, value in arguments.items()}
-    if problem := _mismatch(tool.parameters, arguments):
+        return ActionError(call_id, f"{NO_TOOL} {name[:64]!r}; the tools are {', '.join(tools)}")
+    properties = tool.parameters["properties"]
+    if isinstance(arguments, str):
+        needed = tool.parameters.get("required", ())
+        if len(needed) != 1:
+            return ActionError(
+                call_id, f"{tool.name}: its arguments are {', '.join(properties) or 'none'}; give them by name"
+            )
+        given = {needed[0]: arguments}
+    given = {key: _as_wanted(value, properties.get(key)) for key, value in given.items()}
+    if problem := _mismatch(tool.parameters, given):
         return ActionError(call_id, f"{tool.name}: {problem}")
-    return Action(call_id, tool, arguments)
-
-
-def tool_name(name: str, tools: Iterable[str]) -> str:
-    """The tool that is meant by a name: without the namespace, channel or number that some models put around it.
-
-    The name itself if it means none.
-    """
-    tools = tuple(tools)
-    if name in tools:
-        return name
-    bare = re.sub(r":\d+$", "", re.split(r"<[|｜]", name)[0].strip("\"'`()*\n\t "))
-    last = re.split(r"[.:/]|__", bare)[-1]
-    for meant in (bare, last):
-        spelled = re.sub(r"[-\s]", "_", meant).lower()
-        if found := [tool for tool in tools if tool.lower() == spelled]:
-            return found[0]
-    return name
+    return Action(call_id, tool, given)
 
 
 def _as_wanted(value: Any, wanted: Mapping[str, Any] | None) -> Any:
@@ -124,15 +117,8 @@ def _as_wanted(value: Any, wanted: Mapping[str, Any] | None) -> Any:
         case "string" if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         case "string" if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-            return _command(value)
+            return as_command(value)
     return value
-
-
-def _command(words: list[str]) -> str:
-    """A command that was given as a list of words."""
-    if len(words) == 3 and words[0].rpartition("/")[2] in ("bash", "sh") and re.fullmatch(r"-[a-z]*c", words[1]):
-        return words[2]
-    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def in_one_message(results: Sequence[Result]) -> list[Message]:

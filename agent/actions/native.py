@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message, tool_name
+from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message
+from agent.actions.in_text import actions_in_text, no_action
 from agent.actions.lenient import read_json
-from agent.actions.notations import calls_in_text
-from agent.actions.sanitize import REASONING, sendable, spoken
+from agent.actions.sanitize import sendable
+from agent.actions.synonyms import is_known, tool_name
 from agent.tools import Tool
 from agent.trajectory import Message
 
@@ -35,33 +36,20 @@ class Native:
     instructions = ""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools = tools
+        self._tools = {tool.name: tool for tool in tools}
         self.schemas = schemas(tools)
         self.body: dict[str, Any] = {}
 
     def read(self, message: Message, *, cut: bool = False) -> tuple[Message, list[Action | ActionError]]:
-        message, actions = read_actions(message, self._tools, cut=cut)
-        return message, actions or self._in_text(message, cut) or [ActionError("", CUT if cut else NO_CALL)]
+        message, actions = read_actions(message, self._tools.values(), cut=cut)
+        actions = actions or actions_in_text(message, self._tools, cut)
+        return message, actions or [no_action(message, self._tools, cut, NO_CALL)]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         if len(results) == 1 and isinstance(results[0][0], ActionError) and not results[0][0].call_id:
             return [{"role": "user", "content": results[0][1]}]
         in_text = in_one_message([one for one in results if not one[0].call_id])
         return [observation(done.call_id, text) for done, text in results if done.call_id] + in_text
-
-    def _in_text(self, message: Message, cut: bool) -> list[Action | ActionError]:
-        """The calls in the text of a reply, or in its reasoning where it holds nothing else."""
-        by_name = {tool.name: tool for tool in self._tools}
-
-        def known(name: str) -> bool:
-            return tool_name(name, by_name) in by_name
-
-        whole = message["content"] if isinstance(message["content"], str) else spoken(message)
-        calls = calls_in_text(spoken(message), known, cut=cut) or calls_in_text(whole, known, cut=cut, marked=True)
-        if not whole.strip():
-            thoughts = [text for name in REASONING if isinstance(text := message.get(name), str)]
-            calls = [call for text in thoughts for call in calls_in_text(text, known, cut=cut, marked=True)]
-        return [called(by_name, name, arguments) for name, arguments in calls]
 
 
 def schemas(tools: Iterable[Tool]) -> list[dict[str, Any]]:
@@ -100,7 +88,7 @@ def read_actions(
         name = tool_name(str(function.get("name") or ""), by_name)
         written = next((function[key] for key in ("arguments", *ELSEWHERE) if function.get(key)), None)
         arguments, problem = _arguments(written or "{}", cut)
-        if problem and name in by_name:
+        if problem and is_known(name, by_name):
             actions.append(ActionError(call_id, f"{name}: {problem}"))
         else:
             actions.append(called(by_name, name, arguments, call_id))

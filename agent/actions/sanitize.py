@@ -2,7 +2,7 @@
 
 Guarantees: `sendable` gives JSON in valid UTF-8 with the fields of a conversation's message and none that only an
 answer has. The model's reasoning stays in the field in which it came, because servers want it back there or ignore it.
-`spoken` gives the text without reasoning.
+`spoken` gives the text without reasoning, `text_of` all of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.trajectory import Message
 
-__all__ = ["REASONING", "sendable", "spoken", "valid"]
+__all__ = ["REASONING", "sendable", "spoken", "text_of", "valid"]
 
 # The fields in which servers give reasoning (llama.cpp, SGLang, DeepSeek; vLLM; OpenRouter; LiteLLM).
 REASONING = {"reasoning_content": str, "reasoning": str, "reasoning_details": list, "thinking_blocks": list}
@@ -54,9 +54,14 @@ def sendable(message: Message) -> Message:
 
 def spoken(message: Message) -> str:
     """The text of a `sendable` message without reasoning, with line feeds as line ends."""
+    text = text_of(message)
+    thoughts = THOUGHTS.match(text)
+    return text[thoughts.end() :] if thoughts else text
+
+
+def text_of(message: Message) -> str:
+    """The text of a `sendable` message with all that stands in it, with line feeds as line ends."""
     content = message["content"]
     if isinstance(content, list):
         content = "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
-    text = (content or "").replace("\r\n", "\n")
-    thoughts = THOUGHTS.match(text)
-    return text[thoughts.end() :] if thoughts else text
+    return (content or "").replace("\r\n", "\n")

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message
+from agent.actions.actions import Action, ActionError, Result, called, in_one_message
+from agent.actions.in_text import actions_in_text, no_action
 from agent.actions.lenient import find_objects
 from agent.actions.sanitize import sendable, spoken
 from agent.prompts import form_text
@@ -45,7 +46,8 @@ class Structured:
             name, arguments = _call(found, self._tools)
             if name:
                 return message, [called(self._tools, name, arguments)]
-        return message, [ActionError("", CUT if cut else NO_OBJECT.format(self._example))]
+        actions = actions_in_text(message, self._tools, cut)
+        return message, actions or [no_action(message, self._tools, cut, NO_OBJECT.format(self._example))]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         return in_one_message(results)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.actions.actions import CUT, Action, ActionError, Result, called, in_one_message
+from agent.actions.in_text import actions_in_text, no_action
 from agent.actions.lenient import read_json
 from agent.actions.sanitize import sendable, spoken
 from agent.prompts import form_text
@@ -94,7 +95,8 @@ class Text:
                 actions.append(ActionError("", f"{block.word}: {CUT}"))
             else:
                 actions += self._carried(block)
-        return message, actions or [ActionError("", CUT if cut else self._no_block(others))]
+        actions = actions or actions_in_text(message, self._tools, cut)
+        return message, actions or [no_action(message, self._tools, cut, self._no_block(others))]
 
     def observations(self, results: Sequence[Result]) -> list[Message]:
         return in_one_message(results)

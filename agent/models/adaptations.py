@@ -70,20 +70,27 @@ def _null_content(message: Message) -> Message:
     return {**message, "content": ""} if "content" in message and message["content"] is None else message
 
 
+def _blank(content: Any) -> bool:
+    """Whether content holds nothing but white space, which servers refuse in the words for empty content."""
+    if isinstance(content, list):
+        return not any(part.get("type") != "text" or str(part.get("text") or "").strip() for part in content)
+    return not (content or "").strip()
+
+
 def _no_content(message: Message) -> Message:
-    if message.get("tool_calls") and "content" in message and not message["content"]:
+    if message.get("tool_calls") and "content" in message and _blank(message["content"]):
         return {name: value for name, value in message.items() if name != "content"}
     return message
 
 
 def _filled_content(message: Message) -> Message:
-    if message.get("tool_calls") and not message.get("content"):
+    if message.get("tool_calls") and _blank(message.get("content")):
         return {**message, "content": EMPTY}
     return message
 
 
 def _empty_content(message: Message) -> Message:
-    if message.get("content") in (None, "", []) and not message.get("tool_calls"):
+    if _blank(message.get("content")) and not message.get("tool_calls"):
         return {**message, "content": EMPTY}
     return message
 
@@ -246,7 +253,7 @@ ADAPTATIONS = (
     Adaptation(
         "no content",
         "the server does not accept empty content beside calls; it is left out",
-        _hint(r"content.*(?:empty|non-empty|blank|valid|length|at least)|(?:empty|blank).*content"),
+        _hint(r"content.*(?:empty|non-empty|blank|white.?space|valid|length|at least)|(?:empty|blank).*content"),
         _each(_no_content),
     ),
     Adaptation(
@@ -259,7 +266,8 @@ ADAPTATIONS = (
         "empty content",
         f"the server does not accept an empty message; it is sent as {EMPTY!r}",
         _hint(
-            r"(?:content|message|text).*(?:empty|required|blank|invalid|must)|(?:empty|invalid).*(?:message|content|text)"
+            r"(?:content|message|text).*(?:empty|required|blank|white.?space|invalid|must)|"
+            r"(?:empty|invalid).*(?:message|content|text)"
         ),
         _each(_empty_content),
     ),

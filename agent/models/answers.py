@@ -38,6 +38,7 @@ UNPARSED = (
     re.compile(r"error parsing tool call: raw='(?P<raw>.*)', err=", re.DOTALL),
     re.compile(r"failed to parse (?:input|output|tool call\w*)[^:]*: ?(?P<raw>.*)", re.DOTALL | re.IGNORECASE),
 )
+SAID = ("message", "msg", "detail", "errors", "error_msg", "error_message", "errorMessage")  # without a field `error`
 MOST_TOKENS = 10**12  # a larger number counts nothing
 
 
@@ -47,10 +48,10 @@ def read_replies(content: bytes) -> list[Reply]:
     try:
         text = _text(content)
         kind = Kind.HTML if text.startswith("<") else kind
-        data = joined_stream(text) if is_stream(text) else json.loads(text)
+        data = joined_stream(text) if is_stream(text) else _decoded(text)
         usage = _usage(data)
         _check_error(data, usage)
-        choices = data["choices"]
+        choices = sorted(data["choices"], key=_place)
         if not choices:
             kind = Kind.NO_CHOICES
         for choice in choices:
@@ -76,11 +77,20 @@ def read_replies(content: bytes) -> list[Reply]:
     ]
 
 
+def _place(choice: Any) -> float:
+    """The place of a choice among the others: its index, which some servers write as a text; first without one."""
+    index = choice.get("index") if isinstance(choice, dict) else None
+    try:
+        return 0.0 if index is None or math.isnan(place := float(index)) else place
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
 def is_hollow(reply: Reply) -> bool:
     """Whether a reply holds nothing and cost nothing: no model made it."""
     message = reply.message
     held = any(message.get(key) for key in ("content", "tool_calls", "function_call", "refusal", *REASONING))
-    return not (held or reply.usage.total or reply.tokens or reply.finish_reason in ("length", "content_filter"))
+    return not (held or reply.usage.total or reply.tokens or reply.cut or reply.finish_reason == "content_filter")
 
 
 def unparsed_reply(answer: Answer) -> Reply | None:
@@ -111,11 +121,41 @@ def _text(content: bytes) -> str:
     return text[before.end() :] if before else text
 
 
+def _decoded(text: str) -> Any:
+    """The first value of JSON in a text; some gateways add to it, or encode it twice. Raises `ValueError`."""
+    data, end = json.JSONDecoder().raw_decode(text)
+    if text[end:].strip() and not isinstance(data, dict):
+        raise ValueError(f"something follows the JSON: {text[end:].strip()[:80]!r}")
+    return json.loads(data) if isinstance(data, str) else data
+
+
 def _check_error(data: Any, usage: Usage) -> None:
     """Raise the `RequestFailure` that stands in the body of an answer with a good status."""
-    error = data.get("error") if isinstance(data, dict) else None
-    if error:
+    if not isinstance(data, dict):
+        return
+    error = data.get("error") or (None if data.get("choices") else _told_otherwise(data))
+    if error and not (_is_none(error) and data.get("choices")):
         raise _inside(error, data, usage)
+
+
+def _told_otherwise(data: Mapping[str, Any]) -> Any:
+    """The error in an answer without choices that has no field `error`, as some gateways write it; None for none."""
+    status = data.get("base_resp")  # of MiniMax, beside empty choices
+    if isinstance(status, dict) and status.get("status_code"):
+        return {"code": status["status_code"], "message": status.get("status_msg") or status}
+    failed = data.get("object") == "error" or data.get("success") is False
+    said = next((data[key] for key in SAID if data.get(key) and not isinstance(data[key], bool)), None)
+    if said is None:
+        return dict(data) if failed else None
+    return {"code": data.get("code") or data.get("status"), "message": said if isinstance(said, str) else str(said)}
+
+
+def _is_none(error: Any) -> bool:
+    """Whether an error says that there is none, as in `{"code": 0, "message": "ok"}`."""
+    if not isinstance(error, dict):
+        return False
+    told = {str(value).strip().lower() for value in error.values() if value is not None}
+    return told <= {"", "0", "200", "none", "ok", "success"}
 
 
 def _check_choice(choice: Any, usage: Usage) -> None:
@@ -137,7 +177,8 @@ def _inside(error: Any, whole: Mapping[str, Any], usage: Usage) -> RequestFailur
     status = next((int(code) for code in map(str, codes) if re.fullmatch(r"[45]\d\d", code)), 0)
     found = refusal(Answer(status or 400, json.dumps({"error": error}).encode()))
     # A status of 500 and more is that of a server behind this one, which itself is not down.
-    kind = found.kind if status in range(400, 500) or found.kind is Kind.CONTEXT else Kind.FAILED
+    told = (Kind.CONTEXT, Kind.RATE_LIMIT, Kind.QUOTA)
+    kind = found.kind if status in range(400, 500) or found.kind in told else Kind.FAILED
     text = str(found).partition(": ")[2] or json.dumps(whole)[:200]
     return RequestFailure(kind, f"an answer with an error: {text}", usage=usage)
 
@@ -186,13 +227,17 @@ def _usage(data: Any) -> Usage:
                 return number
         return 0
 
-    prompt, completion = count("prompt_tokens", "input_tokens"), count("completion_tokens", "output_tokens")
+    prompt, completion = count("prompt_tokens"), count("completion_tokens", "output_tokens")
+    cached = count("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens")
+    if not prompt and (fresh := count("input_tokens")):  # Anthropic's, which leave out what was cached
+        cached = cached or count("cache_read_input_tokens")
+        prompt = fresh + count("cache_read_input_tokens") + count("cache_creation_input_tokens")
     completion = completion or max(0, count("total_tokens") - prompt)
     reasoning = count("completion_tokens_details.reasoning_tokens")
     return Usage(
-        prompt=prompt,
-        completion=completion if reasoning <= completion else completion + reasoning,  # which some count apart
-        cached=count("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
+        prompt=prompt if cached <= prompt else prompt + cached,  # which some count apart, as they do reasoning
+        completion=completion if reasoning <= completion else completion + reasoning,
+        cached=cached,
         reasoning=reasoning,
     )
 

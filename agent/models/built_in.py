@@ -58,7 +58,7 @@ class ReplaySource(_Source):
         predictions = Predictions(Path(what), request.kind)
         predictions.require(request.tasks, request.attempts)
         for line in predictions.remarks(request.tasks, request.attempts):
-            request.events(Warned(f"{what}: {line}"))
+            request.events(Warned(f"{what}: {line}", numbers=True))
         return Path(what)
 
     def model(self, request: ModelRequest) -> Model:

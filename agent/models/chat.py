@@ -42,12 +42,16 @@ UNPROVEN = (Kind.HTML, Kind.NO_COMPLETION, Kind.NO_CHOICES, Kind.FAILED, Kind.HO
 UNPROVEN_SECONDS = 4.0
 OUTAGES = (Kind.BAD_GATEWAY, Kind.UNAVAILABLE)  # of a server that answers other requests
 OUTAGE_SECONDS = 30.0
+LONG_WAIT = 30.0  # seconds for which a server asks to wait, of which people are told at once
 BUSY_TIMES = 5  # refusals for too much load in a row, of which people are told
 FAILURES = 3  # of such a kind in a row, after which a request is looked into as if it had been refused
 HOLLOWS = 3  # empty messages that are taken for the model's where a server never tells usage
 UNTOLD = 3  # answers without usage, after which people are told
 TOLD = 20  # different faults that a person is told of
+KEY = re.compile(r"\bapi[ _-]?key (?:is )?(?:not valid|invalid|missing|expired)|\binvalid api[ _-]?key", re.IGNORECASE)
+NO_TOOLS = "where the server takes no tool calls, give --actions text, or start it with its tool parser"
 TOOLS = re.compile(r"\btools?\b|tool[ _]choice|tool[ _-]call|function.?call", re.IGNORECASE)
+WANTED = r"\b(?:required|missing|must be (?:given|set|provided))\b"
 OPTIONS = {
     "temperature": "--temperature",
     "top_p": "--top-p",
@@ -206,7 +210,8 @@ class ChatModel:
             asked.payer.bill(failure.usage)
             asked.payer.give_back(time.monotonic() - began)
             asked.failed(failure)
-            if asked.in_a_row >= (BUSY_TIMES if failure.treatment.load is Load.FULL else 2):
+            times = BUSY_TIMES if failure.treatment.load is Load.FULL else 2
+            if asked.in_a_row >= times or failure.after >= LONG_WAIT:
                 self._tell(f"{asked.server}: {failure}; the request is sent again", str(failure))
             raise failure from None
         except BaseException:  # cancelled
@@ -310,10 +315,12 @@ class ChatModel:
             return ModelUnavailable(
                 f"server {asked.server} keeps failing: {failure}; check that it is running and what it logs"
             )
-        if failure.kind is Kind.FORBIDDEN and self._refusals.proven:  # the key is good
+        gone = failure.kind is Kind.NOT_FOUND and (failure.cause is Cause.FIELDS or not self._refusals.proven)
+        if failure.kind in (Kind.FORBIDDEN, Kind.NOT_FOUND) and self._refusals.proven and not gone:
+            # The key is good, and the model is there.
             failure = RequestFailure(Kind.BAD_REQUEST, str(failure), cause=failure.cause)
         text = _remedy(asked.server, self.name, failure, self._sampling)
-        if ends is Ends.RUN or asked.shared:
+        if ends is Ends.RUN or gone or asked.shared:
             return ModelRefused(text)
         if failure.cause in (Cause.TEXT, Cause.FORM) and not (asked.turn and never):
             what = "what it says" if failure.cause is Cause.TEXT else "its form"
@@ -361,17 +368,25 @@ def _may_heal(error: BaseException) -> bool:
 
 def _remedy(server: str, model: str, failure: RequestFailure, sampling: Mapping[str, Any] | None = None) -> str:
     """What a person can do about a request that will never succeed."""
-    if failure.kind in (Kind.KEY, Kind.FORBIDDEN):
+    if failure.kind is Kind.QUOTA:
+        return (
+            f"server {server} wants to be paid first ({failure}); pay, or raise its limit, or give another key in "
+            "OPENAI_API_KEY or the variable that --api-key-env names; then the same command goes on"
+        )
+    if failure.kind in (Kind.KEY, Kind.FORBIDDEN) or KEY.search(str(failure)):
         return (
             f"server {server} refuses the key ({failure}); set OPENAI_API_KEY, or name its variable with --api-key-env"
         )
-    if failure.kind is Kind.NOT_FOUND:
-        return f"server {server} does not know model {model!r} or this path ({failure}); check --model and --base-url"
-    if failure.kind is Kind.QUOTA:
-        return f"server {server} wants to be paid first: {failure}"
     said = str(failure)
+    if failure.kind is Kind.NOT_FOUND:
+        hints = ["check --model and --base-url"]
+        if TOOLS.search(said.replace(model, "")):  # a gateway that finds no server with tools for the model
+            hints.append(NO_TOOLS)
+        return "; ".join([f"server {server} does not know model {model!r} or this path ({failure})", *hints])
     named = [name for name in sampling or () if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)]
-    hints = [f"correct or leave out {OPTIONS.get(name, f'{name} in --extra-body')}" for name in named]
+    wanted = [name for name in OPTIONS if name not in named and re.search(rf"(?<!\w){name}\W+[^.;]*{WANTED}", said)]
+    hints = [f"give {OPTIONS[name]}" for name in wanted]
+    hints += [f"correct or leave out {OPTIONS.get(name, f'{name} in --extra-body')}" for name in named]
     if TOOLS.search(said):
-        hints.append("where the server takes no tool calls, give --actions text, or start it with its tool parser")
+        hints.append(NO_TOOLS)
     return "; ".join([f"server {server} refuses the request with {failure}", *hints])

@@ -21,6 +21,7 @@ from agent.models.diagnosis import Cause
 from agent.models.http import Answer, BrokenOff, Endless, HttpError, TooSlow, Unreachable
 from agent.models.length import says_too_long
 from agent.models.model import ModelError
+from agent.models.payment import says_unpaid
 from agent.trajectory import Usage
 
 __all__ = [
@@ -47,7 +48,7 @@ class Kind(StrEnum):
     CONTEXT = "400 or another status for a context too long"
     BAD_REQUEST = "400 or another 4xx"
     KEY = "401"
-    QUOTA = "402, or 429 for lack of credit"
+    QUOTA = "402, or another status for lack of credit"
     FORBIDDEN = "403"
     NOT_FOUND = "404 model or path"
     REQUEST_TIME_OUT = "408"
@@ -139,7 +140,7 @@ TREATMENTS: Mapping[Kind, Treatment] = {
     Kind.KEY: _STOPS,
     Kind.QUOTA: _STOPS,
     Kind.FORBIDDEN: _REQUEST,
-    Kind.NOT_FOUND: _STOPS,
+    Kind.NOT_FOUND: _REQUEST,
     Kind.REQUEST_TIME_OUT: _STALLED,
     Kind.CONFLICT: _HEALS,
     Kind.TOO_LARGE: _TOO_LONG,
@@ -165,6 +166,9 @@ TREATMENTS: Mapping[Kind, Treatment] = {
 }
 
 STATUS: Mapping[int, Kind] = {
+    301: Kind.NOT_FOUND,
+    302: Kind.NOT_FOUND,
+    303: Kind.NOT_FOUND,
     401: Kind.KEY,
     402: Kind.QUOTA,
     403: Kind.FORBIDDEN,
@@ -204,6 +208,8 @@ RATE_WORDS = (
 )
 # A 429 that no waiting heals.
 QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "credit balance")
+# The statuses with which servers say that they want to be paid, in words.
+UNPAID_STATUS = (400, 401, 403, 404, 422, 424, 429, 500, 503)
 
 
 class RequestFailure(ModelError):
@@ -244,9 +250,11 @@ def refusal(answer: Answer) -> RequestFailure:
     def says(some: tuple[str, ...]) -> bool:
         return any(words in whole for words in some)
 
-    if (status in CONTEXT_STATUS and says_too_long(*_words(body))) or (status == 429 and says(ABOVE_RATE)):
+    words = _words(body)
+    unpaid = status in UNPAID_STATUS and says_unpaid(status, *words)
+    if (status in CONTEXT_STATUS and not unpaid and says_too_long(*words)) or (status == 429 and says(ABOVE_RATE)):
         kind = Kind.CONTEXT
-    elif status == 429 and says(QUOTA_WORDS):
+    elif unpaid or (status == 429 and says(QUOTA_WORDS)):
         kind = Kind.QUOTA
     elif status in RATE_STATUS and says(RATE_WORDS):
         kind = Kind.RATE_LIMIT
@@ -282,6 +290,8 @@ def _words(body: str) -> tuple[str, str]:
         said = whole = json.loads(body)
     except (ValueError, RecursionError):
         said = whole = body
+    if isinstance(said, list) and len(said) == 1:  # as Gemini's server writes it
+        said = said[0]
     for key in ("error", "message"):
         if isinstance(said, dict):
             said = said.get(key) or said

@@ -39,6 +39,7 @@ MOST_BYTES = 64 * 2**20
 IDLE_SECONDS = 4.5
 CONNECT_SECONDS = 15.0
 SHOWN = 200  # characters of an address that is none
+LOOP = 508  # the status for a loop, which a client notices before the server does
 NO_KEY = "none"  # servers without authentication take any
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
@@ -84,12 +85,15 @@ class HttpTransport:
         self._http: DefaultAsyncHttpxClient | None = None
         self._address = Address("", "")
 
-    async def post(self, path: str, body: Mapping[str, Any], seconds: float) -> Answer:
-        """Send a body. Raises `HttpError`, and `ModelRefused` for an address or a key that cannot be valid."""
-        return await self._ask("POST", path, json.dumps(body, separators=(",", ":")).encode(), seconds)
+    async def post(self, path: str, body: Mapping[str, Any], seconds: float, *, beside: bool = False) -> Answer:
+        """Send a body; `beside` to a page that lies beside the API's `/v1`.
+
+        Raises `HttpError`, and `ModelRefused` for an address or a key that cannot be valid.
+        """
+        return await self._ask("POST", path, json.dumps(body, separators=(",", ":")).encode(), seconds, beside)
 
     async def get(self, path: str, seconds: float, *, beside: bool = False) -> Answer:
-        """Get a page; `beside` for one that lies beside the API's `/v1`. Raises as `post`."""
+        """Get a page. Arguments and errors as in `post`."""
         return await self._ask("GET", path, None, seconds, beside)
 
     async def close(self) -> None:
@@ -107,6 +111,8 @@ class HttpTransport:
                 response = await http.send(request, stream=True)
                 began = True
                 try:
+                    if response.request.method != method:  # the body is lost on the way to another address
+                        return _redirected(response)
                     return Answer(response.status_code, await _whole(response), response.headers.get("retry-after", ""))
                 finally:
                     await response.aclose()
@@ -114,6 +120,8 @@ class HttpTransport:
             if began:
                 raise Endless(f"the answer had not ended after {seconds:g} s") from None
             raise TooSlow(f"no answer within {seconds:g} s") from None
+        except self._errors.TooManyRedirects:
+            return Answer(LOOP, b"it redirects requests without end")
         except (self._errors.ConnectError, self._errors.ConnectTimeout) as error:
             raise Unreachable(_cause(error)) from None
         # What a server or a proxy sends may also break the library in ways that it does not name as its own.
@@ -188,6 +196,13 @@ def _no_address(url: str) -> ModelRefused:
     return ModelRefused(
         f"{shown!r} is not the address of a server; give --base-url one such as http://127.0.0.1:8000/v1"
     )
+
+
+def _redirected(response: Any) -> Answer:
+    """The answer in place of a page to which a request led without its body."""
+    where = redact(without_user(str(response.url)))[:SHOWN]
+    text = f"it redirects to {where}, where the request's body does not follow; give --base-url that address"
+    return Answer(response.history[-1].status_code, text.encode())
 
 
 async def _whole(response: Any) -> bytes:

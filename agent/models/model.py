@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.agent import AttemptScope
-from agent.trajectory import Exit, Message, Tokens, Usage
+from agent.trajectory import Exit, Message, Tokens, Usage, is_cut
 from envs.errors import MonkeysError
 
 __all__ = [
@@ -78,6 +78,11 @@ class Reply:
     finish_reason: str = ""
     tokens: Tokens | None = None
     shared: int = 0
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended at a limit of its length, so that its end is missing."""
+        return is_cut(self.finish_reason)
 
     @property
     def context(self) -> int:

@@ -9,6 +9,7 @@ whether requests with a history were ever answered, and requests without.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from agent.agent import Payer
 from agent.models.adaptations import Adaptation
-from agent.models.diagnosis import Cause, diagnose, short_message
+from agent.models.diagnosis import Cause, as_long, diagnose, short_message
 from agent.models.faults import Kind, RequestFailure, connection_failure
 from agent.models.http import HttpError
 from agent.models.model import Reply
@@ -27,10 +28,12 @@ __all__ = ["REPEATED", "Refusals", "Refused", "has_history"]
 
 Body = Mapping[str, Any]
 REFUSED = (Kind.BAD_REQUEST, Kind.UNPROCESSABLE, Kind.FORBIDDEN, Kind.NOT_IMPLEMENTED)
+PAY_FIRST = (402, 429)  # the statuses that speak for themselves where they want to be paid
 TOO_LONG = (Kind.CONTEXT, Kind.TOO_LARGE)
 # Failures that may be the request's own, if it meets them again and again and others do not.
-REPEATED = (Kind.SERVER_ERROR, Kind.BAD_GATEWAY, Kind.BROKEN_OFF, Kind.FAILED)
-ABOUT_THE_REQUEST = (*REFUSED, *TOO_LONG, *REPEATED)
+TIMED_OUT = (Kind.GATEWAY_TIME_OUT, Kind.REQUEST_TIME_OUT)
+REPEATED = (Kind.SERVER_ERROR, Kind.BAD_GATEWAY, Kind.BROKEN_OFF, Kind.FAILED, Kind.CONFLICT, *TIMED_OUT)
+ABOUT_THE_REQUEST = (*REFUSED, Kind.NOT_FOUND, *TOO_LONG, *REPEATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Refusals:
     def __init__(self, quirks: ServerQuirks) -> None:
         self.quirks = quirks
         self.proven: set[bool] = set()
-        self._long: set[str] = set()  # words that were proved to be about length
+        # Words that were proved to be about length, each with the shortest conversation that was too long.
+        self._long: dict[str, int] = {}
         self._one = asyncio.Lock()
 
     def accepted(self, written: Body) -> None:
@@ -67,11 +71,19 @@ class Refusals:
             try:
                 return await refused.send(written)
             except RequestFailure as failure:
-                if failure.kind not in (*REFUSED, *TOO_LONG):
+                if not self._is_open(failure):
                     raise
                 async with self._alone(refused):
                     if self.quirks.written(refused.body) == written:
                         return await self._looked_into(failure, refused)
+
+    def _is_open(self, failure: RequestFailure) -> bool:
+        """Whether a refusal leaves its cause open, so that further requests may tell."""
+        if failure.kind is Kind.NOT_FOUND:  # a gateway's, where others are answered
+            return bool(self.proven)
+        if failure.kind is Kind.QUOTA:  # its words may be quoted from the conversation
+            return failure.status not in PAY_FIRST
+        return failure.kind in (*REFUSED, *TOO_LONG)
 
     async def look_into(self, failure: RequestFailure, refused: Refused) -> list[Reply]:
         """The replies to a request that failed several times, as if it had been refused. Raises as `answered`."""
@@ -88,9 +100,15 @@ class Refusals:
     async def _looked_into(self, failure: RequestFailure, refused: Refused) -> list[Reply]:
         body = refused.body
         refused.payer.bill(failure.usage)
-        failure = RequestFailure(failure.kind, str(failure), after=failure.after, status=failure.status)
-        proved = signature(str(failure)) in self._long
-        known = has_history(body) and proved
+        kind = failure.kind
+        if kind is Kind.QUOTA:
+            if await self._accepts(as_long(body), refused) is not True:
+                raise failure
+            kind = Kind.BAD_REQUEST  # what is as long is not too dear
+        failure = RequestFailure(kind, str(failure), after=failure.after, status=failure.status)
+        proved = self._long.get(signature(str(failure)))
+        # Such words may be those of an outage as well, so they are believed of what is as long, and of nothing else.
+        known = has_history(body) and proved is not None and _size(body) >= proved
         if failure.kind not in TOO_LONG and not known:
             if "n" in body and failure.kind in REFUSED:
                 raise failure  # fewer replies may be what the server takes
@@ -99,7 +117,7 @@ class Refusals:
                 if isinstance(outcome, list):
                     return outcome
                 failure = outcome
-        if failure.kind in TOO_LONG and not proved:
+        if failure.kind in TOO_LONG and proved is None:
             outcome = await self._sought_again(failure, refused)
             if isinstance(outcome, list):
                 return outcome
@@ -114,13 +132,22 @@ class Refusals:
                 return await _sent(refused, self.quirks.written(body))  # it was refused once, and is not now
             except RequestFailure as again:
                 refused.payer.bill(again.usage)
-                if again.kind not in ABOUT_THE_REQUEST:
+                if again.kind not in (*ABOUT_THE_REQUEST, Kind.QUOTA):
                     raise RequestFailure(again.kind, str(again), after=again.after) from None
                 if signature(str(again)) != signature(str(failure)):  # it fails in one way after another
                     raise RequestFailure(Kind.SERVER_ERROR, str(again)) from None
         if raised.cause is Cause.LENGTH:
-            self._long.add(signature(str(failure)))
+            self._prove(failure, refused)
+            refused.tell(
+                f"{failure} comes for long conversations and not for shorter ones of the same form: taken for a "
+                "context limit"
+            )
         raise raised
+
+    def _prove(self, failure: RequestFailure, refused: Refused) -> None:
+        """Note that its words are about the length of this conversation."""
+        said, size = signature(str(failure)), _size(refused.body)
+        self._long[said] = min(size, self._long.get(said, size))
 
     async def _sought_again(self, failure: RequestFailure, refused: Refused) -> list[Reply] | RequestFailure:
         """The replies to a request that was called too long, if it is not; else the failure that it is.
@@ -139,7 +166,7 @@ class Refusals:
             if again.kind not in TOO_LONG:
                 return RequestFailure(again.kind, str(again), after=again.after)
             if signature(str(again)) == said:
-                self._long.add(said)
+                self._prove(again, refused)
             return RequestFailure(again.kind, str(again))
 
     async def _diagnosed(self, failure: RequestFailure, refused: Refused) -> RequestFailure:
@@ -150,7 +177,8 @@ class Refusals:
 
         text, repeated = str(failure), failure.kind in REPEATED
         cause = await diagnose(refused.body, ask)
-        own = (Cause.LENGTH,) if failure.kind is Kind.FAILED else (Cause.LENGTH, Cause.TEXT)
+        # A long answer to what it says may take too long as well, which is no fault of what it says.
+        own = (Cause.LENGTH,) if failure.kind in (Kind.FAILED, *TIMED_OUT) else (Cause.LENGTH, Cause.TEXT)
         if repeated and (cause not in own or await diagnose(refused.body, ask) is not cause):
             return failure  # it fails whatever such a request says, or now and then
         if not repeated and cause is Cause.LENGTH and await diagnose(refused.body, ask) is not cause:
@@ -218,3 +246,8 @@ async def _sent(refused: Refused, written: dict[str, Any]) -> list[Reply]:
 def has_history(body: Body) -> bool:
     """Whether its conversation holds a reply of the model."""
     return any(message["role"] == "assistant" for message in body["messages"])
+
+
+def _size(body: Body) -> int:
+    """The characters of its conversation."""
+    return len(json.dumps(body["messages"]))

@@ -20,7 +20,7 @@ from agent.agent import AttemptScope
 from agent.models.model import ModelRefused, Reply
 from agent.models.scripted import say
 from agent.trajectory import Message
-from tasks.predictions import PATCH, PredictionsError, read_predictions, remarks_on
+from tasks.predictions import PATCH, PredictionsError, check_diffs, read_predictions, remarks_on
 from tasks.swe.appliers import apply_script
 from tasks.task import Task
 
@@ -85,6 +85,7 @@ class Predictions:
                     f"{hint}`monkeys runs` lists the runs"
                 )
             found = read_predictions(path, kind)
+            check_diffs(path, found)
         except (OSError, PredictionsError) as error:
             raise ModelRefused(f"predictions cannot be replayed: {error}") from None
         for row in found:

@@ -72,7 +72,7 @@ class SharedFirstTurn:
     async def reply(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
     ) -> Reply:
-        if scope.turn(messages):
+        if scope.purpose or scope.turn(messages):
             return await self._model.reply(messages, tools, scope=scope)
         key = scope.spec.task, json.dumps((messages, tools))
         while self._most > 1:

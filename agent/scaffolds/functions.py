@@ -30,6 +30,7 @@ class Function:
     text: str
     first: int = 0  # its lines in the file, from 1
     last: int = 0
+    body: int = 0  # the first line of its first statement
 
     @property
     def name(self) -> str:
@@ -54,7 +55,9 @@ def find_functions(path: str, source: bytes) -> list[Function]:
         block = _block(lines, node)
         text = textwrap.dedent("".join(block))
         if times[qualname] == 1 and _stripped(_indented(text, _margin(lines, node))) == _stripped("".join(block)):
-            functions.append(Function(path, qualname, text, _start(node) + 1, node.end_lineno or 0))
+            functions.append(
+                Function(path, qualname, text, _start(node) + 1, node.end_lineno or 0, node.body[0].lineno)
+            )
     return functions
 
 

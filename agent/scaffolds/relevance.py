@@ -1,7 +1,6 @@
 """The relevance of functions to an issue, by the words that they share; rare words count more.
 
-Words are parts of identifiers and of prose without their endings, so that "conversion of readings" finds
-`convert_reading`. The same issue and functions always give the same weights.
+The same issue and functions always give the same weights.
 """
 
 from __future__ import annotations
@@ -12,37 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agent.scaffolds.functions import Function
+from agent.words import identifiers, words
 
-__all__ = ["identifiers", "weights", "words"]
+__all__ = ["suspected", "weights"]
 
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-ENDING = re.compile(r"(?<=\w{3})(?:ations?|ions?|ings?|ers?|ed|es|s|e)$")
-COMMON = frozenset(
-    re.findall(
-        r"\w+",
-        """the and for are was were not but that this with from have has had its it's you your our they them their there
-    then than when what which who why how all any both each some such only same too very can could should would will may
-    might must does did doing done just into onto over under above below again between out off per via get got see use
-    def class return none true false self cls str int float bool list dict tuple set len print import else elif while
-    raise except try finally pass break continue lambda yield async await object file line most recent call last
-    traceback error""",
-    )
-)
 NAME, TRACE = 3.0, 6.0  # the weight of a shared word in a function's name, and of the name in a traceback
 INHERITED, STEPS = 0.6, 3  # the share that a function inherits from its most relevant caller, over as many calls
 ALIKE = 0.3  # the share divided equally, because statements may mislead
-
-
-def identifiers(text: str) -> list[str]:
-    """Whole identifiers, each once, in order."""
-    return list(dict.fromkeys(IDENTIFIER.findall(text)))
-
-
-def words(text: str) -> set[str]:
-    """The words of a text that carry meaning, in lower case and without endings."""
-    parts = (part.lower() for word in IDENTIFIER.findall(text) for part in PART.findall(word))
-    return {ENDING.sub("", part) for part in parts if len(part) > 2 and part not in COMMON}
+ALIKE_SUSPECTED = 0.1  # the same where failing tests point at functions too, which mislead less
 
 
 def weights(functions: Sequence[Function], statement: str, output: str) -> list[float]:
@@ -59,12 +35,22 @@ def weights(functions: Sequence[Function], statement: str, output: str) -> list[
     rarity = {word: math.log(1 + len(functions) / spread[word]) for word in spread}
     scores = []
     for function, name, body in zip(functions, named, held, strict=True):
-        shared = sum(rarity[word] for word in sought & body) / math.sqrt(len(body) or 1)
-        in_name = sum(rarity.get(word, 0.0) for word in sought & name)
+        # The exact sums, which do not depend on the order of a set.
+        shared = math.fsum(rarity[word] for word in sought & body) / math.sqrt(len(body) or 1)
+        in_name = math.fsum(rarity.get(word, 0.0) for word in sought & name)
         scores.append(shared + NAME * in_name + TRACE * (function.name in traced))
     squares = [score**2 for score in _passed_on(functions, scores)]
     total = sum(squares)
     return [(1 - ALIKE) * (square / total if total else 0.0) + ALIKE / len(functions) for square in squares]
+
+
+def suspected(chances: Sequence[float], suspicions: Sequence[float]) -> list[float]:
+    """These probabilities, given how much failing tests point at each function, from 0 to 1; 1 in sum."""
+    scores = [chance * suspicion**2 for chance, suspicion in zip(chances, suspicions, strict=True)]
+    total = sum(scores)
+    if not total:
+        return list(chances)
+    return [(1 - ALIKE_SUSPECTED) * score / total + ALIKE_SUSPECTED / len(scores) for score in scores]
 
 
 def _passed_on(functions: Sequence[Function], scores: Sequence[float]) -> list[float]:

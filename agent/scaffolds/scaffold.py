@@ -54,6 +54,11 @@ class Scaffold(Protocol):
         ...
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """Further settings that identify it, by name."""
+        ...
+
+    @property
     def body(self) -> Mapping[str, Any]:
         """Fields that the form of actions needs in every request's body."""
         ...

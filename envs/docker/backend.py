@@ -64,6 +64,7 @@ class DockerSandbox:
         self._backend, self._started = backend, started
         self._channel = started.channel
         self._told = False  # why its container is gone
+        self._state: int | None = None  # of the files at the last patch taken in passing
 
     async def run(self, command: Command) -> Completed:
         return await self._with_cause(self._channel.run(command))
@@ -78,10 +79,19 @@ class DockerSandbox:
         await self._with_cause(self._channel.quiet())
 
     async def diff(self) -> bytes:
+        return await self._with_cause(self._channel.patch(self._patch_spec()))
+
+    async def peek(self) -> bytes | None:
+        """See `Peeking`."""
+        peeked = self._channel.peek(self._patch_spec(), self._state, overlay=False)
+        self._state, patch = await self._with_cause(peeked)
+        return patch
+
+    def _patch_spec(self) -> PatchSpec:
         base = self._started.spec.base
         if not base.commit:
             raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
-        return await self._with_cause(self._channel.patch(patch_spec(base, self._started.spec.limits)))
+        return patch_spec(base, self._started.spec.limits)
 
     async def _with_cause(self, call: Coroutine[Any, Any, T]) -> T:
         """Make a call. If the container is gone because it used up its memory, raises `SandboxExhausted`."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import posixpath
 import secrets
 import shlex
@@ -28,10 +29,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from envs.channel import GRACE_SECONDS, Channel
-from envs.diff import PatchSpec, Survey, take_patch
+from envs.diff import SMALLER_FILE, PatchSpec, Survey, take_patch
 from envs.docker.engine import Engine, EngineAway, EngineRefused
 from envs.docker.stream import STDOUT, frames
-from envs.guest import MARK, ON_EXIT, READ_CAP, SESSION_CAP, Capture, encode, parse_session
+from envs.guest import MARK, ON_EXIT, READ_CAP, SESSION_CAP, SURVEY_CAP, Capture, encode, parse_session
 from envs.offline import offline_environment
 from envs.sandbox import (
     Command,
@@ -111,12 +112,22 @@ done
 for pid in $family; do kill -KILL "$pid" 2>/dev/null; done
 echo done
 """
+# Removes pipes for which git would wait, then prints folders with a `.git` of their own, each ended by a zero byte, an
+# empty name, and the size of each large file on a line before its name.
+SURVEY = f"""
+find . -type p \\( -path '*/.git/*' -o -name '.git[aim]*' \\) -exec rm -f {{}} +
+find . -name .git ! -path ./.git -print0
+printf '\\0'
+find . -name .git -prune -o -type f -size +{SMALLER_FILE >> 10}k -exec stat -c %s {{}} \\; -print0
+"""
+SURVEY_SECONDS = 20.0
 CHECK_SECONDS = 5.0  # between two checks whether the first process of a silent command was killed
 DRAIN_SECONDS = 2.0  # for output written before a command was killed to arrive
 LOST_SECONDS = 0.5  # within which the end of a container is known once its processes have ended
 MOST_LINKS = 40
 NOT_STARTED = -1
 GONE = ("No such container", "No such exec instance", "is not running")  # parts of the engine's messages
+PRELOADED = "/etc/ld.so.preload"  # names a library that would be loaded into every program
 IS_DIRECTORY, IS_SPECIAL = 1 << 31, 0x0F280000  # in the engine's mode bits, which are those of Go
 
 
@@ -387,21 +398,42 @@ class ExecSandbox:
 
     async def diff(self) -> bytes:
         """All changes since the start, as a binary git patch. Raises `SandboxError` if the image has no git."""
+        spec = self._patch_spec()
+        await self.quiet()
+        if await self._preloads():
+            await self.write(PRELOADED, b"")
+        return await self._take(spec)
+
+    async def peek(self) -> bytes | None:
+        """See `Peeking`. It is never None here, and changes the times of the folder for temporary files."""
+        spec = self._patch_spec()
+        if await self._preloads():
+            raise SandboxError(f"the patch cannot be taken in passing: {PRELOADED} would have to be changed first")
+        return await self._take(spec)
+
+    def _patch_spec(self) -> PatchSpec:
         if self._patch is None:
             raise SandboxError(f"sandbox {self._channel.name} was opened without a base commit: it has no patch")
-        await self.quiet()
-        preloaded = "/etc/ld.so.preload"  # a library that would be loaded into every program
-        _, entry = await self._find(preloaded, data=False)
-        if entry is not None and entry.size:
-            await self.write(preloaded, b"")
+        return self._patch
+
+    async def _preloads(self) -> bool:
+        _, entry = await self._find(PRELOADED, data=False)
+        return entry is not None and bool(entry.size)
+
+    async def _take(self, spec: PatchSpec) -> bytes:
         try:
-            return await take_patch(lambda command: self._run(command, self._shell), self._patch, Survey())
+            return await take_patch(lambda command: self._run(command, self._shell), spec, await self._survey())
         except SandboxLost:
             raise
         except SandboxError:
             if (await self.run(Command("command -v git", cwd="/"))).returncode:
                 raise SandboxError("the patch could not be taken: the image holds no git; install one in it") from None
             raise
+
+    async def _survey(self) -> Survey:
+        """What `find` finds in the working tree; nothing where the image has no `find`."""
+        done = await self.run(Command(SURVEY, timeout=SURVEY_SECONDS, output_cap=READ_CAP))
+        return parse_survey(done.output) if not done.returncode else Survey(complete=not done.timed_out)
 
     async def snapshot(self) -> Snapshot:
         """The files as they are now, to fork from; processes are not in it. The sandbox goes on."""
@@ -410,6 +442,17 @@ class ExecSandbox:
     async def close(self) -> None:
         """End the first process, and all the others with it. Idempotent, never raises."""
         self._channel.abandon("it was closed")
+
+
+def parse_survey(output: bytes) -> Survey:
+    """The survey that `SURVEY` printed."""
+    names = [os.fsdecode(name) for name in output.split(b"\0")[:-1]]
+    end = names.index("") if "" in names else len(names)
+    nested = sorted(name.removeprefix("./").removesuffix("/.git") for name in names[:end])
+    sized = (name.partition("\n./") for name in names[end + 1 :])
+    large = sorted(((int(size), path) for size, _, path in sized if size.isdigit()), reverse=True)
+    most = SURVEY_CAP
+    return Survey(tuple(large[:most]), (), tuple(nested[:most]), len(large) <= most)
 
 
 class ExecStream(asyncio.Protocol):

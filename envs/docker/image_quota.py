@@ -1,13 +1,15 @@
 """The disk quota of images: those that this program pulled are removed, the least recently used first.
 
-Guarantees: an image that this program did not pull is never removed; nor is one that a container or another image
-was made from, nor one that was used within the last ten minutes, unless asked to.
+What was prepared from an image counts with it, and goes with it. Guarantees: an image that this program did not pull is
+never removed; nor is one that a container or another image was made from, nor one that was used within the last ten
+minutes, unless asked to.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from docker.errors import DockerException
@@ -21,6 +23,7 @@ from envs.docker.image_locks import ImageLocks
 from envs.docker.image_names import full_name, listed_names
 from envs.docker.image_pulls import CONNECTION_ERRORS
 from envs.docker.orphans import LABEL
+from envs.docker.prepared_images import bytes_prepared
 from envs.events import Sink, Status, Warned
 from envs.sandbox import SandboxLost
 
@@ -48,8 +51,11 @@ class ImageQuota:
         self._client, self._engine, self._index, self._locks = client, engine, index, locks
         self._events, self._clock = events, clock
 
-    def listed(self) -> tuple[PulledImage, ...]:
-        """The images that this program pulled and that are still on the engine, the least recently used first."""
+    def listed(self, *, prepared: bool = True) -> tuple[PulledImage, ...]:
+        """The images that this program pulled and that are still on the engine, the least recently used first.
+
+        With `prepared` their bytes include what was prepared from them, which goes with them.
+        """
         try:
             entries = self._index.all(self._engine)
         except (sqlite3.Error, OSError) as error:
@@ -61,7 +67,9 @@ class ImageQuota:
             ids = {name: image["Id"] for image in self._client.api.images() for name in listed_names(image)}
         except (DockerException, *CONNECTION_ERRORS) as error:
             raise SandboxLost(f"the Docker engine did not answer ({brief(error)})") from None
-        return tuple(entry for entry in entries if self._still_ours(entry, ids.get(full_name(entry.image))))
+        here = [entry for entry in entries if self._still_ours(entry, ids.get(full_name(entry.image)))]
+        beside = bytes_prepared(self._client, self._clock()) if prepared and here else {}
+        return tuple(replace(entry, bytes=entry.bytes + beside.get(entry.id, 0)) for entry in here)
 
     def _still_ours(self, entry: PulledImage, identity: str | None) -> bool:
         if identity == entry.id:

@@ -276,9 +276,9 @@ class Images:
         mirrored = self._registry.layers(f"{self._mirror}/{image}") if self._mirror else None
         return mirrored or self._registry.layers(image)
 
-    def listed(self) -> tuple[PulledImage, ...]:
-        """The images that this program pulled and that are still here, the least recently used first."""
-        return self._quota.listed()
+    def listed(self, *, prepared: bool = True) -> tuple[PulledImage, ...]:
+        """The images that this program pulled and that are still here. See `ImageQuota.listed`."""
+        return self._quota.listed(prepared=prepared)
 
     def evict(
         self,

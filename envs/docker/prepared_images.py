@@ -7,6 +7,7 @@ nothing that a container or another image uses. A run that needs a removed one p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError, DockerException, NotFound
 
-from envs.base import IMAGE_LABEL
+from envs.base import IMAGE_LABEL, VERSION, VERSION_LABEL
 from envs.base import NAME as BASE
 from envs.docker.client import brief
 from envs.docker.image_pulls import CONNECTION_ERRORS
@@ -25,7 +26,7 @@ from envs.sandbox import SandboxLost
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["PreparedImageFound", "prepared_images", "remove_prepared"]
+__all__ = ["PreparedImageFound", "bytes_prepared", "prepared_images", "remove_prepared"]
 
 KEY_LABEL = f"{BASE}.key"
 RUN_LABEL = f"{LABEL}.run"  # of what belongs to a run; in a prepared image it is emptied
@@ -36,13 +37,15 @@ PREPARING_SECONDS = 3600.0  # after which whoever prepares an image is dead
 class PreparedImageFound:
     """A prepared image on an engine.
 
-    `image` is the name of the image that it was made from, or the beginning of its id where it has no name any more.
+    `image` is the name of the image that it was made from, or the beginning of its id where it has no name any more;
+    `source` is its id.
     `tag` is empty while it is being prepared, and for ever if the runner was killed then. `bytes` is what goes if it is
     removed: the volume, and the layers that no other image has; None if the engine does not tell. `why_useless` is why
     no run can use it; empty if one can.
     """
 
     image: str
+    source: str
     tag: str
     volume: str
     bytes: int | None
@@ -58,6 +61,14 @@ def prepared_images(client: docker.DockerClient, now: float) -> list[PreparedIma
     """
     with _answers():
         return _found(client, now)
+
+
+def bytes_prepared(client: docker.DockerClient, now: float) -> dict[str, int]:
+    """Bytes of what was prepared from each image, by its id, beside the image itself. As `prepared_images`."""
+    total: Counter[str] = Counter()
+    for one in prepared_images(client, now):
+        total[one.source] += one.bytes or 0
+    return total
 
 
 def _found(client: docker.DockerClient, now: float) -> list[PreparedImageFound]:
@@ -81,11 +92,12 @@ def _found(client: docker.DockerClient, now: float) -> list[PreparedImageFound]:
         found.append(
             PreparedImageFound(
                 image=own[0] if own else source.removeprefix("sha256:")[:12],
+                source=source,
                 tag=tag,
                 volume=name,
                 bytes=sizes.of(image, name),
                 in_use=name in used or image.get("Id") in snapped or image.get("Id") in used - {source},
-                why_useless="" if own and tag and name else _why(own, volume, now),
+                why_useless=_why(own, bool(tag and name), volume, now),
             )
         )
     return sorted(found, key=lambda one: (one.image, one.tag, one.volume))
@@ -142,9 +154,12 @@ class _Sizes:
         return None if layers is None or kept is None else layers + kept
 
 
-def _why(own: list[str], volume: Mapping[str, Any], now: float) -> str:
+def _why(own: list[str], complete: bool, volume: Mapping[str, Any], now: float) -> str:
     if not own:
         return "its image is gone"
+    if complete:
+        earlier = int((volume.get("Labels") or {}).get(VERSION_LABEL, 0)) < VERSION
+        return "of an earlier version" if earlier else ""
     made = datetime.fromisoformat(volume["CreatedAt"]) if volume.get("CreatedAt") else datetime.min.replace(tzinfo=UTC)
     return "incomplete" if now - made.timestamp() > PREPARING_SECONDS else ""
 

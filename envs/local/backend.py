@@ -14,22 +14,27 @@ import functools
 import os
 import platform
 import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from shutil import which
 
 from envs.base import assert_clean
-from envs.diff import PatchSpec
+from envs.diff import PatchSpec, Submodule
 from envs.events import Sink, Status, ignore
 from envs.local.backends import GuestHandle, IsolationBackend, SnapshotFiles
 from envs.local.copy_backend import CopyBackend
 from envs.local.namespace_client import GUEST_ID, NamespaceClient
 from envs.local.shown import private_paths, shown_folders
+from envs.local.submodules import submodules
 from envs.sandbox import Command, Completed, Limits, Origin, SandboxError, SandboxLost, SandboxUnavailable
 
 __all__ = ["LocalBackend", "LocalSandbox", "LocalSnapshot", "adopt"]
 
 NETWORKS = ("none", "host")
 PATCH_SECONDS = 120.0
+OLDER_SECONDS = 2.0
 
 
 _private_paths = functools.cache(private_paths)  # this process looks once, for it takes a part of a second
@@ -48,14 +53,58 @@ def adopt(repository: Path) -> None:
                 os.chmod(path, os.stat(path).st_mode | 0o444 | (0o111 if path == folder else 0))
 
 
+def _checked(repository: Path, commit: str) -> tuple[Submodule, ...]:
+    assert_clean(repository, commit)
+    return tuple(submodules(repository, commit))
+
+
+def patch_spec(
+    isolation: IsolationBackend,
+    guest: GuestHandle,
+    origin: Origin,
+    limits: Limits,
+    inner: tuple[Submodule, ...] = (),
+    index: bytes = b"",
+) -> PatchSpec:
+    scratch = "/tmp" if isolation.isolation == "none" else "/run/scratch"
+    return PatchSpec(
+        guest.git,
+        origin.commit,
+        PATCH_SECONDS,
+        (scratch,),
+        memory_mb=limits.memory_mb,
+        submodules=inner,
+        index=index,
+    )
+
+
+def _last_change(repository: str) -> float:
+    """When a file of the working tree was last changed, in seconds since 1970."""
+    newest = 0.0
+    for place, folders, files in os.walk(repository):
+        if place == repository and ".git" in folders:
+            folders.remove(".git")
+        newest = max([newest, *(os.lstat(os.path.join(place, name)).st_ctime for name in files)])
+    return newest
+
+
 class LocalSandbox:
     """One attempt's view of a repository. Made by `LocalBackend.open` and `LocalSnapshot.fork`."""
 
     def __init__(
-        self, isolation: IsolationBackend, guest: GuestHandle, origin: Origin, limits: Limits, pristine: bool
+        self,
+        isolation: IsolationBackend,
+        guest: GuestHandle,
+        origin: Origin,
+        limits: Limits,
+        inner: tuple[Submodule, ...],
+        base_index: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._isolation, self._guest, self._origin, self._limits = isolation, guest, origin, limits
-        self._pristine = pristine  # opened on an overlay at the origin, so that what was not copied up is unchanged
+        self._submodules = inner
+        # Opened on an overlay at the origin, so that what was not copied up is unchanged, and as this index has it.
+        self._pristine, self._base_index = base_index is not None, base_index
+        self._state: int | None = 0 if self._pristine else None  # of the files at the last patch taken in passing
         self._channel = guest.channel
         self.read = self._channel.read
         self.write = self._channel.write
@@ -66,14 +115,26 @@ class LocalSandbox:
 
     async def diff(self) -> bytes:
         changed = await self._changed()
-        if not self._origin.commit:
-            raise SandboxError(f"sandbox {self._channel.name} has no base commit to take a patch against")
+        self._check_commit()
         if not changed and self._pristine:
             return b""  # nothing was copied up, so nothing differs, and git need not run
-        scratch = "/tmp" if self._isolation.isolation == "none" else "/run/scratch"
-        memory = self._limits.memory_mb
-        spec = PatchSpec(self._guest.git, self._origin.commit, PATCH_SECONDS, (scratch,), memory_mb=memory)
-        return await self._channel.patch(spec)
+        return await self._channel.patch(await self._patch_spec())
+
+    async def peek(self) -> bytes | None:
+        """See `Peeking`."""
+        overlay = self._isolation.isolation == "overlay"
+        self._check_commit()
+        state, patch = await self._channel.peek(await self._patch_spec(), self._state, overlay=overlay)
+        self._state = state
+        return patch
+
+    def _check_commit(self) -> None:
+        if not self._origin.commit:
+            raise SandboxError(f"sandbox {self._channel.name} has no base commit to take a patch against")
+
+    async def _patch_spec(self) -> PatchSpec:
+        index = await self._base_index() if self._base_index and not self._submodules else b""
+        return patch_spec(self._isolation, self._guest, self._origin, self._limits, self._submodules, index)
 
     async def snapshot(self) -> LocalSnapshot:
         """See `Sandbox.snapshot`. It includes /tmp, except without isolation, where /tmp is the host's.
@@ -83,7 +144,7 @@ class LocalSandbox:
         """
         await self._changed()  # raises if the sandbox is lost
         files = await self._isolation.snapshot(self._guest, self._limits)
-        return LocalSnapshot(self._isolation, files, self._origin, self._limits, self._channel.name)
+        return LocalSnapshot(self._isolation, files, self._origin, self._limits, self._submodules, self._channel.name)
 
     async def _changed(self) -> bool:
         """Whether anything was copied up; always true without an overlay. Raises `SandboxLost`."""
@@ -97,9 +158,16 @@ class LocalSnapshot:
     """The files of a local sandbox at one moment. Made by `LocalSandbox.snapshot`."""
 
     def __init__(
-        self, isolation: IsolationBackend, files: SnapshotFiles, origin: Origin, limits: Limits, name: str
+        self,
+        isolation: IsolationBackend,
+        files: SnapshotFiles,
+        origin: Origin,
+        limits: Limits,
+        inner: tuple[Submodule, ...],
+        name: str,
     ) -> None:
         self._isolation, self._files, self._origin, self._limits, self._name = isolation, files, origin, limits, name
+        self._submodules = inner
         self._closed = False
 
     async def fork(self, *, label: str = "") -> LocalSandbox:
@@ -111,7 +179,7 @@ class LocalSnapshot:
             guest = await self._isolation.open(self._origin, self._limits, label, self._files)
         finally:
             self._files.release()
-        return LocalSandbox(self._isolation, guest, self._origin, self._limits, pristine=False)
+        return LocalSandbox(self._isolation, guest, self._origin, self._limits, self._submodules)
 
     async def close(self) -> None:
         if not self._closed:
@@ -134,7 +202,8 @@ class LocalBackend:
         self._wanted, self._events = isolation, events
         self._starting = asyncio.Lock()
         self._isolation: IsolationBackend | None = None
-        self._bases: dict[tuple[str, str], asyncio.Task[None]] = {}  # each repository is checked once
+        self._indexes: dict[tuple[str, str], asyncio.Task[tuple[bytes, float]]] = {}
+        self._bases: dict[tuple[str, str], asyncio.Task[tuple[Submodule, ...]]] = {}  # each checked once
         self._online = False
         self._unfiltered = ""
         self._why_none = ""
@@ -222,23 +291,57 @@ class LocalBackend:
                 "this machine, or --sandbox docker for a network of that name"
             )
         await self.start()
-        await self._check_base(origin)
+        inner = await self._check_base(origin)
         self._online = self._online or limits.network != "none"
         assert self._isolation is not None
         guest = await self._isolation.open(origin, limits, label)
         self._unfiltered = guest.channel.unfiltered
-        return LocalSandbox(self._isolation, guest, origin, limits, pristine=self.isolation == "overlay")
+        index = partial(self._base_index, origin, limits, time.time()) if self.isolation == "overlay" else None
+        return LocalSandbox(self._isolation, guest, origin, limits, inner, index)
 
-    async def _check_base(self, origin: Origin) -> None:
-        """Check, once per repository, that it holds nothing later than its base. Raises `SandboxUnavailable`."""
+    async def _base_index(self, origin: Origin, limits: Limits, opened: float) -> bytes:
+        """An index of the base as sandboxes see it, made once per repository; empty where none can be used.
+
+        With it git reads those files alone that an attempt has touched, and not all of them for each patch. It compares
+        times in whole seconds, so that the base must be older than what was changed in a sandbox `opened` then.
+        """
+        key = os.path.realpath(str(origin.repository)), origin.commit
+        if key not in self._indexes:
+            make = asyncio.get_running_loop().create_task(self._make_index(origin, limits))
+            self._indexes[key] = make
+        index, newest = await asyncio.shield(self._indexes[key])
+        return index if opened >= newest + OLDER_SECONDS else b""
+
+    async def _make_index(self, origin: Origin, limits: Limits) -> tuple[bytes, float]:
+        """The index, and when the last of its files was changed."""
+        assert self._isolation is not None
+        newest = await asyncio.to_thread(_last_change, str(origin.repository))
+        try:
+            guest = await self._isolation.open(origin, limits, "index of the base")
+        except SandboxError:
+            return b"", newest
+        try:
+            command = patch_spec(self._isolation, guest, origin, limits).index_command()
+            done = await guest.channel.run(command)
+        except SandboxError:
+            return b"", newest
+        finally:
+            guest.channel.abandon("it was closed")
+        return b"" if done.returncode or done.dropped or done.timed_out else done.output, newest
+
+    async def _check_base(self, origin: Origin) -> tuple[Submodule, ...]:
+        """The submodules of a repository, once it is known, by one check, to hold nothing later than its base.
+
+        Raises `SandboxUnavailable`.
+        """
         if not origin.commit:
-            return
+            return ()
         assert origin.repository is not None
         key = os.path.realpath(origin.repository), origin.commit
         if key not in self._bases:
-            check = asyncio.to_thread(assert_clean, origin.repository, origin.commit)
+            check = asyncio.to_thread(_checked, origin.repository, origin.commit)
             self._bases[key] = asyncio.get_running_loop().create_task(check)
-        await asyncio.shield(self._bases[key])
+        return await asyncio.shield(self._bases[key])
 
     async def identity(self, origin: Origin) -> str:
         """The content of a sandbox in one line: the base, and the Python that it shares with the runner."""

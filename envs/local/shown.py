@@ -11,7 +11,7 @@ __all__ = ["SYSTEM", "below", "private_paths", "shown_folders"]
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/alternatives")
 PACKAGES = ("site-packages", "dist-packages")
-SOLUTION, TASKS = "gold.patch", "quick"  # a file with a solution, and the folder of tasks two levels above it
+SOLUTION, TASKS = "gold.patch", ("quick", "quick_easy")  # a solution, and the folders of tasks two levels above it
 # Large folders in which nothing is installed that runs.
 SKIPPED = tuple(f"/usr/share/{name}" for name in ("doc", "fonts", "icons", "locale", "man", "zoneinfo"))
 ARCHIVES = ("coding_monkeys-", "coding-monkeys-")  # wheels and source archives of this project
@@ -44,7 +44,7 @@ def private_paths(folders: "tuple[str, ...]") -> "list[str]":
                     pending.append(entry.path)
             elif name == SOLUTION:
                 tasks = os.path.dirname(os.path.dirname(entry.path))
-                found.append(tasks if os.path.basename(tasks) == TASKS else entry.path)
+                found.append(tasks if os.path.basename(tasks) in TASKS else entry.path)
             elif name.startswith(ARCHIVES):
                 found.append(entry.path)
     return sorted(set(found))

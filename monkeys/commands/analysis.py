@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATURAL",
+    "Numbers",
     "add_files",
     "add_ks",
     "add_level",
     "add_many",
+    "add_plot",
     "add_sampling",
+    "add_shown",
     "counts_of",
     "file_or_run",
     "finish",
@@ -92,11 +95,27 @@ def add_files(parser: argparse.ArgumentParser, many: str = "+") -> None:
         "benchmark, attempt, repo, cost, tokens, seconds; nothing after = for none",
     )
     reading.add_argument("--by", default="", metavar="COLUMN", help="make a set of each value of this column")
+    reading.add_argument(
+        "--unsubmitted",
+        choices=("unresolved", "left-out"),
+        default="",
+        help="what instances count as that a summary of SWE-bench's harness lists without a submission",
+    )
+    add_shown(parser)
+
+
+def add_shown(parser: argparse.ArgumentParser) -> None:
+    """Add --seed, and the options that say how a result is shown."""
     parser.add_argument("--seed", type=NATURAL, default=0, help="seed of all resampling (default %(default)s)")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON, for programs")
     shown.add_argument("--csv", action="store_true", help="print all numbers as one table of comma-separated values")
     shown.add_argument("--latex", action="store_true", help="print the tables for a LaTeX document (with booktabs)")
+    add_plot(parser)
+
+
+def add_plot(parser: argparse.ArgumentParser) -> None:
+    """Add --plot."""
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw a picture too: .svg, .pdf, .png or .html")
 
 
@@ -136,7 +155,10 @@ def add_many(parser: argparse.ArgumentParser) -> None:
 
 
 def finish(analyse: Callable[[argparse.Namespace], Result], arguments: argparse.Namespace) -> int:
-    """Analyse, draw and print. Returns the exit code. Raises a `MonkeysError` for what the data cannot answer."""
+    """Analyse, draw and print. Returns the exit code. Raises a `MonkeysError` for what the data cannot answer.
+
+    The arguments are those of `add_files`, or of `add_run` and `add_shown`.
+    """
     from monkeys.commands.refusals import in_options
 
     with in_options():
@@ -144,7 +166,8 @@ def finish(analyse: Callable[[argparse.Namespace], Result], arguments: argparse.
     if arguments.plot:
         from monkeys.report.picture import draw
 
-        draw(result, arguments.plot, ", ".join(map(_title, arguments.files)))
+        names = arguments.files if "files" in arguments else [arguments.run]
+        draw(result, arguments.plot, ", ".join(map(_title, names)))
     if arguments.json:
         from monkeys.report.result import to_json
 
@@ -192,6 +215,8 @@ def outcomes_of(arguments: argparse.Namespace) -> list[Outcomes]:
 
 def several_counts(arguments: argparse.Namespace) -> list[Counts]:
     """The sets of counts in the files, that of --against first. Raises `ConfigError` where there are not two."""
+    if arguments.only and arguments.against:  # the set to compare with is wanted too
+        arguments = argparse.Namespace(**{**vars(arguments), "only": [*arguments.only, arguments.against]})
     found = counts_of(arguments)
     if arguments.against:
         base = _named(found, arguments.against)
@@ -210,7 +235,7 @@ def several_counts(arguments: argparse.Namespace) -> list[Counts]:
 def _reading(arguments: argparse.Namespace) -> Reading:
     from monkeys.formats.counts import Reading
 
-    return Reading(columns=arguments.columns, by=arguments.by)
+    return Reading(columns=arguments.columns, by=arguments.by, unsubmitted=arguments.unsubmitted)
 
 
 def _sets_of(arguments: argparse.Namespace, read: Callable[[Path], Sequence[Found]]) -> list[Found]:
@@ -227,10 +252,13 @@ def _sets_of(arguments: argparse.Namespace, read: Callable[[Path], Sequence[Foun
 
 
 def _named(found: Sequence[Found], name: str) -> list[Found]:
-    """The set of this name; else those of which it is a part between slashes; else those that have it in their name."""
+    """The set of this name, or with it before brackets; else those of which it is a part between slashes; else those
+    that have it in their name.
+    """
     name = name.strip().lower()
     for alike in (
         lambda own: own == name,
+        lambda own: own.partition(" [")[0] == name,
         lambda own: f"/{name}/" in f"/{own}/",
         lambda own: name in own,
     ):

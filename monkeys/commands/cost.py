@@ -121,7 +121,7 @@ def _analyse(arguments: argparse.Namespace) -> Result:
         prompt=arguments.prompt,
         completion=arguments.completion,
         shapes=dict(arguments.shape),
-        work={path.name: run_work(path) for path in runs if arguments.shape},
+        work={name: own for path in runs if arguments.shape for name, own in run_work(path).items()},
     )
     if arguments.against:
         if arguments.want is not None:

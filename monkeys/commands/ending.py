@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 __all__ = ["failed", "finished"]
 
+NO_THREAD = "can't start new thread"  # Python's words where the system refuses
 REMEDIES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
@@ -44,8 +45,14 @@ def finished(work: Callable[[], int], what: str = "a run") -> int:
         return failed(f"cannot read or write{where} ({error.strerror or error}); {remedy}", 1)
     except MemoryError:
         return failed("there is not enough memory; free some, or allow more (ulimit -v)", 1)
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        return failed("no thread can be started; allow more processes (ulimit -u) and more memory (ulimit -v)", 1)
     except ImportError as error:
         line = next(iter(str(error.__cause__ or error).strip().splitlines()), type(error).__name__)
+        if "'git'" in line or "git executable" in line:  # GitPython runs it when it is imported
+            return failed(f"git does not run ({line}); see what `git --version` says, and install git again", 1)
         remedy = "install this program again, and allow it enough memory (ulimit -v)"
         return failed(f"a package cannot be imported ({line}); {remedy}", 1)
 

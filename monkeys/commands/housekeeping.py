@@ -22,6 +22,7 @@ from rich.text import Text
 from envs.cache_folder import cache_folder
 from envs.docker.client import connect
 from envs.docker.images import Images, PullPlan
+from envs.docker.layer_sizes import bytes_together
 from envs.docker.orphans import LABEL, Orphan, orphans, remove
 from envs.events import Event, Status, Warned
 from envs.messages import complain
@@ -60,7 +61,8 @@ def show_images(source: ImageSource, console: Console) -> int:
     """Show the images that this program pulled and prepared or, for a task set, which are here. Returns 0."""
     if source.tasks is None:
         with _engine() as client:
-            _show_pulled(_images(client, source).listed(), console)
+            pulled = _images(client, source).listed(prepared=False)
+            _show_pulled(pulled, console, total=_together(client, pulled))
             show_prepared(client, console, time.time())
         return 0
     if not (wanted := _wanted(source)):
@@ -317,7 +319,19 @@ def _images(client: docker.DockerClient, source: ImageSource, **shown: Any) -> I
     return Images(client, mirror=source.mirror, platform=source.platform, quota_gb=source.quota_gb, **shown)
 
 
-def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str = "") -> None:
+def _together(client: docker.DockerClient, entries: Sequence[PulledImage]) -> str:
+    from docker.errors import DockerException
+    from requests import RequestException
+
+    try:
+        total = bytes_together(client, [entry.id for entry in entries])
+    except (DockerException, RequestException):  # one has gone meanwhile
+        return ""
+    return f"{disk_size(total)}: a layer that several images share is counted once"
+
+
+def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str = "", total: str = "") -> None:
+    """Show a table of images. `total` says what they take together, where that was found out."""
     if not entries:
         put(console, ["there is no image that this program pulled"])
         return
@@ -332,10 +346,8 @@ def _show_pulled(entries: Sequence[PulledImage], console: Console, result: str =
         table.add_row(*cells, *([name(result)] if result else []))
     put(console, [Padding(table, (1, 1, 1, 1))])
     size = disk_size(sum(entry.bytes for entry in entries))
-    put(
-        console,
-        [f"{several(len(entries), 'image')}, {size} at most: a layer that several images share is counted with each"],
-    )
+    total = total or f"{size} at most, with what was prepared: a layer that several images share is counted with each"
+    put(console, [f"{several(len(entries), 'image')}, {total}"])
 
 
 def _are(things: Sequence[str]) -> str:

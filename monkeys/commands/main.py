@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "a run as files for other programs",
     "runs": "list the runs",
     "verify": "verify the patches of a predictions file, or of a run again; makes a run",
+    "branch": "continue an attempt from one of its turns, to find what that turn was worth",
     "calibrate": "run the tests of tasks several times, to find broken, weak and flaky ones",
     "images": "list, pull and remove the Docker images of tasks",
     "clean": "remove what dead runs left: containers, snapshots, folders",
@@ -30,6 +31,7 @@ COMMANDS = {
     "align": "by how many attempts each model of a family trails the best",
     "compare-laws": "the difference between the scaling laws of sets of results",
     "cost": "coverage against money or FLOPs, and the cheapest way to a wanted coverage",
+    "surface": "coverage over attempts x turns of a run, the best pair for a budget, and where attempts die",
     "select": "rules that choose one candidate without a verdict, compared with coverage",
 }
 

@@ -68,8 +68,7 @@ def sample(spec: RunSpec) -> int:
         return 130
     if log and log.failure:
         complain(f"not all events are in {spec.session.events} ({log.failure.strerror})", "warning")
-    if not spec.session.quiet:
-        show_run(end.folder)
+    show_run(end.folder, quiet=spec.session.quiet)
     if end.unverified:
         complain(end.unverified)
     if end.stopped:
@@ -86,15 +85,23 @@ def sample(spec: RunSpec) -> int:
     return 1 if end.unverified else 0
 
 
-def show_run(folder: Path) -> None:
-    """Draw the final screen of a run on standard output."""
+def show_run(folder: Path, *, quiet: bool = False) -> None:
+    """Draw the final screen of a run on standard output.
+
+    If `quiet`, say on standard error what changes the meaning of its verdicts, and nothing else.
+    """
+    from envs.messages import complain
     from monkeys.commands.shared import make_console
-    from monkeys.report.summary import summarize
+    from monkeys.report.summary import summarize, weaker_verdicts
     from monkeys.report.terminal.final_screen import render
     from monkeys.store import Store
 
     store = Store.read(folder)
     try:
+        if quiet:
+            for line in weaker_verdicts(store.attempts()):
+                complain(line, "")
+            return
         summary = summarize(store)
     finally:
         store.close()

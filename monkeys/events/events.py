@@ -7,6 +7,7 @@
     ├── AttemptBegan, AttemptEnded          one attempt
     ├── VerifyBegan, VerifyEnded            one verification of a submission
     ├── VerdictReached                      a verdict, for so many attempts with the same submission
+    ├── TurnQueued, TurnVerdictReached      a submission that an attempt had after a turn, and its verdict
     ├── Incident                            an infrastructure failure, as the circuit breaker counts it
     └── BudgetSpent, LimitReached           what was spent, of how much; the run stops at a limit
 
@@ -34,6 +35,8 @@ __all__ = [
     "SessionEnded",
     "Sink",
     "Status",
+    "TurnQueued",
+    "TurnVerdictReached",
     "VerdictReached",
     "VerifyBegan",
     "VerifyEnded",
@@ -120,6 +123,21 @@ class VerdictReached(Event):
     task: str
     outcome: Outcome
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TurnQueued(Event):
+    """A submission that an attempt had after one of its turns waits for its verdict."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnVerdictReached(Event):
+    """Such a submission has its verdict. Where an attempt handed it in as well, a `VerdictReached` tells that too."""
+
+    task: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)

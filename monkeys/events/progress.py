@@ -21,6 +21,8 @@ from monkeys.events.events import (
     RunBegan,
     SessionEnded,
     Status,
+    TurnQueued,
+    TurnVerdictReached,
     VerdictReached,
     VerifyBegan,
     VerifyEnded,
@@ -84,6 +86,9 @@ class Progress:
     activities: dict[str, str] = field(default_factory=dict)
     """What parts of the run are busy with, by what it is about."""
     spent: BudgetSpent | None = None
+    turns_queued: int = 0
+    """Submissions that attempts had after their turns and that got, or wait for, a verdict in this session."""
+    turns_verified: int = 0
     opened: float = field(init=False)
     """When the session began."""
     _at_work: bool = False
@@ -112,6 +117,10 @@ class Progress:
                 self._count(event)
             case VerdictReached():
                 self._verdict(event)
+            case TurnQueued():
+                self.turns_queued += 1
+            case TurnVerdictReached():
+                self.turns_verified += 1
             case BudgetSpent():
                 self.spent = event
             case Status():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.agent import Agent, AttemptBudget, AttemptScope, AttemptSpec
 from agent.models import Model
+from agent.models.recorded import RecordedAttempts
 from agent.trajectory import Exit, Trajectory, Usage
 from envs import Backend, Limits, SandboxError, SandboxUnavailable
 from monkeys.pricing.prices import Quote, tokens_of
@@ -25,8 +26,9 @@ def _untold(usage: Usage, dollars: float) -> None:
 class Worker:
     """Everything that attempts and verifications need, held open by whoever made it.
 
-    `agent` and `model` are None where submissions are verified only, `verifier` where attempts are made only; `backend`
-    and `limits` are None for a suite without sandboxes.
+    `agent` and `model` are None where submissions are verified only, `verifier` where attempts are made only,
+    `reviewer` where no other model reviews; `backend` and `limits` are None for a suite without sandboxes. `recording`
+    holds the attempts that may be continued.
     """
 
     tasks: Mapping[str, Task]
@@ -36,6 +38,8 @@ class Worker:
     backend: Backend | None
     limits: Limits | None
     quote: Quote | None = None
+    reviewer: Model | None = None
+    recording: RecordedAttempts | None = None
 
     def scope(self, spec: AttemptSpec, paid: Callable[[Usage, float], None] = _untold) -> AttemptScope:
         """The scope of an attempt whose payments are told to `paid` as they are made."""
@@ -49,15 +53,18 @@ class Worker:
         return AttemptScope(spec, AttemptBudget(quote.request, waste_price, paid))
 
     async def check(self) -> None:
-        """Whether the model can answer at all. Raises `ModelRefused`."""
-        if self.model is not None:
-            await self.model.check()
+        """Whether the models can answer at all. Raises `ModelRefused`."""
+        for model in (self.model, self.reviewer):
+            if model is not None:
+                await model.check()
 
     async def attempt(self, scope: AttemptScope) -> Trajectory:
         """Make an attempt in a fresh sandbox. Raises `SandboxUnavailable`, and what `Agent.run` does."""
         if self.agent is None:
             raise ValueError("this worker was opened to verify only")
         task = self.tasks[scope.spec.task]
+        if self.recording and scope.spec.continues:
+            scope.recorded = self.recording.trajectory(task.id, scope.spec.continues.index)
         if self.backend is None or self.limits is None or task.origin is None:
             return await self.agent.run(task, None, scope)
         began, label = time.monotonic(), f"{task.id} #{scope.spec.index}"

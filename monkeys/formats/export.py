@@ -8,7 +8,8 @@
 Guarantees: infra errors are no attempts and are left out. A submission that is not UTF-8 cannot be written in JSON
 without a change, for the harness writes what it reads as UTF-8: it is left out and named in `Exported.left_out`. Where
 outcomes decided how many attempts a task got, or attempts know of one another, `outcomes` writes the counts that the
-estimators can take. A file is there whole or not at all.
+estimators can take. Continuations of attempts, and arms that were told of the hidden tests beside
+others, are left out. A file is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monkeys.formats.design import run_design
+from monkeys.formats.design import arms_apart, run_design
 from monkeys.formats.submissions import submission_kind
 from monkeys.pricing.cost_report import cost_report
 from monkeys.store import AttemptRow, Store
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from monkeys.formats.counts import Counts
 
 __all__ = ["Exported", "outcomes", "predictions", "trajectories"]
+
+ORACLES = "+"  # between the names of several kinds of feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,14 @@ def predictions(store: Store, folder: Path) -> Exported:
             f"run {store.folder.name} has submissions of kind {kind}, and predictions are patches; export it with "
             "--format outcomes or --format trajectories"
         )
+    store, apart = _counted(store)
     by_index: dict[int, list[AttemptRow]] = defaultdict(list)
     for row in store.attempts():
         if not row.exit.infra:
             by_index[row.index].append(row)
-    model = store.model or "model"
+    model = "+".join([store.model or "model", *store.oracles])
     digits = max(3, len(str(max(by_index, default=0))))
-    files, written, left_out = [], 0, []
+    files, written, left_out = [], 0, [*apart]
     for index, rows in sorted(by_index.items()):
         name = f"attempt-{index:0{digits}}"
         lines = []
@@ -88,13 +92,16 @@ def predictions(store: Store, folder: Path) -> Exported:
 def trajectories(store: Store, folder: Path, *, tokens: bool = False) -> Exported:
     """Write trajectories.jsonl: every attempt but infra errors. Raises `OSError`.
 
-    The submission stands under the name of its kind, such as `patch` or `answer`. The request of a turn is made of the
+    `arm` names the feedback of a run whose attempts were told what the hidden tests say; other runs have none. What a
+    message of feedback or a summary was made from stands beside its text. The submission stands under the name of its
+    kind, such as `patch` or `answer`. The request of a turn is made of the
     first `request` messages, as `agent.conversation.as_sent` gives them, and messages[request] is what was made of its
     answer. `resolved` is null without a verdict, and a submission that is not UTF-8 is null. With `tokens` each turn
     has the token ids and log-probabilities that the server gave, by the names that vLLM uses.
     """
+    store, apart = _counted(store)
     rows = [row for row in store.attempts() if not row.exit.infra]
-    kind, left_out = submission_kind(store), []
+    kind, left_out = submission_kind(store), [*apart]
 
     def lines() -> Iterator[str]:
         for row in rows:
@@ -129,6 +136,7 @@ def _trajectory(store: Store, row: AttemptRow, kind: str, tokens: bool) -> dict[
     return {
         "task": row.task,
         "attempt": row.index,
+        **({"arm": ORACLES.join(store.oracles)} if store.oracles else {}),
         "seed": row.seed,
         "exit": row.exit,
         "detail": row.detail,
@@ -142,31 +150,45 @@ def _trajectory(store: Store, row: AttemptRow, kind: str, tokens: bool) -> dict[
 def outcomes(store: Store, folder: Path) -> Exported:
     """Write outcomes.csv: task, n (attempts with a verdict), resolved, and where known the cost in dollars.
 
-    The cost is that of all tries, infra errors included. Only independent attempts have one. Raises `OSError`.
+    A run whose attempts were told what the hidden tests say has a column `arm` with the names of that feedback, so that
+    its counts are a set of their own in whichever table they are copied to. The cost is that of all tries, infra errors
+    included. Only independent attempts have one. Raises `OSError`.
     """
+    store, apart = _counted(store)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     tallies, design = store.tallies(), run_design(store)
     independent = design.kind == "independent"
     unfit, costs = [], cost_report(store) if independent else None
-    table.writerow(["task", "n", "resolved", *(["cost"] if costs else [])])
+    arm = [ORACLES.join(store.oracles)] if store.oracles else []
+    table.writerow(["task", "n", "resolved", *(["cost"] if costs else []), *(["arm"] if arm else [])])
     if independent:
         for tally in tallies:
-            cost = [f"{costs.tasks[tally.task]:.9g}"] if costs else []
-            table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved, *cost])
+            cost = [_decimal(costs.tasks[tally.task])] if costs else []
+            table.writerow([tally.task, tally.resolved + tally.unresolved, tally.resolved, *cost, *arm])
     else:
         from monkeys.formats.counts import run_counts
 
         counts = run_counts(store, tallies)
         n, correct = counts.first or (counts.n, counts.correct)
-        table.writerows(zip(counts.task_ids, n.tolist(), correct.tolist(), strict=True))
+        rows = zip(counts.task_ids, n.tolist(), correct.tolist(), strict=True)
+        table.writerows([*row, *arm] for row in rows)
         unfit = [_unfit(counts, design)]
     unverified = [
         f"{tally.task}: {several(tally.unverified, 'attempt')} without a verdict"
         for tally in tallies
         if tally.unverified
     ]
-    return Exported((_write(folder / "outcomes.csv", [text.getvalue()]),), len(tallies), (*unfit, *unverified))
+    return Exported((_write(folder / "outcomes.csv", [text.getvalue()]),), len(tallies), (*apart, *unfit, *unverified))
+
+
+def _counted(store: Store) -> tuple[Store, list[str]]:
+    """The attempts that are written, and which are not: attempts of other arms must not be taken for more of these."""
+    (_, counted), *others = arms_apart(store).items()
+    left_out = [f"the attempts of the arm {arm}, which was told of the hidden tests" for arm, _ in others]
+    if points := {(row.task, row.parents, row.branch_turn) for row in store.continuations()}:
+        left_out.append(f"continuations of attempts, from {several(len(points), 'turn')}: they are no attempts")
+    return counted, left_out
 
 
 def _unfit(counts: Counts, design: SamplingDesign) -> str:
@@ -194,3 +216,9 @@ def _write(path: Path, texts: Iterable[str]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _decimal(cost: float) -> str:
+    """The cost with nine digits, and never with three after the point, which may be read as thousands."""
+    text = f"{cost:.9g}"
+    return f"{text}0" if len(text.partition(".")[2]) == 3 else text

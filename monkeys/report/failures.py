@@ -68,7 +68,7 @@ def unread_notes(found: Unread | None) -> Iterator[str]:
 
 def cut_prompt_notes(store: Store, rows: Sequence[AttemptRow]) -> Iterator[str]:
     """A warning where prompts of some attempts stop growing though their conversations go on."""
-    elided = store.config.get("limits", {}).get("context") == "elide"
+    elided = store.config.get("limits", {}).get("context", "stop") != "stop"
     if elided or not store.config.get("agent", {}).get("tools"):  # there prompts need not grow
         return
     long = [row for row in rows if row.turns > STILL]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import MonkeysError
-from monkeys.report.result import Result, Series
+from monkeys.report.result import Grid, Result, Series
 
-__all__ = ["SUFFIXES", "PictureError", "draw"]
+__all__ = ["SUFFIXES", "PictureError", "check_picture", "draw"]
 
 SUFFIXES = (".svg", ".pdf", ".png", ".html")
 STROKES = ("-", "--", "-.")  # for more curves than colours; dotted lines are fitted laws
@@ -53,23 +53,22 @@ def draw(result: Result, path: Path, title: str = "") -> None:
         PictureError: an unknown suffix, a result without curves, or no matplotlib.
         OSError: the file cannot be written.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise PictureError(f"{path}: a picture needs one of these suffixes: {', '.join(SUFFIXES)}")
+    check_picture(path)
     if not result.curves:
         raise PictureError("this result has no curve to draw; leave out --plot")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PictureError("a picture needs matplotlib; install it with `pip install 'coding-monkeys[plot]'`") from None
+    import matplotlib
+    from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "monkeys", "svg.fonttype": "none"}):
         # A legend beside the axes needs room of its own, in columns that are no taller than the axes.
         across = ceil(_names(result) / LEGEND) if len(result.curves) > MOST_INSIDE else 0
-        figure = Figure(figsize=(8 + WIDE * across, 8 if result.bars else 5), layout="constrained")
-        axes = figure.subplots(2 if result.bars else 1, squeeze=False)[:, 0]
+        below = bool(result.bars or result.grid)
+        figure = Figure(figsize=(8 + WIDE * across, 8 if below else 5), layout="constrained")
+        axes = figure.subplots(2 if below else 1, squeeze=False)[:, 0]
         _curves(axes[0], result, title, across)
-        if result.bars:
+        if result.grid:
+            _grid(axes[1], result.grid, result.y)
+        elif result.bars:
             _bars(axes[1], result)
         buffer = io.BytesIO()
         if path.suffix.lower() == ".png":
@@ -92,6 +91,16 @@ def draw(result: Result, path: Path, title: str = "") -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_picture(path: Path) -> None:
+    """Check that a picture can be drawn into this file, before hours of work. Raises `PictureError`."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise PictureError(f"{path}: a picture needs one of these suffixes: {', '.join(SUFFIXES)}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise PictureError("a picture needs matplotlib; install it with `pip install 'coding-monkeys[plot]'`") from None
 
 
 def _names(result: Result) -> int:
@@ -136,7 +145,8 @@ def _curves(axes: Any, result: Result, title: str, across: int) -> None:
                 label=_label(f"{series.name}, {series.law_name}"),
             )
         _forecast(axes, series, colour)
-    axes.set_xscale("log")
+    if not result.linear:
+        axes.set_xscale("log")
     if result.signed:
         axes.axhline(0, color="black", linewidth=0.8)
     else:
@@ -176,6 +186,23 @@ def _forecast(axes: Any, series: Series, colour: str) -> None:
         start, stop = log10(series.points[-1].k), log10(max(ks))
         beyond = [10 ** (start + (stop - start) * step / BEYOND) for step in range(BEYOND + 1)]
         axes.plot(beyond, [series.law(k) for k in beyond], color=colour, linestyle=":", linewidth=1.2)
+
+
+def _grid(axes: Any, grid: Grid, name: str) -> None:
+    import numpy as np
+
+    costs = np.outer(grid.costs, grid.ks)
+    drawn = axes.pcolormesh(
+        grid.ks, grid.turns, np.array(grid.coverage), shading="nearest", cmap="viridis", vmin=0, rasterized=True
+    )
+    axes.figure.colorbar(drawn, ax=axes, label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel("attempts k")
+    axes.set_ylabel("turns t")
+    names = {cost: name for cost, name in grid.lines if costs.min() < cost < costs.max()}
+    if names and min(costs.shape) > 1:
+        lines = axes.contour(grid.ks, grid.turns, costs, levels=list(names), colors="white", linewidths=1)
+        axes.clabel(lines, fmt=names, fontsize="x-small")
 
 
 def _bars(axes: Any, result: Result) -> None:

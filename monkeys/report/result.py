@@ -16,7 +16,7 @@ from typing import Any
 from monkeys.report.point import Point
 from monkeys.report.record import finite, json_text
 
-__all__ = ["Result", "Section", "Series", "Table", "points", "to_csv", "to_json"]
+__all__ = ["Grid", "Result", "Section", "Series", "Table", "points", "to_csv", "to_json"]
 
 
 CAPTION = "interval"  # an object that says in words what the bounds beside it are
@@ -34,6 +34,20 @@ class Series:
     """Points beyond those that were measured, each with its interval."""
     at: tuple[float, ...] = ()
     """The horizontal positions of the points in a picture where these are not k but, for example, costs."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Coverage over attempts x turns, as a map of colours with lines of equal cost."""
+
+    ks: tuple[int, ...]
+    turns: tuple[int, ...]
+    coverage: tuple[tuple[float, ...], ...]
+    """A row for each of `turns`, a column for each of `ks`; NaN where it is not known."""
+    costs: tuple[float, ...]
+    """The cost of one attempt of so many turns."""
+    lines: tuple[tuple[float, str], ...]
+    """The costs whose lines are drawn, ascending, each with its name."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,10 @@ class Result:
     """Whether the values of the curves are differences, which may be below 0."""
     band: str = ""
     """What the bands around the curves mean."""
+    linear: bool = False
+    """Whether the horizontal axis of the curves is linear in place of logarithmic."""
+    grid: Grid | None = None
+    """A map below the curves."""
     bars: tuple[tuple[str, float, float], ...] = ()
     """Bars below the curves: task, share of correct samples, probability that the plurality is right."""
 

@@ -12,7 +12,7 @@ Numpy and scipy are imported when they are needed, because importing them takes 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from agent.models.recorded import IN_NUMBERS, UNLIKE
 from agent.scan import scan
 from agent.trajectory import Exit, Usage
 from envs.registry import UnknownName
-from monkeys.formats.design import run_design
+from monkeys.formats.design import arms_apart, oracle_note, run_design
 from monkeys.formats.submissions import submission_kind
 from monkeys.pricing.cost_report import CostReport, cost_report
 from monkeys.report.configuration import is_replay, strategy_name
@@ -31,13 +31,14 @@ from monkeys.report.record import Record, as_json, finite
 from monkeys.store import AttemptRow, Store, Tally
 from monkeys.strategies.strategy import SamplingDesign
 from monkeys.text import several
-from tasks.task import Outcome
+from tasks.swe.mixed_run import AT_END_ONLY, NO_STRICT
+from tasks.task import LEFT_OUT, Outcome
 
 if TYPE_CHECKING:
     from monkeys.formats.counts import Counts
     from monkeys.science.scaling import PowerLaw
 
-__all__ = ["Coverage", "Issue", "Summary", "summarize"]
+__all__ = ["Coverage", "Issue", "Summary", "summarize", "weaker_verdicts"]
 
 CURVE_POINTS = 100
 SCANNED = 1000  # how many resolved attempts are searched for signs
@@ -120,6 +121,8 @@ class Summary(Record):
     """How attempts were chosen."""
     unread: Unread | None = None
     """Replies without an action that could be read; None where no action is asked for."""
+    oracle: tuple[str, ...] = ()
+    """The kinds of feedback that told the attempts what the hidden tests say; none for an ordinary run."""
     sampling: SamplingDesign = field(default_factory=SamplingDesign)
     """What follows from that for the estimators. Unless it is independent, resolved / n of an issue is no pass@1."""
 
@@ -153,7 +156,7 @@ class Summary(Record):
     def to_json(self) -> dict[str, Any]:
         """All of it as one JSON object; null where there is no number.
 
-        Keys: run, folder, tasks, model, kind, strategy, sampling, issues (`Issue`), solved, attempts, pass_at_k
+        Keys: run, folder, tasks, model, oracle, kind, strategy, sampling, issues (`Issue`), solved, attempts, pass_at_k
         (`Point`, the k of the table), interval (what, level, missing), coverage_missing, law (`PowerLaw` and its form),
         law_missing, notes, exits, unread_replies (`Unread`), turns, tokens (`Usage`), dollars (total, an_attempt,
         a_solved_issue, prices), attempt_seconds.
@@ -167,6 +170,7 @@ class Summary(Record):
             "folder": self.folder,
             "tasks": self.tasks,
             "model": self.model,
+            "oracle": self.oracle,
             "kind": self.kind,
             "strategy": self.strategy,
             "sampling": self.sampling.to_json(),
@@ -191,6 +195,7 @@ class Summary(Record):
 
 def summarize(store: Store) -> Summary:
     """Summarize what the store holds now; it may still be written."""
+    (arm, store), *others = arms_apart(store).items()
     config = store.config
     strategy, sampling = strategy_name(config), run_design(store)
     tallies, exits = store.tallies(), store.exits()
@@ -224,11 +229,14 @@ def summarize(store: Store) -> Summary:
         law=law,
         no_law=no_law if coverage else no_coverage,
         notes=(
+            *([oracle_note(store.oracles)] if store.oracles else []),
             *_notes(issues, strategy, sampling),
+            *_other_arms(arm, others),
             *failure_notes(rows),
             *unread_notes(unread),
             *cut_prompt_notes(store, rows),
             *_cut(rows, exits),
+            *_unknown_turns(store),
             *_to_check(store, rows, issues),
         ),
         exits={str(exit): number for exit, number in exits.items()},
@@ -238,6 +246,7 @@ def summarize(store: Store) -> Summary:
         cost=cost_report(store),
         strategy=strategy,
         unread=unread,
+        oracle=store.oracles,
         sampling=sampling,
     )
 
@@ -337,6 +346,18 @@ def _notes(issues: Sequence[Issue], strategy: str, sampling: SamplingDesign) -> 
     return notes
 
 
+def _other_arms(arm: str, others: Sequence[tuple[str, Store]]) -> Iterator[str]:
+    """Arms that are not counted with the others."""
+    if arm:
+        yield f"this is the arm {arm} alone"
+    for name, part in others:
+        made = sum(not row.exit.infra for row in part.attempts())
+        yield (
+            f"left out: {several(made, 'attempt')} of the arm {name}, which was told of the hidden tests; `monkeys "
+            "coverage` shows it as a set of its own"
+        )
+
+
 def _cut(rows: Sequence[AttemptRow], exits: Mapping[Exit, int]) -> Iterator[str]:
     """Attempts that were cancelled and have not been sampled again."""
     if Exit.CANCELLED not in exits:
@@ -347,6 +368,20 @@ def _cut(rows: Sequence[AttemptRow], exits: Mapping[Exit, int]) -> Iterator[str]
             f"{several(cut, 'attempt')} cut short by a limit or an interruption, long ones more often than short ones; "
             "run the same command again to sample them anew"
         )
+
+
+def _unknown_turns(store: Store) -> Iterator[str]:
+    """Turns after which the submission should be known, and is not."""
+    untaken, unlike = store.unknown_turns()
+    if untaken:
+        task, index, turn, why = untaken[0]
+        yield (
+            f"each turn: the patch after {several(len(untaken), 'turn')} could not be taken, such as turn {turn} of "
+            f"{task} {index}: {why}"
+        )
+    if unlike:
+        which = _named([f"{task} {index}" for task, index, _ in unlike])
+        yield f"each turn: {several(len(unlike), 'attempt')} not used, since a replay was unlike the record: {which}"
 
 
 def _replay_differences(rows: Sequence[AttemptRow]) -> Iterator[str]:
@@ -363,11 +398,22 @@ def _replay_differences(rows: Sequence[AttemptRow]) -> Iterator[str]:
         yield f"replay: {several(len(ended), 'attempt')} left the recording, and the answers ended there: {where}"
 
 
+def weaker_verdicts(rows: Iterable[AttemptRow]) -> Iterator[str]:
+    """The issues whose resolved attempts have no strict verdict, or one that alters no assertion."""
+    resolved = [row for row in rows if not row.exit.infra and row.outcome is Outcome.RESOLVED]
+    for flag, what in ((NO_STRICT, "no strict verdict"), (AT_END_ONLY, "a weaker strict verdict")):
+        if tasks := dict.fromkeys(row.task for row in resolved if flag in row.flags):
+            yield f"{what} on {_named(list(tasks))}: {flag}"
+
+
 def _to_check(store: Store, every: Sequence[AttemptRow], issues: Sequence[Issue]) -> Iterator[str]:
     """Where scores differ, and resolved attempts that a person should look at."""
     rows = [row for row in every if not row.exit.infra]
     if is_replay(store.config):
         yield from _replay_differences(rows)
+    if short := [row for row in rows if LEFT_OUT in row.detail]:
+        where = _named([f"{row.task} {row.index}" for row in short])
+        yield f"the patch lacks changes of {several(len(short), 'attempt')}, {where}; `monkeys show` names them"
     if disputed := [issue for issue in issues if issue.disputed]:
         official, strict = sum(issue.official for issue in issues), sum(issue.resolved for issue in issues)
         where = _named([f"{issue.id} ({issue.disputed})" for issue in disputed])
@@ -376,6 +422,7 @@ def _to_check(store: Store, every: Sequence[AttemptRow], issues: Sequence[Issue]
     if flaky := [issue for issue in issues if issue.flaky]:
         where = _named([f"{issue.id} ({issue.flaky})" for issue in flaky])
         yield f"flaky: verified twice with different verdicts, the third run counts, on {where}"
+    yield from weaker_verdicts(rows)
     resolved = [row for row in rows if row.outcome is Outcome.RESOLVED][:SCANNED]
     signs = [(row, sign) for row in resolved for sign in scan(store.conversation(row))]
     if signs:

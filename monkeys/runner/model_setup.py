@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
 from agent.agents import AGENTS, AgentSetup, make_agent
+from agent.feedback import FeedbackSetup, make_feedback
 from agent.limits import AttemptLimits
 from agent.models import Model
 from agent.models.model import ModelRefused
 from agent.models.recorded import Recorded
 from agent.models.source import FileSource, ModelRequest, ModelSource
 from agent.models.sources import check_suited, find_source, make_server
-from agent.scaffolds import TURNS, Scaffold, Unsuited, make_scaffold
+from agent.scaffolds import TURNS, Scaffold, ScaffoldSpec, Unsuited
 from agent.servers import Serve
+from agent.summary import summary_prompt
+from agent.tools import TOOLS, EmbeddingsSpec
 from envs.events import Sink, ignore
 from envs.memory_budget import MemoryBudget, this_machine
 from envs.secrets import keep_address, keep_environment, keep_fields, keep_secret
 from monkeys.pricing.prices import PriceError, Quote, find_quote, how_to_price, served_at
+from monkeys.runner.feedback_setup import CheckedFeedback, check_feedback, review_request, used_feedback
 from monkeys.runner.recording import Recording
 from monkeys.runner.task_group import task_group
 from monkeys.spec import RunSpec
@@ -42,14 +46,16 @@ from tasks.suite import Suite
 if TYPE_CHECKING:
     from agent.servers.server import Server
 
-__all__ = ["Asked", "ModelSetup"]
+__all__ = ["Asked", "ModelSetup", "scaffold_spec"]
 
 SERVED_WORKERS = 64
 SERVER_LOG = "server.log"  # in the run's folder
 # Options that have an effect on some agents alone.
-OF_SCAFFOLD = frozenset({"agent.scaffold", "agent.actions"})
+OF_SCAFFOLD = frozenset(
+    f"agent.{key}" for key in ("scaffold", "actions", "feedback", "locate", "tools", "embeddings", "embeddings_model")
+)
 LIMITS = tuple(field.name for field in fields(AttemptLimits))
-OF_TURNS = frozenset({"limits.turns", "limits.context"})
+OF_TURNS = frozenset({"limits.turns", "limits.context", "agent.each_turn"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +63,20 @@ class Asked:
     """What is asked of a model and how attempts are made, once all defaults are filled in. It can be pickled.
 
     `base_url` is the address of the server, also of one that the run starts. `recording` is the folder of the run that
-    is replayed.
+    is replayed. With `extra_sandbox`, an attempt at times needs a sandbox beside its own.
     """
 
     spec: RunSpec
     agent: str
-    scaffold: tuple[str, str] | None  # its name, and the form of actions
+    scaffold: ScaffoldSpec | None
     limits: AttemptLimits
     base_url: tuple[str, ...] = ()
     own_server: bool = False
     recording: Path | None = None
+    extra_sandbox: bool = False
 
     def make_scaffold(self) -> Scaffold | None:
-        return make_scaffold(*self.scaffold) if self.scaffold else None
+        return self.scaffold.make() if self.scaffold else None
 
     def make_model(self, suite: Suite, tasks: TaskSet, events: Sink) -> Model:
         """The model, not yet asked. Raises `ModelRefused` and `StoreError`."""
@@ -82,7 +89,15 @@ class Asked:
             replace(request, base_url=self.base_url, api_key=None if self.own_server else request.api_key)
         )
 
-    def make_agent(self, suite: Suite, model: Model) -> Agent:
+    def make_reviewer(self, suite: Suite, tasks: TaskSet, events: Sink) -> Model | None:
+        """The model that reviews, None for the attempt's own, as in a replay. Raises `ModelRefused`."""
+        if self.spec.agent.review_model is None or self.recording is not None:
+            return None
+        plain = _request(self.spec, None, suite, tasks, events)
+        request = review_request(self.spec, plain, self.base_url)
+        return find_source(request).model(request)
+
+    def make_agent(self, suite: Suite, model: Model, feedback: FeedbackSetup) -> Agent:
         """The agent. Raises `UnknownName` and `Unsuited`."""
         setup = AgentSetup(
             model=model,
@@ -90,8 +105,10 @@ class Asked:
             collect=suite.collect,
             limits=self.limits,
             scaffold=self.make_scaffold(),
+            feedback=make_feedback(self.spec.agent.feedback, feedback),
             command_seconds=self.spec.sandbox.command_seconds,
             options=dict(self.spec.agent.options),
+            each_turn=self.spec.agent.each_turn,
         )
         return make_agent(self.agent, setup, sandbox=suite.needs_sandbox)
 
@@ -109,6 +126,7 @@ class ModelSetup:
         self.quote: Quote | None = None
         self.reserved_mb = 0  # of this machine's memory, for the server
         self._content, self._priced = "", False
+        self._feedback = CheckedFeedback()
         self._memory: MemoryBudget | None = None
         if spec.model.base_url and spec.model.name is None and spec.server.serve is None:
             raise ModelRefused(
@@ -124,9 +142,13 @@ class ModelSetup:
         source = None if recording else find_source(_request(spec, None, suite, tasks, self._events))
         name = spec.agent.name or ((source.agent if source else "loop") if suite.needs_sandbox else "oneshot")
         _check_used(spec, name)
-        self.scaffold = _scaffold(spec, name, source)
+        recipe = scaffold_spec(spec, name, source)
+        self.scaffold = recipe.make() if recipe else None
         if source:
             check_suited(spec.model_name, source, self.scaffold)
+        self.spec = spec = used_feedback(spec, self.scaffold)
+        plain = _request(spec, None, suite, tasks, self._events)
+        self._feedback = check_feedback(spec, self.scaffold, tasks, source, plain)
         limits = _limits(spec, self.scaffold)
         if recording is not None:
             if spec.budget.max_cost is not None or spec.limits.dollars is not None:
@@ -143,11 +165,12 @@ class ModelSetup:
         return Asked(
             spec=spec,
             agent=name,
-            scaffold=(self.scaffold.name, spec.agent.actions or "native") if self.scaffold else None,
+            scaffold=recipe,
             limits=limits,
             base_url=(self.server.url,) if self.server else spec.model.base_url,
             own_server=self.server is not None,
             recording=recording.folder if recording else None,
+            extra_sandbox=self._feedback.extra_sandbox,
         )
 
     async def close(self) -> None:
@@ -164,10 +187,7 @@ class ModelSetup:
         """As it is saved with the run."""
         if self.recording:
             return self.recording.name
-        if self._content:  # wherever the file lies
-            kind, _, file = self.spec.model_name.partition(":")
-            return f"{kind}:{Path(file).name}"
-        return self.spec.model_name
+        return _kind_and_name(self.spec.model_name) if self._content else self.spec.model_name
 
     @property
     def workers(self) -> int:
@@ -189,8 +209,10 @@ class ModelSetup:
         spec, scaffold = self.spec, self.scaffold
         agent: dict[str, Any] = {"name": asked.agent}
         if scaffold:
-            agent |= {"scaffold": scaffold.name, "actions": scaffold.form}
-            agent |= {"prompts": dict(scaffold.texts), "tools": list(scaffold.tools)}
+            agent |= {"scaffold": scaffold.name, "actions": scaffold.form, **scaffold.options}
+            summary = {"summary": summary_prompt()} if spec.limits.context == "summarise" else {}
+            prompts = {**scaffold.texts, **self._feedback.texts, **summary}
+            agent |= {"prompts": prompts, "tools": list(scaffold.tools)}
         model: dict[str, Any] = {"name": self.model_name, "sampling": _sampling(spec, scaffold)}
         if spec.model.reasoning != "keep":
             model["reasoning"] = spec.model.reasoning
@@ -200,6 +222,8 @@ class ModelSetup:
             model["served"] = dict(self.server.spec.config)
         if self._content:
             model["content"] = self._content
+        if file := self._feedback.review_file:
+            agent |= {"review_model": _kind_and_name(spec.agent.review_model or ""), "review_content": _digest(file)}
         if self.recording:
             model["recording"] = {**self.recording.identity, "strict": spec.model.replay_strict}
         return {"agent": agent, "model": model}
@@ -209,6 +233,7 @@ class ModelSetup:
         return {
             **({"server": {"kind": self.server.spec.what, **self.server.spec.environment}} if self.server else {}),
             **({"prices": self.quote.record()} if self.quote else {}),
+            **({"patch_each_turn": True} if self.spec.agent.each_turn else {}),
         }
 
     def lines(self, store: Store, tasks: TaskSet) -> list[str]:
@@ -221,6 +246,11 @@ class ModelSetup:
             lines.append(f"prices {self.quote}")
         elif not self.recording and self._priced:
             lines.append(f"{how_to_price(self.spec.model_name)}; this run's report shows no cost")
+        if self.quote and self.spec.agent.review_model:
+            lines.append(
+                f"tokens of the review model {self.spec.agent.review_model} are counted, and priced as those of "
+                f"{self.spec.model_name}"
+            )
         if self.recording and (unlike := self.recording.differences(tasks, store.config)):
             lines.append(f"the replay differs from its recording in: {', '.join(unlike)}")
         return lines
@@ -288,6 +318,12 @@ def _request(spec: RunSpec, scaffold: Scaffold | None, suite: Suite, tasks: Task
     )
 
 
+def _kind_and_name(model: str) -> str:
+    """The name of a model that plays a file, wherever the file lies."""
+    kind, _, file = model.partition(":")
+    return f"{kind}:{Path(file).name}"
+
+
 def _key(spec: RunSpec) -> str | None:
     """The key of the server. From now on it is known as a secret, and so is whatever else the options hold of them."""
     model, key = spec.model, os.environ.get(spec.model.api_key_env)
@@ -326,14 +362,18 @@ def _check_used(spec: RunSpec, agent: str) -> None:
         raise Unsuited(f"agent {agent} {why}: {' and '.join(given)} would have no effect; leave out these options")
 
 
-def _scaffold(spec: RunSpec, agent: str, source: ModelSource | None) -> Scaffold | None:
+def scaffold_spec(spec: RunSpec, agent: str, source: ModelSource | None) -> ScaffoldSpec | None:
     """The scaffold of an agent that uses one. Raises `Unsuited`."""
     if not _uses_scaffold(agent):
         return None
     name = spec.agent.scaffold
     if name is None:
         name = "tools" if spec.agent.actions or source is None else source.scaffold
-    return make_scaffold(name, spec.agent.actions or "native")
+    url, model = spec.agent.embeddings, spec.agent.embeddings_model
+    if (url is None) != (model is None):
+        raise Unsuited("--embeddings and --embeddings-model need one another: give the server's address and its model")
+    embeddings = EmbeddingsSpec(url, model) if url and model else None
+    return ScaffoldSpec(name, spec.agent.actions or "native", spec.agent.locate, spec.agent.tools, embeddings)
 
 
 def _limits(spec: RunSpec, scaffold: Scaffold | None) -> AttemptLimits:
@@ -350,9 +390,14 @@ def _as_recorded(spec: RunSpec, recording: Recording) -> RunSpec:
     def left(section: str, values: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in values.items() if f"{section}.{key}" not in given}
 
-    found = left("agent", {key: agent[key] for key in ("name", "scaffold", "actions") if key in agent})
+    found = left("agent", {key: agent[key] for key in ("name", "scaffold", "actions", "review_model") if key in agent})
+    found |= left("agent", {"feedback": tuple(agent["feedback"])} if agent.get("feedback") else {})
+    if found.get("scaffold", spec.agent.scaffold) in (None, "tools"):
+        tools = tuple(agent.get("tools", ()))
+        found |= left("agent", {"tools": () if tools == tuple(tool.name for tool in TOOLS) else tools})
     if found.get("scaffold", spec.agent.scaffold) not in (None, "tools"):
         found.pop("actions", None)  # such a scaffold has a form of its own, under whose name it was recorded
+        found |= left("agent", {"locate": agent.get("locate", "words")})  # what runs did that saved nothing of it
     set_ = left("tasks", {"set": tasks.get("set", spec.tasks.set)})
     ids = spec.tasks.ids
     if "tasks.ids" not in given and {"set": spec.tasks.set, **set_}["set"] == tasks.get("set"):

@@ -32,11 +32,16 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self._store = Store.read(folder)
-        self.folder, self.config = folder, self._store.config
-        self._rows: dict[str, dict[int, AttemptRow]] = {task: {} for task in self._store.task_ids()}
-        for row in self._store.attempts():
-            if not row.exit.infra:
-                self._rows[row.task][row.index] = row
+        self._rows: dict[str, dict[int, AttemptRow]] = {}
+        try:
+            self.folder, self.config = folder, self._store.config
+            self._rows.update((task, {}) for task in self._store.task_ids())
+            for row in self._store.attempts():
+                if not row.exit.infra:
+                    self._rows[row.task][row.index] = row
+        except BaseException:
+            self.close()
+            raise
         self._take = lru_cache(AT_HAND)(self._store.trajectory)
 
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 from agent.agent import AttemptSpec
 from agent.limits import AttemptLimits
 from agent.models.replay import NOOP
-from agent.trajectory import Usage
+from agent.trajectory import ORACLE, Usage
 from envs.events import Sink, ignore
 from envs.secrets import redacted
 from monkeys.events import LimitReached
@@ -30,13 +30,14 @@ from monkeys.runner.verify_rules import VerifyRules
 from monkeys.runner.worker_setup import RunWorkerSetup
 from monkeys.spec import ConfigError, RunSpec, identity, merged
 from monkeys.spec.option import places
+from monkeys.spec.sections import BudgetOptions
 from monkeys.store import Store
 from monkeys.strategies import STRATEGIES, Strategy, make_strategy, strategy_config
 from monkeys.text import several
 from tasks import TaskSet
 from tasks.suites import suite_of
 
-__all__ = ["RunEnd", "open_worker", "sample_run", "strategy_of"]
+__all__ = ["RunEnd", "open_worker", "run_limits", "sample_run", "strategy_of"]
 
 
 PARAMETERS = {"strategy.first": "first", "strategy.narrow": "k"}  # options that are parameters of strategies
@@ -148,19 +149,21 @@ async def sample_run(spec: RunSpec, events: Sink = ignore) -> RunEnd:
         async with open_session(executor, events) as session:
             if setup.server is None:
                 await executor.check()
+            at_once = _at_once(prepared, session.facts.room)
             config = _config(prepared, strategy, session.facts)
             stem = f"{Path(config['tasks']['set']).name}-{config['model']['name']}"
             session.open_store(setup.spec.session, stem, config, prepared.tasks, setup.environment())
-            return await _sample(session, prepared, strategy)
+            return await _sample(session, prepared, strategy, at_once)
     finally:
         await setup.close()
 
 
-async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> RunEnd:
+async def _sample(session: Session, prepared: _Prepared, strategy: Strategy, at_once: int) -> RunEnd:
     setup, tasks = prepared.setup, prepared.tasks
-    spec, store, room = setup.spec, session.store, session.facts.room
-    at_once = setup.workers if room is None else min(setup.workers, room)
-    budget = RunBudget(_run_limits(spec), prepared.asked.limits, setup.quote, _spent(store), events=session.events)
+    spec, store = setup.spec, session.store
+    budget = RunBudget(
+        run_limits(spec.budget), prepared.asked.limits, setup.quote, _spent(store), events=session.events
+    )
     queue = None
     if spec.verify.enabled:
         queue = session.verify_queue(at_once=spec.verify.workers, retries=spec.session.retries, workers=at_once)
@@ -191,6 +194,22 @@ async def _sample(session: Session, prepared: _Prepared, strategy: Strategy) -> 
     session.note = stopped.partition(";")[0] or (f"{several(given_up, 'attempt')} given up" if given_up else "done")
     unverified = queue.unverified if queue else ""
     return RunEnd(store.folder, stopped, given_up, unverified, sampler.cause)
+
+
+def _at_once(prepared: _Prepared, room: int | None) -> int:
+    """How many attempts run at once, where memory has room for `room` sandboxes. Raises `ConfigError`.
+
+    An attempt keeps its sandbox while feedback waits for another one, so one is left free for those.
+    """
+    asked, wanted = prepared.asked, prepared.setup.workers
+    if room is None:
+        return wanted
+    if asked.extra_sandbox and room < 2:
+        raise ConfigError(
+            f"--feedback {','.join(asked.spec.agent.feedback)} needs a second sandbox beside that of an attempt, "
+            "and memory has room for one; give a smaller --memory-mb, or --overcommit"
+        )
+    return min(wanted, room - asked.extra_sandbox)
 
 
 def _sampler_options(setup: ModelSetup, workers: int) -> SamplerOptions:
@@ -242,8 +261,8 @@ def _config(prepared: _Prepared, strategy: Strategy, facts: WorkerFacts) -> dict
     return config
 
 
-def _run_limits(spec: RunSpec) -> RunLimits:
-    budget = spec.budget
+def run_limits(budget: BudgetOptions) -> RunLimits:
+    """What the options say that a run may use."""
     return RunLimits(
         math.inf if budget.max_cost is None else budget.max_cost,
         math.inf if budget.max_tokens is None else budget.max_tokens,
@@ -296,4 +315,9 @@ def relaxations(spec: RunSpec) -> list[str]:
         )
     if spec.session.overcommit:
         lines.append("OVERCOMMIT: memory limits may add up to more than the machine has, so sandboxes may be lost.")
+    if oracles := [kind for kind in spec.agent.feedback if kind.startswith(ORACLE)]:
+        lines.append(
+            f"ORACLE: attempts are told what the hidden tests say ({', '.join(oracles)}); the run is named so wherever "
+            "it is shown, and compares with no ordinary run."
+        )
     return lines

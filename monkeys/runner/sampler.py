@@ -184,6 +184,7 @@ class Sampler:
         self._breaker.worked()
         if self._verify:
             self._verify.add(group, spec.task, trajectory.submission)
+            self._verify.add_turns(group, spec.task, (turn.submission for turn in trajectory.turns))
             if self._strategy.goes_by_verdicts:
                 await self._changed.until(partial(self._verify.is_settled, spec.task, trajectory.submission))
         return True

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.agents import AGENTS
+from agent.feedback import FEEDBACK
 from agent.models.sources import MODELS
 from envs import SANDBOXES
 from monkeys.events import Recorded, RunBegan, SessionEnded, Sink, ignore
@@ -31,7 +32,7 @@ from tasks.suites import SUITES
 
 __all__ = ["STEM", "Session", "load_chosen", "open_session", "run_stem"]
 
-REGISTRIES = (SANDBOXES, SUITES, AGENTS, MODELS, STRATEGIES, EXECUTORS)
+REGISTRIES = (SANDBOXES, SUITES, AGENTS, MODELS, FEEDBACK, STRATEGIES, EXECUTORS)
 STEM = 80  # characters of a run's name before its digest
 
 
@@ -64,6 +65,13 @@ class Session:
         `more` is kept with the session besides its environment. Raises `StoreError`.
         """
         folder = self.folder(options, stem, config, tasks)
+        self._store = Store.write(folder, config, tasks, {**environment(self.facts), **(more or {})})
+        return self._store
+
+    def reopen_store(
+        self, folder: Path, config: Mapping[str, Any], tasks: TaskSet, more: Mapping[str, Any] | None = None
+    ) -> Store:
+        """Open the run in `folder` to add to it; `more` is as in `open_store`. Raises `StoreError`."""
         self._store = Store.write(folder, config, tasks, {**environment(self.facts), **(more or {})})
         return self._store
 

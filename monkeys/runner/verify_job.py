@@ -19,7 +19,7 @@ from typing import Any
 
 from agent.agent import AttemptSpec
 from agent.trajectory import Exit, Trajectory
-from envs.events import Sink, ignore
+from envs.events import Sink, Warned, ignore
 from monkeys.executors import ExecutorSetup, WorkerFacts
 from monkeys.executors.here import Here
 from monkeys.formats.design import run_design
@@ -28,12 +28,19 @@ from monkeys.runner.session import STEM, Session, open_session, run_stem
 from monkeys.runner.task_group import task_group
 from monkeys.runner.verify_rules import VerifyRules
 from monkeys.runner.worker_setup import RunWorkerSetup
-from monkeys.spec import VerifyRunSpec, differences
+from monkeys.spec import ConfigError, VerifyRunSpec, differences
 from monkeys.spec.nearest import did_you_mean
 from monkeys.store import AttemptRow, Store, StoreError, find_run, find_same, submission_digest
 from monkeys.text import several
 from tasks import Submission, TaskSet, load_tasks, suite_of
-from tasks.predictions import Prediction, PredictionsError, is_predictions, read_predictions, remarks_on
+from tasks.predictions import (
+    Prediction,
+    PredictionsError,
+    check_diffs,
+    is_predictions,
+    read_predictions,
+    remarks_on,
+)
 from tasks.swe.cached_verifier import CachedVerifier, CacheStats
 
 __all__ = ["Given", "VerifyEnd", "read_given", "verify_run"]
@@ -74,9 +81,11 @@ def read_given(source: str, runs: Path, kind: str) -> list[Given]:
     """
     path = Path(source)
     if is_predictions(source):
+        rows = read_predictions(path, kind)
+        check_diffs(path, rows)
         seen = Counter[str]()
         given = []
-        for row in read_predictions(path, kind):
+        for row in rows:
             given.append(Given(row.task, seen[row.task], row.model, row.submission))
             seen[row.task] += 1
         return given
@@ -102,6 +111,8 @@ def read_given(source: str, runs: Path, kind: str) -> list[Given]:
 
 async def verify_run(spec: VerifyRunSpec, events: Sink = ignore) -> VerifyEnd:
     """Verify what is given, or go on with it. Raises a `MonkeysError` for everything that a person can mend."""
+    if not spec.tasks.set:
+        raise ConfigError("--tasks must be given; --help describes it")
     rules = VerifyRules.of(spec.verify)
     every = load_tasks(spec.tasks.set, spec.tasks.suite)
     kind = suite_of(every.suite).kind
@@ -150,7 +161,8 @@ async def _verify(
     verdicts = sum(tally.resolved + tally.unresolved for tally in store.tallies())
     lines.append(f"run {store.folder}" + (f", going on after {verdicts} verdicts" if before else ""))
     if is_predictions(spec.predictions.source):
-        lines += remarks_on([Prediction(one.task, one.model, one.submission) for one in given])
+        for line in remarks_on([Prediction(one.task, one.model, one.submission) for one in given]):
+            session.events(Warned(f"{source}: {line}", numbers=True))
     title = f"{tasks.name} · {source.name}"
     session.tell_began(title, needed, max(attempts.values()), lines, [facts.warning])
     queue.recall()

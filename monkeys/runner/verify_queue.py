@@ -1,5 +1,8 @@
 """The verify queue: each attempt of a run gets its verdict once, and equal submissions share theirs.
 
+Submissions that attempts had after their turns (`--patch-each-turn`) get their verdicts through the same queue, but
+those that attempts handed in come first, because the run's numbers wait for them.
+
 Guarantees: a submission that has its verdict in the run is not verified again; at most `at_once` are verified at a
 time, in the order in which they came; every verdict is recorded as it comes. A verification that our side failed is
 recorded as evidence and tried again, up to a cap. After that a probe decides whose failure it was: where the task's
@@ -12,12 +15,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from typing import TypeAlias
 
-from monkeys.events import Sink, VerdictReached, VerifyBegan, VerifyEnded, ignore
+from monkeys.events import (
+    Sink,
+    TurnQueued,
+    TurnVerdictReached,
+    VerdictReached,
+    VerifyBegan,
+    VerifyEnded,
+    ignore,
+)
 from monkeys.executors import Executor, VerifySpec
 from monkeys.runner.circuit_breaker import CircuitBreaker, RunStopped
 from monkeys.runner.signal import Signal
+from monkeys.runner.slots import Slots
 from monkeys.store import Store, submission_digest
 from tasks.task import Outcome, Submission, Verdict
 
@@ -49,9 +62,10 @@ class VerifyQueue:
         self._store, self._executor, self._breaker = store, executor, breaker
         self._retries, self._workers, self._events = retries, workers, events
         self._changed = changed or Signal()
-        self._at_once, self._slots = at_once, asyncio.Semaphore(at_once)
+        self._at_once, self._slots = at_once, Slots[_Key](at_once)
         self._outcomes: dict[_Key, Outcome] = {}
         self._waiting: dict[_Key, int] = {}  # how many attempts wait for this verdict
+        self._of_turns: set[_Key] = set()  # those that wait and were queued as the submission of a turn
         self._given_up: dict[_Key, str] = {}  # submissions that could not be verified, and why
         self._broken: dict[str, str] = {}  # tasks whose tests cannot be run, and why, with nothing that worked since
         self._probing = asyncio.Lock()
@@ -60,15 +74,16 @@ class VerifyQueue:
 
     def recall(self) -> None:
         """Learn the verdicts that the store holds."""
-        for row in self._store.attempts():
-            if row.outcome in (Outcome.RESOLVED, Outcome.UNRESOLVED):
-                self._outcomes[row.task, row.digest] = row.outcome
-                self.resolved[row.task] += row.outcome is Outcome.RESOLVED
+        self._outcomes.update(self._store.verdicts())
+        for tally in self._store.tallies():
+            self.resolved[tally.task] += tally.resolved
 
     def resume(self, group: asyncio.TaskGroup) -> None:
-        """Queue what was sampled and has no verdict."""
+        """Queue what was sampled and has no verdict: what attempts handed in, and what they had after their turns."""
         for task, submission, count in self._store.unverified():
             self.add(group, task, submission, count)
+        for task, submission in self._store.unverified_turns():
+            self.add_turn(group, task, submission)
 
     def add(self, group: asyncio.TaskGroup, task: str, submission: Submission, count: int = 1) -> None:
         """Queue `count` more attempts that handed this in. The group raises `RunStopped`."""
@@ -77,8 +92,25 @@ class VerifyQueue:
             self._reached(task, self._outcomes[key], count)
         elif key in self._waiting:
             self._waiting[key] += count
+        elif key in self._of_turns:
+            self._waiting[key] = count
+            self._slots.prefer(key)
         elif key not in self._given_up:
             self._waiting[key] = count
+            group.create_task(self._verify(key, submission))
+
+    def add_turns(self, group: asyncio.TaskGroup, task: str, submissions: Iterable[Submission | None]) -> None:
+        """Queue what an attempt had after its turns, behind all that attempts handed in."""
+        for submission in submissions:
+            if submission is not None:
+                self.add_turn(group, task, submission)
+
+    def add_turn(self, group: asyncio.TaskGroup, task: str, submission: Submission) -> None:
+        """Queue one of these."""
+        key = task, submission_digest(submission)
+        if not any(key in known for known in (self._outcomes, self._waiting, self._of_turns, self._given_up)):
+            self._of_turns.add(key)
+            self._events(TurnQueued(task))
             group.create_task(self._verify(key, submission))
 
     def is_settled(self, task: str, submission: Submission) -> bool:
@@ -88,7 +120,7 @@ class VerifyQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was queued is settled."""
+        """Whether everything that attempts handed in is settled."""
         return not self._waiting
 
     @property
@@ -120,7 +152,7 @@ class VerifyQueue:
         task, reason, failures = key[0], "", 0
         incidents: set[int] = set()  # several failures in one incident count once
         while len(incidents) <= self._retries:
-            async with self._slots:
+            async with self._slots.hold(key, preferred=key in self._waiting):
                 if task in self._broken:  # found while this one waited
                     break
                 self._events(VerifyBegan(task))
@@ -141,7 +173,8 @@ class VerifyQueue:
                 incidents.add(-failures)  # one of its own
         if task in self._broken or not await self.works(task, submission):
             self._given_up[key] = reason or self._broken[task]
-            del self._waiting[key]
+            self._waiting.pop(key, None)
+            self._of_turns.discard(key)
             self._changed.fire()
             return
         why = f"could not be verified {failures} times of {failures}, while the task's tests run without it: {reason}"
@@ -150,7 +183,7 @@ class VerifyQueue:
 
     def _alone(self, task: str) -> bool:
         """Whether no submission for another task waits, which might be verified."""
-        return all(other == task for other, _ in self._waiting)
+        return all(other == task for other, _ in (*self._waiting, *self._of_turns))
 
     def _worked(self) -> None:
         self._breaker.worked()
@@ -158,7 +191,11 @@ class VerifyQueue:
 
     def _settle(self, key: _Key, outcome: Outcome) -> None:
         self._outcomes[key] = outcome
-        self._reached(key[0], outcome, self._waiting.pop(key))
+        if key in self._of_turns:
+            self._of_turns.remove(key)
+            self._events(TurnVerdictReached(key[0], outcome))
+        if key in self._waiting:
+            self._reached(key[0], outcome, self._waiting.pop(key))
 
     def _reached(self, task: str, outcome: Outcome, count: int) -> None:
         self.resolved[task] += count if outcome is Outcome.RESOLVED else 0

@@ -13,7 +13,7 @@ Guarantees: each option is declared once; the command line is over the environme
 value is refused with its place and with what would be right. To show `--help` needs none of the project's other parts.
 """
 
-from monkeys.spec.command_specs import CalibrateSpec, VerifyRunSpec
+from monkeys.spec.command_specs import BranchSpec, CalibrateSpec, VerifyRunSpec
 from monkeys.spec.errors import ConfigError
 from monkeys.spec.identity import differences, identity, merged
 from monkeys.spec.run import RunSpec
@@ -27,6 +27,7 @@ from monkeys.spec.sections import (
 )
 
 __all__ = [
+    "BranchSpec",
     "CalibrateSpec",
     "ConfigError",
     "ImageOptions",

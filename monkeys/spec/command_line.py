@@ -101,6 +101,11 @@ def read_as(kind: Kind) -> Callable[[str], Any]:
     return read
 
 
+def _unless_absent(read: Callable[[str], Any], text: str) -> Any:
+    """What argparse hands to a type for a positional argument that is absent stays as it is."""
+    return text if text is argparse.SUPPRESS else read(text)
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -109,7 +114,10 @@ def _add(group: argparse._ArgumentGroup, place: Place) -> None:
     option = place.option
     told: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(place)}
     if place.positional:
-        group.add_argument(place.path, nargs="?", metavar=place.label, type=read_as(option.kind), **told)
+        read = read_as(option.kind)
+        group.add_argument(
+            place.path, nargs="?", metavar=place.label, type=lambda text: _unless_absent(read, text), **told
+        )
         return
     told["dest"] = place.path
     if option.flag:

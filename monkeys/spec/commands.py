@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from monkeys.spec.command_specs import CalibrateSpec, ImagesSpec, PrefetchSpec, VerifyRunSpec
+from monkeys.spec.command_specs import BranchSpec, CalibrateSpec, ImagesSpec, PrefetchSpec, VerifyRunSpec
 from monkeys.spec.run import RunSpec
 
 __all__ = ["COMMANDS"]
@@ -12,6 +12,7 @@ __all__ = ["COMMANDS"]
 COMMANDS: Mapping[type, str] = {
     RunSpec: "python -m agent.swe",
     VerifyRunSpec: "monkeys verify",
+    BranchSpec: "monkeys branch",
     CalibrateSpec: "monkeys calibrate",
     PrefetchSpec: "monkeys images prefetch",
     ImagesSpec: "monkeys images",

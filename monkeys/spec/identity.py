@@ -22,19 +22,21 @@ from monkeys.spec.run import RunSpec
 __all__ = ["differences", "identity", "merged"]
 
 # What a missing key means where that is not the option's default.
-DEFAULTS: dict[str, Any] = {"suite": "swe", "strategy.sampling.kind": "independent"}
+DEFAULTS: dict[str, Any] = {"suite": "swe", "strategy.sampling.kind": "independent", "agent.locate": "words"}
 # What earlier versions did not save: where it is missing on record, it is unknown.
 UNKNOWN = {"model.content"}
 # Lists in which the order means nothing.
-UNORDERED = {"tasks.ids"}
+UNORDERED = {"tasks.ids", "agent.feedback"}
 # What follows from which settings, by the beginnings of paths: it is told only where none of these differs.
 FOLLOWS = {
     "strategy.sampling": ("strategy",),
     "strategy": ("strategy.name",),
-    "agent.prompts": ("agent.name", "agent.scaffold", "agent.actions"),
+    "agent.prompts": ("agent.name", "agent.scaffold", "agent.actions", "agent.feedback", "limits.context"),
     "agent.tools": ("agent.name", "agent.scaffold", "agent.actions"),
+    "agent.locate": ("agent.name", "agent.scaffold"),
     "agent.scaffold": ("agent.name",),
     "agent.actions": ("agent.name",),
+    "agent.review_content": ("agent.review_model",),
     "model.content": ("model.name",),
     "model.recording.run": ("model.name",),
     "model.recording.created": ("model.name",),
@@ -44,7 +46,7 @@ NAMES = {
     "strategy.sampling": "how attempts are sampled,",
     "strategy": "--strategy-options",
     "agent.prompts": "the prompt",
-    "agent.tools": "the list of tools",
+    "agent.review_content": "the content of the file that --review-model names",
     "model.content": "the content of the file that --model names",
     "model.recording.run": "the recorded run",
     "model.recording.created": "the time of the recorded run",
@@ -95,6 +97,8 @@ def _counts(spec: Any, place: Place) -> bool:
     """Whether the option has an effect: what is done with flaky tests matters only where a calibration names them."""
     if place.option.saved.startswith("model.sampling"):
         return False  # the body of the requests is saved as one
+    if place.path == "agent.feedback":
+        return bool(spec.agent.feedback)  # none is what runs without the option have
     return place.path != "verify.unstable" or spec.verify.calibration is not None
 
 

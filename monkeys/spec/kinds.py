@@ -295,6 +295,33 @@ class Words(Many):
         return self.read(value) if isinstance(value, str) else super().take(value)
 
 
+class Commas(Kind):
+    """Names with commas between them, of which `none` stands for no name."""
+
+    what = "names, as a list or as one string with commas between them"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        names = [name.strip() for name in text.split(",")]
+        if not all(names):
+            raise ValueError(f"{text!r} holds an empty name; give names with commas between them, or none")
+        if "none" in names and len(names) > 1:
+            raise ValueError(f"{text!r} names none and others; give none alone, or leave it out")
+        return () if names == ["none"] else tuple(dict.fromkeys(names))
+
+    def take(self, value: object) -> tuple[str, ...]:
+        if isinstance(value, str):
+            return self.read(value)
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+            return self.read(",".join(value) or "none")
+        raise self._wrong(value)
+
+    def to_toml(self, value: tuple[str, ...]) -> list[str]:
+        return list(value or ("none",))
+
+    def show(self, value: tuple[str, ...]) -> str:
+        return ",".join(value or ("none",))
+
+
 class Object(Kind):
     """A JSON object; in TOML a table, or a text of JSON where it holds null, for which TOML has no form."""
 
@@ -322,6 +349,7 @@ class Object(Kind):
 
 
 TEXT, NAME, RUN_NAME, PATH, WORDS, OBJECT = Text(), Name(), RunName(), PathKind(), Words(), Object()
+COMMAS = Commas()
 FLAG, TIME = Flag(), Time()
 WHOLE, NUMBER, POSITIVE, SHARE = Whole(), Number(), Number(positive=True), Share()
 GIGABYTES = Number(positive=True, unit="gigabytes")

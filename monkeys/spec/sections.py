@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monkeys.spec.kinds import (
+    COMMAS,
     FLAG,
     GIGABYTES,
     NAME,
@@ -55,9 +56,9 @@ class TaskOptions:
         "quick",
         "tasks",
         NAME,
-        "the task set: quick, which is built in; a .jsonl, .json or .parquet file in SWE-bench's format; or lite, "
-        "verified, full, multilingual or the name of another data set on the Hugging Face hub, with :SPLIT for another "
-        "split than test",
+        "the task set: quick or quick-easy, which are built in; a .jsonl, .json or .parquet file in SWE-bench's "
+        "format; or lite, verified, full, multilingual or the name of another data set on the Hugging Face hub, with "
+        ":SPLIT for another split than test",
         "SET",
         saved="tasks.set",
     )
@@ -136,6 +137,16 @@ class AgentOptions:
         saved="agent.scaffold",
         shown="tools; repair for smollm2",
     )
+    locate: str | None = option(
+        None,
+        "locate",
+        Choice("tests", "words"),
+        "with scaffold repair: how the function to show is found. words: by the words that it shares with the issue. "
+        "tests: also by what failing visible tests execute",
+        saved="agent.locate",
+        resolved=True,
+        shown="tests",
+    )
     actions: str | None = option(
         None,
         "actions",
@@ -145,8 +156,73 @@ class AgentOptions:
         saved="agent.actions",
         shown="native",
     )
+    feedback: tuple[str, ...] = option(
+        (),
+        "feedback",
+        COMMAS,
+        "what an attempt is told beyond what its tools answer, with commas between several. none. check: what its "
+        "changes broke, by a linter and parsers. diff: its patch so far. tests: visible tests that fail now and did "
+        "not before, after each edit; tests:submit: at a submission. reproduce: a test that it wrote, run without and "
+        "with its changes. review: what a model says of its patch. oracle-tests, oracle-count: hidden tests that "
+        "fail, for studies alone",
+        "KIND,KIND",
+        saved="agent.feedback",
+        shown="none",
+    )
+    review_model: str | None = option(
+        None,
+        "review-model",
+        NAME,
+        "with --feedback review: the model that reviews, by a name as for --model",
+        "NAME",
+        saved="agent.review_model",
+        shown="the attempt's own",
+    )
+    review_base_url: tuple[str, ...] = option(
+        (),
+        "review-base-url",
+        NAMES,
+        "with --review-model: an OpenAI-compatible server of it, or several; that of --base-url where it is not given",
+        "URL",
+    )
+    tools: tuple[str, ...] = option(
+        (),
+        "tools",
+        NAMES,
+        "the tools that the model has, by name: default stands for bash, view, search, edit, run_tests and submit; "
+        "find_class, find_function, find_snippet, find_usages, semantic_search and view_spans look at an index of the "
+        "repository; or tools that installed packages bring",
+        "NAME",
+        saved="agent.tools",
+        resolved=True,
+        shown="default",
+    )
+    embeddings: str | None = option(
+        None,
+        "embeddings",
+        NAME,
+        "with the tool semantic_search: the address of a server of embeddings that speaks OpenAI's protocol, such as "
+        "http://127.0.0.1:8001/v1; without it, words are compared",
+        "URL",
+    )
+    embeddings_model: str | None = option(
+        None,
+        "embeddings-model",
+        NAME,
+        "what the server of --embeddings calls its model",
+        "NAME",
+        saved="agent.embeddings",
+        resolved=True,
+    )
     options: dict[str, Any] = option(
         {}, "agent-options", OBJECT, "options of an agent that a package brings", "JSON", saved="agent.options"
+    )
+    each_turn: bool = option(
+        False,
+        "patch-each-turn",
+        FLAG,
+        "take and verify the patch after every turn that changed it, which tells what attempts of fewer turns "
+        "would have reached; a run may turn this on for its further attempts",
     )
 
 
@@ -374,9 +450,10 @@ class LimitOptions:
     context: str = option(
         "stop",
         "context",
-        Choice("stop", "elide"),
+        Choice("stop", "elide", "summarise"),
         "what happens when a conversation outgrows the window. stop: the attempt ends with its patch. elide: it goes "
-        "on, and older observations are shortened",
+        "on, and older observations are shortened. summarise: it goes on, and the model writes a summary that takes "
+        "the place of older turns",
         saved="limits.context",
     )
 
@@ -562,5 +639,5 @@ class SessionOptions:
         FLAG,
         "let the memory limits of all sandboxes add up to more than the machine has",
     )
-    quiet: bool = option(False, "quiet", FLAG, "print nothing but errors")
+    quiet: bool = option(False, "quiet", FLAG, "print nothing but errors, and what changes the meaning of a number")
     events: Path | None = option(None, "events", PATH, "append every event of the run to FILE, as JSON lines", "FILE")

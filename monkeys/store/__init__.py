@@ -1,8 +1,9 @@
 """A run on disk. `Store` opens one, to write it or to read it."""
 
+from monkeys.store.arms import is_oracle, pools
 from monkeys.store.errors import NotFound, StoreError
 from monkeys.store.finding import find_run, find_same
-from monkeys.store.rows import AttemptRow, Tally, submission_digest
+from monkeys.store.rows import AttemptRow, Tally, TurnRow, submission_digest
 from monkeys.store.store import Store, run_folder
 
 __all__ = [
@@ -11,8 +12,11 @@ __all__ = [
     "Store",
     "StoreError",
     "Tally",
+    "TurnRow",
     "find_run",
     "find_same",
+    "is_oracle",
+    "pools",
     "run_folder",
     "submission_digest",
 ]

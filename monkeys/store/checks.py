@@ -12,10 +12,12 @@ import re
 import sqlite3
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from functools import cache
 from typing import Any, NoReturn
 
-from agent.trajectory import Exit, Message
+from agent.conversation import ELIDED, FEEDBACK, OURS, SUMMARY
+from agent.trajectory import EXCHANGE, Exit, Message, exchanges
 from monkeys.store.errors import StoreError
 from monkeys.store.schema import SCHEMA
 from tasks.task import Outcome
@@ -79,6 +81,9 @@ ROWS: Mapping[str, Mapping[str, str]] = {
         "arm": TEXT,
         "brief": f"{{0}} IS NULL OR {BLOB}",
         "parents": TEXT,
+        "each_turn": TEXT,
+        "branch_of": f"{{0}} IS NULL OR {WHOLE} AND {{0}} IN (SELECT id FROM attempts WHERE branch_of IS NULL)",
+        "branch_turn": f"CASE WHEN branch_of IS NULL THEN {{0}} IS NULL ELSE {WHOLE} END",
     },
     "verdicts": {
         "task": TEXT,
@@ -91,9 +96,11 @@ ROWS: Mapping[str, Mapping[str, str]] = {
     },
 }
 TURNS = {"attempt": WHOLE, "turn": WHOLE, "messages": WHOLE, "model_seconds": NUMBER, "tool_seconds": NUMBER, **TOKENS}
+TURNS |= {"untaken": TEXT}
 # Of one attempt one try counts, and of one submission one verdict.
 TWICE = {
-    "attempts": "SELECT task, idx FROM attempts WHERE NOT infra GROUP BY task, idx HAVING count(*) > 1",
+    "attempts": "SELECT task, idx FROM attempts WHERE NOT infra "
+    "GROUP BY task, idx, branch_of, branch_turn HAVING count(*) > 1",
     "verdicts": "SELECT task, hex(submission) FROM verdicts WHERE outcome != 'infra error' "
     "GROUP BY task, submission HAVING count(*) > 1",
 }
@@ -271,7 +278,31 @@ def to_message(value: Any, where: str, what: str) -> Message:
         damaged(where, f"{what} has tool calls of another form")
     if not isinstance(value.get("content"), str | list | None):
         damaged(where, f"{what} has the content {_shown(value['content'])}")
+    if not OURS.isdisjoint(value):
+        _check_ours(value, where, what)
     return value
+
+
+def _check_ours(message: Message, where: str, what: str) -> None:
+    """Check the keys of a message that are not sent."""
+    if not isinstance(message.get(FEEDBACK, ""), str) or not isinstance(message.get(ELIDED, 0), int):
+        damaged(where, f"{what} has a mark of another form")
+    if (FEEDBACK in message or SUMMARY in message or ELIDED in message) and not isinstance(message["content"], str):
+        damaged(where, f"{what} has a mark and no text")
+    part = message.get(SUMMARY, [0, 0])
+    if not isinstance(part, list) or len(part) != 2 or not all(_count_or_none(one) and one is not None for one in part):
+        damaged(where, f"{what} is a summary of {_shown(part)}")
+    if EXCHANGE in message:
+        try:
+            (exchange,) = exchanges([message])
+            usage = astuple(exchange.usage)
+        except (TypeError, KeyError, ValueError):
+            damaged(where, f"{what} has an exchange of another form")
+        texts = (exchange.purpose, exchange.model)
+        if not all(map(_text, texts)) or not all(type(one) is int for one in usage):
+            damaged(where, f"{what} has an exchange of another form")
+        for each in (*exchange.messages, exchange.reply):
+            to_message(each, where, what)
 
 
 # The configuration
@@ -320,8 +351,9 @@ LEAVES: Mapping[str, _Fits] = {
     **dict.fromkeys(
         ("suite", "tasks.set", "model.name", "agent.name", "agent.scaffold", "agent.actions"), ("a text", _text)
     ),
-    **dict.fromkeys(("sandbox.name", "strategy.name"), ("a text", _text)),
-    "limits.context": ("stop or elide", lambda value: value in ("stop", "elide")),
+    **dict.fromkeys(("agent.review_model", "sandbox.name", "strategy.name"), ("a text", _text)),
+    "agent.feedback": ("a list of texts", _texts),
+    "limits.context": ("stop, elide or summarise", lambda value: value in ("stop", "elide", "summarise")),
     **dict.fromkeys(("limits.turns", "limits.tokens", "limits.window"), ("a whole number", _count_or_none)),
     **dict.fromkeys(("limits.seconds", "limits.dollars"), ("a number", _number_or_none)),
     **dict.fromkeys(

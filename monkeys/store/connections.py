@@ -83,9 +83,13 @@ def _immutable(path: Path) -> str:
 def _copied(path: Path, log: Path) -> sqlite3.Connection:
     """A copy in memory of a run that was killed and cannot be written: reading its log takes a place to write."""
     copy = sqlite3.connect("", isolation_level=None)
-    with TemporaryDirectory(prefix="monkeys-") as folder:
-        for file in (path, log):
-            shutil.copy(file, folder)
-        with closing(sqlite3.connect(Path(folder) / path.name)) as db:
-            db.backup(copy)
+    try:
+        with TemporaryDirectory(prefix="monkeys-") as folder:
+            for file in (path, log):
+                shutil.copy(file, folder)
+            with closing(sqlite3.connect(Path(folder) / path.name)) as db:
+                db.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
     return copy

@@ -192,9 +192,44 @@ def _tables_4(db: sqlite3.Connection, config: Config) -> None:
     pass
 
 
-def _config_4(config: Config) -> Config:
+def _same(config: Config) -> Config:
     return config
 
 
-STEPS = (Step(3, _tables_3, _config_3), Step(4, _tables_4, _config_4))
+# Version 5: submissions of each turn, and continuations of attempts
+
+COLUMNS_4 = (
+    "id, session, task, idx, try, seed, exit, detail, infra, submission, last_message, turns, seconds, finished, "
+    "prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, kind, arm, brief, parents"
+)
+TO_5 = (
+    "DROP INDEX IF EXISTS counted",
+    "ALTER TABLE attempts RENAME TO attempts_4",  # made anew, for a constraint of a table cannot be changed
+    """
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, idx INTEGER NOT NULL,
+        try INTEGER NOT NULL, seed INTEGER NOT NULL, exit TEXT NOT NULL, detail TEXT NOT NULL, infra INTEGER NOT NULL,
+        submission BLOB NOT NULL, last_message INTEGER NOT NULL, turns INTEGER NOT NULL, seconds REAL NOT NULL,
+        finished REAL NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'patch',
+        arm TEXT NOT NULL DEFAULT '', brief BLOB, parents TEXT NOT NULL DEFAULT '[]',
+        each_turn TEXT NOT NULL DEFAULT '', branch_of INTEGER, branch_turn INTEGER)
+    """,
+    f"INSERT INTO attempts ({COLUMNS_4}) SELECT {COLUMNS_4} FROM attempts_4",
+    "DROP TABLE attempts_4",
+    "CREATE UNIQUE INDEX tried ON attempts (task, idx, try) WHERE branch_of IS NULL",
+    "CREATE UNIQUE INDEX tried_on ON attempts (branch_of, branch_turn, idx, try) WHERE branch_of IS NOT NULL",
+    "CREATE UNIQUE INDEX counted ON attempts (task, idx) WHERE NOT infra AND branch_of IS NULL",
+    "CREATE UNIQUE INDEX counted_on ON attempts (branch_of, branch_turn, idx) "
+    "WHERE NOT infra AND branch_of IS NOT NULL",
+    "ALTER TABLE turns ADD COLUMN untaken TEXT NOT NULL DEFAULT ''",
+)
+
+
+def _tables_5(db: sqlite3.Connection, config: Config) -> None:
+    for statement in TO_5:
+        db.execute(statement)
+
+
+STEPS = (Step(3, _tables_3, _config_3), Step(4, _tables_4, _same), Step(5, _tables_5, _same))
 OLDEST = STEPS[0].version - 1

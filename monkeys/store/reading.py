@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from agent.trajectory import Exit, Message, Tokens, Trajectory, Turn, Usage
+from agent.trajectory import ORACLE, Exit, Message, Tokens, Trajectory, Turn, Usage, exchanges
 from envs.secrets import redacted
 from monkeys.store import checks
 from monkeys.store.answers import unpacked_message, unpacked_tokens
 from monkeys.store.checks import MOST_BYTES
 from monkeys.store.migrations import meta
-from monkeys.store.rows import AttemptRow, Tally, submission_digest
+from monkeys.store.rows import AttemptRow, Tally, TurnRow, submission_digest
 from tasks.task import Outcome, Submission
 
 __all__ = ["Reader"]
 
+OWN = "a.branch_of IS NULL"  # of attempts as `a`: the run's own, and no continuation of one
 MOST_OF_ATTEMPT = 256 * 2**20  # bytes of all messages of one attempt
 
 
@@ -32,6 +34,19 @@ class Reader:
     def __init__(self, folder: Path, db: sqlite3.Connection) -> None:
         self.folder, self._db = folder, db
         self._where, self._turns_checked = f"run {folder}", False
+        self._own = OWN  # which rows of the table of attempts, `a`, are attempts here
+
+    def arms(self) -> list[str]:
+        """The arms of the run's own attempts, in the order in which they began."""
+        query = f"SELECT a.arm FROM attempts a WHERE {self._own} GROUP BY a.arm ORDER BY min(a.id)"
+        return [str(row[0]) for row in self._rows(query)]
+
+    def of_arms(self, arms: Iterable[str]) -> Self:
+        """The same run as if it had the attempts of these arms alone. Closing either closes both."""
+        part = copy(self)
+        names = ", ".join("'" + arm.replace("'", "''") + "'" for arm in arms)
+        part._own = f"{OWN} AND a.arm IN ({names})"
+        return part
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         try:
@@ -72,6 +87,12 @@ class Reader:
         return str(self.config.get("model", {}).get("name", ""))
 
     @property
+    def oracles(self) -> tuple[str, ...]:
+        """The kinds of feedback that showed the attempts what the hidden tests say; none for an ordinary run."""
+        kinds = self.config.get("agent", {}).get("feedback", ())
+        return tuple(str(kind) for kind in kinds if str(kind).startswith(ORACLE))
+
+    @property
     def created(self) -> float:
         """When the run was made, in seconds since 1970. It tells runs of one name apart."""
         created = self._meta("created")
@@ -91,7 +112,7 @@ class Reader:
         """The processes that wrote, each with its environment and the number of tries that it recorded."""
         query = (
             "SELECT s.id, s.began, s.ended, s.pid, s.host, s.environment, s.note, count(a.id) AS attempts "
-            "FROM sessions s LEFT JOIN attempts a ON a.session = s.id GROUP BY s.id ORDER BY s.id"
+            f"FROM sessions s LEFT JOIN attempts a ON a.session = s.id AND {self._own} GROUP BY s.id ORDER BY s.id"
         )
         names = ("id", "began", "ended", "pid", "host", "environment", "note", "attempts")
         sessions = [dict(zip(names, row, strict=True)) for row in self._rows(query)]
@@ -104,23 +125,60 @@ class Reader:
     def sampled(self) -> dict[str, set[int]]:
         """The indices of each task that are not to be sampled again. One look-up, for resuming."""
         done: dict[str, set[int]] = {}
-        for task, index in self._rows("SELECT task, idx FROM attempts WHERE NOT infra"):
+        for task, index in self._rows(f"SELECT task, idx FROM attempts a WHERE NOT infra AND {self._own}"):
             done.setdefault(task, set()).add(index)
         return done
 
     @property
     def any_parents(self) -> bool:
         """Whether any attempt was made of earlier ones, so that attempts depend on one another."""
-        return self._row("SELECT 1 FROM attempts WHERE parents NOT IN ('', '[]') LIMIT 1") is not None
+        query = f"SELECT 1 FROM attempts a WHERE parents NOT IN ('', '[]') AND {self._own} LIMIT 1"
+        return self._row(query) is not None
 
-    def unverified(self) -> list[tuple[str, Submission, int]]:
-        """Each task and submission without a verdict, with the number of attempts that wait for it."""
+    def unverified(self, *, continuations: bool = False) -> list[tuple[str, Submission, int]]:
+        """Each task and submission without a verdict, with the number of attempts that wait for it.
+
+        Or the number of `continuations`, of which none is an attempt.
+        """
+        whose = "a.branch_of IS NOT NULL" if continuations else self._own
         rows = self._rows(
             "SELECT a.task, b.body, a.kind, count(*) FROM attempts a JOIN blobs b ON b.digest = a.submission "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.submission = a.submission AND v.outcome != 'infra error' "
-            "WHERE NOT a.infra AND v.id IS NULL GROUP BY a.task, a.submission"
+            f"WHERE NOT a.infra AND {whose} AND v.id IS NULL GROUP BY a.task, a.submission"
         )
         return [(task, Submission(self._blob(body), kind), count) for task, body, kind, count in rows]
+
+    def unverified_turns(self) -> list[tuple[str, Submission]]:
+        """Each task and submission without a verdict that an attempt of the run's own had after one of its turns."""
+        rows = self._rows(
+            "SELECT a.task, b.body, t.kind FROM turns t JOIN attempts a ON a.id = t.attempt "
+            "JOIN blobs b ON b.digest = t.submission "
+            "LEFT JOIN verdicts v ON v.task = a.task AND v.submission = t.submission AND v.outcome != 'infra error' "
+            f"WHERE NOT a.infra AND {self._own} AND v.id IS NULL "
+            "GROUP BY a.task, t.submission ORDER BY min(a.id), t.turn"
+        )
+        return [(task, Submission(self._blob(body), kind)) for task, body, kind in rows]
+
+    def unknown_turns(self) -> tuple[list[tuple[str, int, int, str]], list[tuple[str, int, str]]]:
+        """Where the submission after a turn is not known although it was asked for.
+
+        The task, the index, the turn and the reason of those that could not be taken; and the task, the index and the
+        difference of attempts whose replays were unlike them.
+        """
+        untaken = self._rows(
+            "SELECT a.task, a.idx, t.turn, t.untaken FROM turns t JOIN attempts a ON a.id = t.attempt "
+            f"WHERE t.untaken != '' AND NOT a.infra AND {self._own} ORDER BY a.id, t.turn"
+        )
+        unlike = self._rows(
+            "SELECT a.task, a.idx, a.each_turn FROM attempts a "
+            f"WHERE a.each_turn LIKE 'unlike:%' AND {self._own} ORDER BY a.id"
+        )
+        return list(untaken), list(unlike)
+
+    def verdicts(self) -> dict[tuple[str, bytes], Outcome]:
+        """The outcome of each task and digest of a submission that has a verdict."""
+        rows = self._rows("SELECT task, submission, outcome FROM verdicts WHERE outcome != 'infra error'")
+        return {(task, digest): Outcome(outcome) for task, digest, outcome in rows}
 
     def _blob(self, body: Any, what: str = "a submission") -> bytes:
         return checks.unpacked(body, self._where, what)
@@ -145,20 +203,36 @@ class Reader:
         return tests, self._blob(row[1], "the log of a verdict").decode("utf-8", "replace")
 
     def attempts(self, task: str | None = None) -> Iterable[AttemptRow]:
-        """Every try, in order of task and index."""
-        where, values = ("WHERE a.task = ?", [task]) if task else ("", [])
+        """Every try of the run's own attempts, in order of task and index; of no continuation."""
+        return self._attempts(
+            f"{self._own} AND a.task = ?" if task else self._own, [task] if task else [], "a.idx, a.try"
+        )
+
+    def continuations(self, task: str | None = None, index: int | None = None) -> Iterable[AttemptRow]:
+        """Every try of the continuations, of this task's attempt or of all, in order of the turn and the index."""
+        where, values = "a.branch_of IS NOT NULL", list[Any]()
+        if task is not None:
+            where, values = f"{where} AND a.task = ?", [*values, task]
+        if index is not None:
+            where, values = f"{where} AND (SELECT o.idx FROM attempts o WHERE o.id = a.branch_of) = ?", [*values, index]
+        return self._attempts(where, values, "a.branch_of, a.branch_turn, a.idx, a.try")
+
+    def _attempts(self, where: str, values: Sequence[Any], order: str) -> Iterator[AttemptRow]:
         rows = self._rows(
             "SELECT a.session, a.id, a.task, a.idx, a.try, a.seed, a.exit, a.detail, a.infra, a.turns, "
             "a.prompt_tokens, a.completion_tokens, a.cached_tokens, a.reasoning_tokens, a.seconds, "
-            "a.submission, a.kind, a.arm, b.body, a.parents, v.outcome, v.reason, v.official, v.flaky, v.flags "
+            "a.submission, a.kind, a.arm, b.body, a.parents, a.each_turn, a.branch_turn, "
+            "v.outcome, v.reason, v.official, v.flaky, v.flags "
             "FROM attempts a JOIN tasks t ON t.id = a.task LEFT JOIN blobs b ON b.digest = a.brief "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.submission = a.submission AND v.outcome != 'infra error' "
-            f"{where} ORDER BY t.position, a.idx, a.try",
+            f"WHERE {where} ORDER BY t.position, {order}",
             values,
         )
         for row in rows:
             session, key, name, index, tries, seed, exit, detail, infra, turns, *tokens, seconds = row[:15]
-            digest, kind, arm, brief, parents, outcome, reason, official, flaky, flags = row[15:]
+            digest, kind, arm, brief, parents, each_turn, branch_turn, outcome, reason, official, flaky, flags = row[
+                15:
+            ]
             yield AttemptRow(
                 key=key,
                 task=name,
@@ -181,6 +255,8 @@ class Reader:
                 arm=arm,
                 brief=checks.decoded(self._blob(brief, "a brief"), self._where, "a brief") if brief else "",
                 parents=self._parents(parents) if parents not in ("", "[]") else (),
+                each_turn=each_turn,
+                branch_turn=branch_turn,
             )
 
     def _flags(self, text: str) -> tuple[str, ...]:
@@ -205,7 +281,7 @@ class Reader:
             "count(*) FILTER (WHERE NOT a.infra AND v.official), "
             "count(*) FILTER (WHERE NOT a.infra AND v.official != (v.outcome = 'resolved')), "
             "count(*) FILTER (WHERE NOT a.infra AND v.flaky) "
-            "FROM tasks t LEFT JOIN attempts a ON a.task = t.id "
+            f"FROM tasks t LEFT JOIN attempts a ON a.task = t.id AND {self._own} "
             "LEFT JOIN verdicts v ON v.task = a.task AND v.submission = a.submission AND v.outcome != 'infra error' "
             "GROUP BY t.position ORDER BY t.position"
         )
@@ -214,21 +290,28 @@ class Reader:
 
     def submission_kind(self) -> str:
         """The kind that most attempts handed in; empty while there are none."""
-        query = "SELECT kind FROM attempts WHERE NOT infra GROUP BY kind ORDER BY count(*) DESC, kind LIMIT 1"
-        row = self._row(query)
+        query = (
+            f"SELECT kind FROM attempts a WHERE NOT infra AND {self._own} GROUP BY kind ORDER BY count(*) DESC, kind"
+        )
+        row = self._row(f"{query} LIMIT 1")
         return str(row[0]) if row else ""
 
     def exits(self) -> dict[Exit, int]:
         """How many tries ended in each way, the most common first."""
-        rows = self._rows("SELECT exit, count(*) FROM attempts GROUP BY exit ORDER BY count(*) DESC, exit")
+        query = f"SELECT exit, count(*) FROM attempts a WHERE {self._own} GROUP BY exit ORDER BY count(*) DESC, exit"
+        rows = self._rows(query)
         return {Exit(exit): count for exit, count in rows}
 
     def usages(self, above: int | None = None) -> dict[tuple[int, str], Usage]:
-        """Tokens of all tries, by session and task. With `above`, only of turns with more prompt tokens than that."""
-        one, long, values = "a", "", []
+        """Tokens of all tries of the run's own attempts, by session and task.
+
+        With `above`, only of turns with more prompt tokens than that.
+        """
+        one, long, values = "a", f"WHERE {self._own}", []
         if above is not None:
             self._check_turns()
-            one, long, values = "t", "JOIN turns t ON t.attempt = a.id WHERE t.prompt_tokens > ?", [above]
+            one, long = "t", f"JOIN turns t ON t.attempt = a.id WHERE t.prompt_tokens > ? AND {self._own}"
+            values = [above]
         names = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
         sums = ", ".join(f"sum({one}.{name})" for name in names)
         rows = self._rows(f"SELECT a.session, a.task, {sums} FROM attempts a {long} GROUP BY 1, 2", values)
@@ -242,6 +325,37 @@ class Reader:
         )
         self._check_turns()
         return [Turn(found[0], Usage(*found[1:5]), *found[5:]) for found in self._rows(query, (row.key,))]
+
+    def turn_rows(self) -> Iterator[TurnRow]:
+        """Every turn of every attempt that counts, in the order in which the attempts were recorded."""
+        self._check_turns()
+        rows = self._rows(
+            "SELECT t.attempt, t.turn, t.messages, t.prompt_tokens, t.completion_tokens, t.cached_tokens, "
+            "t.reasoning_tokens, t.model_seconds, t.tool_seconds, t.submission, v.outcome, t.untaken "
+            "FROM turns t JOIN attempts a ON a.id = t.attempt "
+            "LEFT JOIN verdicts v ON v.task = a.task AND v.submission = t.submission AND v.outcome != 'infra error' "
+            f"WHERE NOT a.infra AND {self._own} ORDER BY t.attempt, t.turn"
+        )
+        for attempt, turn, end, *tokens, model_seconds, tool_seconds, digest, outcome, untaken in rows:
+            if not isinstance(digest, bytes | None):
+                checks.damaged(self._where, f"turns.submission is {digest!r:.60}")
+            yield TurnRow(
+                attempt=attempt,
+                number=turn,
+                end=end,
+                usage=Usage(*tokens),
+                seconds=model_seconds + tool_seconds,
+                digest=digest,
+                outcome=Outcome(outcome) if outcome else None,
+                untaken=bool(untaken),
+            )
+
+    def body(self, digest: bytes) -> bytes:
+        """The submission with this digest."""
+        found = self._row("SELECT body FROM blobs WHERE digest = ?", (digest,))
+        if found is None:
+            checks.damaged(self._where, f"it lacks the submission {digest.hex()}")
+        return self._blob(found[0])
 
     def _check_turns(self) -> None:
         if not self._turns_checked:
@@ -274,14 +388,18 @@ class Reader:
         """One try as it was recorded."""
         messages = self.conversation(row)
         turns = tuple(self._whole_turns(row, messages))
-        billed, told = row.usage, sum((turn.usage for turn in turns), Usage())
+        aside = (exchange.usage for exchange in exchanges(messages))
+        billed, told = row.usage, sum((turn.usage for turn in turns), sum(aside, Usage()))
         wasted = Usage(
             billed.prompt - told.prompt,
             billed.completion - told.completion,
             billed.cached - told.cached,
             billed.reasoning - told.reasoning,
         )
-        return Trajectory(row.exit, tuple(messages), turns, self.submission(row), row.seconds, row.detail, wasted)
+        submission = self.submission(row)
+        return Trajectory(
+            row.exit, tuple(messages), turns, submission, row.seconds, row.detail, wasted, row.knows_turns
+        )
 
     def _whole_turns(self, row: AttemptRow, messages: Sequence[Message]) -> list[Turn]:
         """The turns of one try with their answers and submissions."""
@@ -313,6 +431,10 @@ class Reader:
             if number >= len(turns) or not isinstance(kind, str):
                 checks.damaged(self._where, f"the submission in {what} is of the kind {kind!r:.60}")
             turns[number] = replace(turns[number], submission=Submission(self._blob(body), kind))
+        for number, why in self._rows(
+            "SELECT turn, untaken FROM turns WHERE attempt = ? AND untaken != ''", (row.key,)
+        ):
+            turns[number] = replace(turns[number], untaken=why)
         return turns
 
     def conversation(self, row: AttemptRow) -> list[Message]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from agent.trajectory import Exit, Usage
 from tasks.task import Outcome, Submission
 
-__all__ = ["AttemptRow", "Tally", "content_digest", "submission_digest"]
+__all__ = ["REPLAYED", "TAKEN", "AttemptRow", "Tally", "TurnRow", "content_digest", "submission_digest"]
+
+TAKEN, REPLAYED = "taken", "replayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,11 @@ class AttemptRow:
     `outcome` is None while there is no verdict. `digest` and `kind` are those of its submission, which
     `Store.submission` gives. `arm`, `brief` and `parents` are those of its `AttemptSpec`. `official` is the verdict of
     the task's own harness, None where it was not asked.
+
+    `each_turn` says whether the submission after each of its turns is known: empty if not, "taken" if they were taken
+    as the attempt went on, "replayed" if afterwards, in a replay of its actions, and "unlike: ..." if that replay
+    differed from the attempt, and how. `branch_turn` is None for an attempt of the run's own. A continuation went on
+    from the attempt in `parents` after so many turns of that; `turns`, `usage` and `seconds` are those that it added.
     """
 
     key: int
@@ -41,6 +48,34 @@ class AttemptRow:
     arm: str = ""
     brief: str = ""
     parents: tuple[int, ...] = ()
+    each_turn: str = ""
+    branch_turn: int | None = None
+
+    @property
+    def knows_turns(self) -> bool:
+        """Whether the submission after each of its turns is known."""
+        return self.each_turn in (TAKEN, REPLAYED)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """One turn of an attempt, without its messages.
+
+    `attempt` is the key of its `AttemptRow`, and `number` counts from 0. Where the submissions of its turns are known
+    (`AttemptRow.knows_turns`), `digest` is that of what the attempt would have handed in after it, None where that is
+    the same as after the turn before, or where it is not known, which `untaken` tells apart. `outcome` is the verdict
+    on it, None while there is none.
+    """
+
+    attempt: int
+    number: int
+    end: int
+    """How many messages the attempt held after it."""
+    usage: Usage
+    seconds: float
+    digest: bytes | None
+    outcome: Outcome | None
+    untaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["SCHEMA", "VERSION"]
 
-VERSION = 4
+VERSION = 5
 SCHEMA = """
 -- Values are JSON: the schema's version, the configuration, when the run was made.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -24,22 +24,28 @@ CREATE TABLE messages (
     id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, digest BLOB NOT NULL, body BLOB NOT NULL,
     UNIQUE (parent, digest));
 -- One row for each try. `submission` and `brief` are digests of blobs, `brief` is NULL where there is none, and
--- `parents` is a JSON list of indices.
+-- `parents` is a JSON list of indices. `each_turn` says whether submissions were taken after each turn (see
+-- `AttemptRow`). A continuation is no attempt of the run's own: it went on from attempt `branch_of` after `branch_turn`
+-- turns of that, and its own turns are in `turns`. Whoever counts attempts takes those whose `branch_of` is NULL.
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, idx INTEGER NOT NULL, try INTEGER NOT NULL,
     seed INTEGER NOT NULL, exit TEXT NOT NULL, detail TEXT NOT NULL, infra INTEGER NOT NULL, submission BLOB NOT NULL,
     last_message INTEGER NOT NULL, turns INTEGER NOT NULL, seconds REAL NOT NULL, finished REAL NOT NULL,
     prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
     reasoning_tokens INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'patch', arm TEXT NOT NULL DEFAULT '', brief BLOB,
-    parents TEXT NOT NULL DEFAULT '[]', UNIQUE (task, idx, try));
--- Of one attempt at most one try counts.
-CREATE UNIQUE INDEX counted ON attempts (task, idx) WHERE NOT infra;
--- `submission` and `kind` are NULL for a turn after which nothing was taken.
+    parents TEXT NOT NULL DEFAULT '[]', each_turn TEXT NOT NULL DEFAULT '', branch_of INTEGER, branch_turn INTEGER);
+CREATE UNIQUE INDEX tried ON attempts (task, idx, try) WHERE branch_of IS NULL;
+CREATE UNIQUE INDEX tried_on ON attempts (branch_of, branch_turn, idx, try) WHERE branch_of IS NOT NULL;
+-- Of one attempt at most one try counts, and so of one continuation.
+CREATE UNIQUE INDEX counted ON attempts (task, idx) WHERE NOT infra AND branch_of IS NULL;
+CREATE UNIQUE INDEX counted_on ON attempts (branch_of, branch_turn, idx) WHERE NOT infra AND branch_of IS NOT NULL;
+-- `submission` and `kind` are NULL for a turn after which nothing new was taken. `untaken` says why, where it is not
+-- that nothing had changed.
 CREATE TABLE turns (
     attempt INTEGER NOT NULL, turn INTEGER NOT NULL, messages INTEGER NOT NULL, model_seconds REAL NOT NULL,
     tool_seconds REAL NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL, submission BLOB, kind TEXT,
-    PRIMARY KEY (attempt, turn)) WITHOUT ROWID;
+    untaken TEXT NOT NULL DEFAULT '', PRIMARY KEY (attempt, turn)) WITHOUT ROWID;
 -- One row for each answer of which more is known than its message. `opening` is the digest of a blob: the attempt's
 -- first prompt.
 CREATE TABLE answers (

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent.agent import AttemptSpec
-from agent.trajectory import Message, Trajectory, Usage
+from agent.trajectory import Message, Trajectory, Turn, Usage
 from envs.secrets import keep_environment, redact, redacted
 from monkeys.spec.identity import differences
 from monkeys.spec.kinds import RUN_NAME
@@ -35,7 +35,7 @@ from monkeys.store.connections import FILE, at_this_version, open_to_read, open_
 from monkeys.store.errors import StoreError
 from monkeys.store.migrations import check_version, migrate
 from monkeys.store.reading import Reader
-from monkeys.store.rows import content_digest, submission_digest
+from monkeys.store.rows import REPLAYED, TAKEN, AttemptRow, content_digest, submission_digest
 from monkeys.store.schema import SCHEMA, VERSION
 from tasks.task import Submission, TaskSet, Verdict
 
@@ -132,11 +132,10 @@ class Store(Reader):
             db = at_this_version(db)
             check_rows(db, f"run {folder}")
             return cls(folder, db, None)
-        except sqlite3.Error as error:
+        except BaseException as error:
             db.close()
-            raise StoreError(f"{path} is not a run of this program, or is damaged ({error})") from None
-        except StoreError:
-            db.close()
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"{path} is not a run of this program, or is damaged ({error})") from None
             raise
 
     def _create(self, config: Mapping[str, Any], tasks: TaskSet) -> None:
@@ -207,10 +206,13 @@ class Store(Reader):
         return cast(int, put.lastrowid)
 
     def record_attempt(self, spec: AttemptSpec, trajectory: Trajectory) -> None:
-        """Record one try of an attempt. Raises `StoreError`, and then nothing of it is recorded."""
+        """Record one try of an attempt, or of a continuation. Raises `StoreError`; then nothing of it is recorded."""
         with self._writing():
+            branch = self._branch(spec)
+            own = "task = ? AND branch_of IS NULL" if branch[0] is None else "branch_of = ? AND branch_turn = ?"
             tries = self._db.execute(
-                "SELECT count(*) FROM attempts WHERE task = ? AND idx = ?", (spec.task, spec.index)
+                f"SELECT count(*) FROM attempts WHERE {own} AND idx = ?",
+                (*((spec.task,) if branch[0] is None else branch), spec.index),
             )
             attempt = self._insert(
                 "attempts",
@@ -232,6 +234,9 @@ class Store(Reader):
                     "arm": spec.arm,
                     "brief": self._put_blob(spec.brief.encode("utf-8", "surrogatepass")) if spec.brief else None,
                     "parents": json.dumps(spec.parents),
+                    "each_turn": TAKEN if trajectory.each_turn else "",
+                    "branch_of": branch[0],
+                    "branch_turn": branch[1],
                 },
             )
             for number, turn in enumerate(trajectory.turns):
@@ -245,10 +250,42 @@ class Store(Reader):
                         "tool_seconds": turn.tool_seconds,
                         **_tokens(turn.usage),
                         **(self._put_submission(turn.submission) if turn.submission is not None else {}),
+                        "untaken": _said(turn.untaken),
                     },
                 )
             for answer in packed_answers(trajectory, partial(self._put_blob, pack=bytes)):
                 self._insert("answers", {"attempt": attempt, **answer})
+
+    def _branch(self, spec: AttemptSpec) -> tuple[int | None, int | None]:
+        """The try and the number of turns from which a continuation went on; None for an attempt of its own."""
+        if spec.continues is None:
+            return None, None
+        row = self._db.execute(
+            "SELECT id FROM attempts WHERE task = ? AND idx = ? AND NOT infra AND branch_of IS NULL",
+            (spec.task, spec.continues.index),
+        ).fetchone()
+        if row is None:
+            raise StoreError(
+                f"run {self.folder.name} has no attempt {spec.continues.index} at {spec.task} that counts, and so no "
+                "continuation of it; nothing was changed"
+            )
+        return row[0], spec.continues.turn
+
+    def record_turns(self, row: AttemptRow, turns: Sequence[Turn]) -> None:
+        """Record the submissions after each turn of an attempt, which a replay of it has given. Idempotent."""
+        with self._writing():
+            for number, turn in enumerate(turns):
+                taken = self._put_submission(turn.submission) if turn.submission is not None else {}
+                values = taken.get("submission"), taken.get("kind"), _said(turn.untaken), row.key, number
+                self._db.execute(
+                    "UPDATE turns SET submission = ?, kind = ?, untaken = ? WHERE attempt = ? AND turn = ?", values
+                )
+            self._db.execute("UPDATE attempts SET each_turn = ? WHERE id = ?", (REPLAYED, row.key))
+
+    def record_unlike(self, row: AttemptRow, how: str) -> None:
+        """Record that a replay of an attempt differed from it, so that the submissions of its turns are not known."""
+        with self._writing():
+            self._db.execute("UPDATE attempts SET each_turn = ? WHERE id = ?", (_said(f"unlike: {how}"), row.key))
 
     def _put_submission(self, submission: Submission) -> dict[str, Any]:
         """Keep a submission, and give the columns that refer to it."""

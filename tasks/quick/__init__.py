@@ -1,8 +1,9 @@
-"""The embedded task set "quick": small repositories with one bug each, in SWE-bench's instance format.
+"""The embedded task sets, "quick" and "quick-easy": small repositories with one bug each, in SWE-bench's format.
 
-Each task is a folder of plain files: `task.toml` (identity, level, test lists), `issue.md` (the problem statement),
-`gold.patch` (the known solution), `tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with
-the bug in it. A file that would affect the surrounding git repository is stored under another name (`_STORED_AS`).
+The tasks of "quick" lie beside this file, those of "quick-easy" in `tasks/quick_easy`. Each task is a folder of files:
+`task.toml` (identity, level, test lists), `issue.md` (the problem statement), `gold.patch` (the known solution),
+`tests.patch` (the hidden tests) and `repo/`, the repository at its base commit with the bug in it. A file that would
+affect the surrounding git repository is stored under another name (`_STORED_AS`).
 
 Guarantees, held by tests/tasks/test_quick_tasks.py:
 - A repository is built without network. Its one commit has the same sha on every machine, whatever the git
@@ -12,8 +13,12 @@ Guarantees, held by tests/tasks/test_quick_tasks.py:
 - The repositories need only Python 3.11 or newer, and their test suites run in milliseconds.
 
 Levels: 1 one wrong token; 2 a small mistake, such as swapped arguments or lines; 3 a missing statement or condition;
-4 two edits in different files that help only together. In five of the tasks one visible test fails at the base already,
-as in a project whose last push broke the build; in the others only hidden tests fail.
+4 two edits in different files that help only together. In five tasks of "quick" one visible test fails at the base
+already, as in a project whose last push broke the build; in the others only hidden tests fail.
+
+The tasks of "quick-easy" are for very small models: all of level 1, one module of five functions, one wrong line in a
+function of one statement, and a statement of two sentences. In thirteen of the sixteen one visible test fails at the
+base.
 
 Any change under a `repo/` changes its base commit: `python -m tasks.quick` brings the task files up to date.
 """
@@ -25,13 +30,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TEST_COMMAND", "build_repository", "instances"]
+__all__ = ["SETS", "TEST_COMMAND", "build_repository", "folder_of", "instances"]
 
 TEST_COMMAND = "python -S -m unittest discover -v -s tests -t ."
 """Runs all tests of any of these repositories, the visible ones and in verification. The tests do not need the module
 `site`, and without it a run takes a fifth less time."""
 
-_HERE = Path(__file__).parent
+SETS = {"quick": Path(__file__).parent, "quick-easy": Path(__file__).parents[1] / "quick_easy"}
+"""The folder of each embedded set. `envs/local/shown.py` hides folders of these names from sandboxes."""
+
 _STORED_AS = {".gitignore": "gitignore"}
 _IDENTITY = {
     f"GIT_{role}_{key}": value
@@ -44,9 +51,12 @@ _IDENTITY = {
 }
 
 
-def instances() -> list[dict[str, Any]]:
-    """Every task as a SWE-bench instance, with the fields `level` and `test_command` added; by level, then by name."""
-    found = [_instance(path.parent) for path in _HERE.glob("*/task.toml")]
+def instances(tasks: str = "quick") -> list[dict[str, Any]]:
+    """Every task of one of `SETS` as a SWE-bench instance, by level, then by name.
+
+    The fields `level` and `test_command` are added. Raises `KeyError` for an unknown set.
+    """
+    found = [_instance(path.parent) for path in SETS[tasks].glob("*/task.toml")]
     return sorted(found, key=lambda instance: (instance["level"], instance["instance_id"]))
 
 
@@ -58,7 +68,7 @@ def build_repository(name: str, target: Path) -> str:
     """
     from git import Git
 
-    source = _folder(name) / "repo"
+    source = folder_of(name) / "repo"
     target = Path(target).resolve()
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
@@ -73,14 +83,16 @@ def build_repository(name: str, target: Path) -> str:
     return str(shell.rev_parse("HEAD"))
 
 
-def _folder(name: str) -> Path:
-    """The folder of a task: `quick__ledger-1` and `ledger` are the same one."""
-    slug = name.removeprefix("quick__").removesuffix("-1")
-    folder = _HERE / slug
-    if not slug.isidentifier() or not (folder / "task.toml").is_file():
-        known = ", ".join(sorted(path.parent.name for path in _HERE.glob("*/task.toml")))
-        raise KeyError(f"no task {name!r} in the quick set; there are {known}")
-    return folder
+def folder_of(name: str) -> Path:
+    """The folder of a task: `quick__ledger-1` and `ledger` are the same one. Raises `KeyError` for an unknown task."""
+    folders = {}
+    for tasks, place in SETS.items():
+        for folder in sorted(file.parent for file in place.glob("*/task.toml")):
+            folders[folder.name] = folders[f"{tasks}__{folder.name}-1"] = folder
+    if name not in folders:
+        known = ", ".join(known for known in folders if "__" not in known)
+        raise KeyError(f"no task {name!r} in the embedded sets; there are {known}")
+    return folders[name]
 
 
 def _instance(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tasks.quick import TEST_COMMAND, build_repository, instances
+from tasks.quick import SETS, TEST_COMMAND, build_repository, folder_of, instances
 
 _RESULT = re.compile(r"^\w+ \((?P<test>[\w.]+)\) \.\.\. (?P<outcome>ok|FAIL|ERROR)$", re.MULTILINE)
 
@@ -43,7 +43,7 @@ def apply(patch: str, repository: Path) -> None:
 def main() -> int:
     """Rewrite all task files and print a line for each. Returns 1 if the solution of a task makes no test pass."""
     faulty = 0
-    for instance in instances():
+    for instance in (instance for tasks in SETS for instance in instances(tasks)):
         with tempfile.TemporaryDirectory() as folder:
             repository = Path(folder)
             instance["base_commit"] = build_repository(instance["instance_id"], repository)
@@ -57,7 +57,7 @@ def main() -> int:
         faulty += not instance["FAIL_TO_PASS"] or bool(broken)
         _write(instance)
         print(
-            f"{instance['instance_id']:<22} level {instance['level']}  {instance['base_commit'][:12]}"
+            f"{instance['instance_id']:<26} level {instance['level']}  {instance['base_commit'][:12]}"
             f"  {len(instance['FAIL_TO_PASS'])} + {len(instance['PASS_TO_PASS'])} tests"
             + "".join(f"\n    fails with the known solution: {test}" for test in broken)
         )
@@ -65,13 +65,12 @@ def main() -> int:
 
 
 def _write(instance: dict[str, Any]) -> None:
-    slug = instance["repo"].removeprefix("quick/")
     lines = [
         *(_line(key, instance[key]) for key in ("instance_id", "repo", "version", "base_commit", "level")),
         _line("FAIL_TO_PASS", instance["FAIL_TO_PASS"]),
         _line("PASS_TO_PASS", instance["PASS_TO_PASS"]),
     ]
-    path = Path(__file__).parent / slug / "task.toml"
+    path = folder_of(instance["instance_id"]) / "task.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 

@@ -68,7 +68,7 @@ def _with_repository(task: Task, folder: Path) -> Task:
             if commit != task.origin.commit:
                 raise TaskError(
                     f"task {task.id} is at commit {commit}, not at its base_commit {task.origin.commit}; "
-                    "copy the row from the set quick"
+                    "copy the row from the embedded set"
                 )
             adopt(fresh)
             try:

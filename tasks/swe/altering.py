@@ -8,7 +8,19 @@ compared once, by the test.
 """
 # mypy: ignore-errors
 
-__all__ = ["AT_THE_END", "EDITS", "EVERY", "LEFT", "RIGHT", "SHARES", "TRUE", "WIDE_LEFT", "WIDE_RIGHT", "helpers"]
+__all__ = [
+    "AT_THE_END",
+    "EDITS",
+    "EVERY",
+    "FROM",
+    "LEFT",
+    "RIGHT",
+    "SHARES",
+    "TRUE",
+    "WIDE_LEFT",
+    "WIDE_RIGHT",
+    "helpers",
+]
 
 TRUE, RIGHT, LEFT, WIDE_RIGHT, WIDE_LEFT, AT_THE_END = range(6)
 """The forms of a copy. A false one replaces a value on one side of one assertion: by one of the same shape, or, where
@@ -18,6 +30,9 @@ EVERY = -1
 """The place of a false form that alters at every assertion. Places count the assertions that a copy evaluates, from 0.
 Places below this are shares of what the first true copy of the same test evaluated: -2 - j is j sixteenths of it, or j
 in turn where it is fewer than sixteen."""
+
+FROM = 1 << 20
+"""FROM + n is the place of a false form that alters at each assertion from place n on."""
 
 SHARES = 16
 EDITS = 7
@@ -29,7 +44,7 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
             dict=dict, set=set, frozenset=frozenset, type=type, len=len, range=range, repr=repr, chr=chr, ord=ord,
             min=min, max=max, any=any, all=all, sum=sum, zip=zip, abs=abs, enumerate=enumerate, id=id, object=object,
             isinstance=isinstance, issubclass=issubclass, getattr=getattr, Exception=Exception, eval=eval, open=open,
-            AssertionError=AssertionError, OSError=OSError, slice=slice,
+            AssertionError=AssertionError, OSError=OSError, slice=slice, BaseException=BaseException,
             AttributeError=AttributeError):
     # fmt: on
     """The helpers of one mixed test file. The file at `path` says what each copy is, and is removed.
@@ -310,16 +325,18 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
         """End a copy. `fail` is what the test itself fails by, where it has such a call."""
         nonlocal form
         ended, form = form, TRUE
+        fault = sys.exc_info()[0]
         if ended == TRUE:
             counts[number] = max(count, counts.get(number, 0))
         if trace:
-            fault = sys.exc_info()[0]
             with open(trace, "a") as file:
                 file.write(f"{number} {place} {count} {'' if fault is None else name_of(fault)}\n")
         if ended == AT_THE_END and fail is not None:
             fail("")
         elif ended == AT_THE_END:
             raise AssertionError
+        if ended != TRUE and fault is not None and is_for_runner(fault):
+            raise AssertionError  # a false copy fails, and neither ends the run nor is skipped
 
     def turn():
         """The form of the assertion that is evaluated now.
@@ -330,7 +347,8 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
         nonlocal count
         count += 1
         restart()
-        return form if form != AT_THE_END and place in (EVERY, count - 1) else TRUE
+        now = place in (EVERY, count - 1) or FROM <= place < FROM + count
+        return form if form != AT_THE_END and now else TRUE
 
     def sides(left, right, tolerant=False):
         """Both sides as the current copy compares them. A near value might lie within a tolerance."""
@@ -434,11 +452,17 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
             return foreign(value), kind
         return value, type("Kind", (), {}) if other is None else other
 
+    def is_for_runner(kind):
+        """Whether an exception of this class ends the test run or skips the test, where nothing catches it."""
+        if not issubclass(kind, Exception):
+            return True  # KeyboardInterrupt, SystemExit, GeneratorExit, what pytest.skip raises
+        return any([name_of(each) in ("Exit", "SkipTest", "Skipped", "BdbQuit") for each in line_of(kind)])
+
     def raised(kind):
-        """The exception that is expected. One that would end the test run is not replaced."""
+        """The exception that is expected. One that the test runner takes for a command is not replaced."""
         now, names = turn(), kind if isinstance(kind, tuple) else (kind,)
         for name in names:
-            if not isinstance(name, type) or not issubclass(name, Exception):
+            if not isinstance(name, type) or not issubclass(name, BaseException) or is_for_runner(name):
                 return kind
         if not names:
             return kind
@@ -461,6 +485,10 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
     def equal(left, right, tolerant=False):
         left, right = sides(left, right, tolerant)
         return left == right
+
+    def spread(tolerant, *given):
+        """The arguments of a call that gives its two sides in a sequence."""
+        return sides(*given[:2], tolerant) + given[2:] if len(given) > 1 else given
 
     def inside(item, holder):
         item, holder = held(item, holder)
@@ -487,6 +515,20 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
         def __exit__(self, *fault):
             return False
 
+    def brief():
+        """What makes pytest tell a failure in one line: to show code it reads the whole file once for each frame."""
+        runner = sys.modules.get("pytest")
+        if runner is None:
+            return None
+
+        def brief_failures(request):
+            request.config.option.tbstyle = "no"
+
+        try:
+            return runner.fixture(scope="module", autouse=True)(brief_failures)
+        except Exception:
+            return None
+
     class Helpers:
         pass
 
@@ -494,7 +536,7 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
     made.enter, made.leave = enter, leave
     made.sides, made.held, made.kinds, made.raised, made.equal, made.inside = sides, held, kinds, raised, equal, inside
     made.differing, made.ranked, made.matched, made.altered, made.either = differing, ranked, matched, altered, either
-    made.different, made.below, made.above = different, below, above
+    made.different, made.below, made.above, made.spread = different, below, above, spread
     made.same = lambda left, right: (left if turn() == TRUE else foreign(left)) is right
     made.instance = lambda value, kind: isinstance(*kinds(value, kind))
     made.truth = lambda value: value if turn() == TRUE else not value
@@ -502,4 +544,5 @@ def helpers(path, str=str, bytes=bytes, bool=bool, int=int, float=float, complex
     made.something = lambda value: value if turn() == TRUE else None
     made.part = lambda *told, **named: Part()
     made.constant = lambda place: constants[place]
+    made.brief = brief()
     return made

@@ -20,6 +20,10 @@ ERROR = re.compile(
 GOOD = re.compile(r"(\bok|\bPASSED.*|\bpassed)$", re.I)
 
 
+# Lines of a runner's summary that count errors and name files, and do not say what is wrong.
+SUMMARY = re.compile(r"([=!_*-])\1{2,} .* \1{2,}$|(ERROR|FAILED)( collecting)? \S+$")
+
+
 def with_error_line(reason: str, log: str) -> str:
     """The reason, and the last line of the log that tells of an error; the last line at all if none does.
 
@@ -29,7 +33,7 @@ def with_error_line(reason: str, log: str) -> str:
     if not lines:
         return f"{reason}, and nothing was printed"
     for line in reversed(lines):
-        if ERROR.search(line) and not GOOD.search(line):
+        if ERROR.search(line) and not GOOD.search(line) and not SUMMARY.match(line):
             return f"{reason}; the last error line: {_shown(line)}"
     return f"{reason}; the last line: {_shown(lines[-1])}"
 

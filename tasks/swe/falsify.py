@@ -30,6 +30,14 @@ __all__ = ["Copy", "MixedFile", "function_of", "mix", "named_tests", "renamed"]
 
 
 TOLERANCES = ("delta", "places", "decimal", "significant", "atol", "rtol", "abs", "rel", "abs_tol", "rel_tol")
+# Calls that fail unless their first argument is right: of mocks, and of what pytest gives tests of its plugins.
+ALTERED = (
+    *("assert_called_with", "assert_called_once_with", "assert_any_call", "assert_has_calls"),
+    *("fnmatch_lines", "re_match_lines", "assert_outcomes"),
+)
+EQUALITIES = re.compile(r"assert(?!.*Not|.*_not_).*([Ee]quals?_?|_allclose|_identical)")  # of two sides
+CLOSE = re.compile("[Cc]lose|[Aa]lmost")  # what may take a tolerance
+ALTERED_SECOND = ("assertContains", "assertRedirects")  # of Django's responses
 PARSING = threading.Lock()  # of CPython 3.11, whose parser counts its depth for all threads together
 
 
@@ -91,20 +99,23 @@ def mix(
     nonce: str,
     secret_path: str,
     trace_path: str = "",
+    alone: bool = False,
 ) -> MixedFile:
-    """Put the copies of each test function named in `copies` in its place. Others stay as they are.
+    """Put the copies of each test function named in `copies` in its place. Others stay, or are left out if `alone`.
 
     `hidden` names those whose constants are taken out of the text. `nonce` makes the added names different from any
     that a patch could know. Raises as `named_tests` does.
     """
     with PARSING:
         tree = ast.parse(source)
-        visitor = _Mixer(f"h_{nonce}", copies, hidden)
+        visitor = _Mixer(f"h_{nonce}", copies, hidden, _used(tree) if alone else None)
         visitor.visit(tree)
         ast.fix_missing_locations(tree)
         # After the docstring and the imports from __future__, which must come first.
         place = next((i for i, node in enumerate(tree.body) if not _opening(node)), len(tree.body))
-        tree.body[place:place] = ast.parse(f"{_helpers(nonce)}\nh_{nonce} = make_{nonce}()({secret_path!r})").body
+        name = f"h_{nonce}"
+        start = f"{name} = make_{nonce}()({secret_path!r})\n{name}_brief = {name}.brief"
+        tree.body[place:place] = ast.parse(f"{_helpers(nonce)}\n{start}").body
         told = {
             each.number: (each.form, each.place, each.seed, every[0].number)
             for every in copies.values()
@@ -115,7 +126,8 @@ def mix(
 
 @cache
 def _helper_text() -> str:
-    names = "TRUE, RIGHT, LEFT, WIDE_RIGHT, WIDE_LEFT, AT_THE_END, EVERY, SHARES, EDITS = *range(6), -1, 16, 7\n"
+    names = "TRUE, RIGHT, LEFT, WIDE_RIGHT, WIDE_LEFT, AT_THE_END = range(6)\n"
+    names += f"EVERY, SHARES, EDITS, FROM = {altering.EVERY}, {altering.SHARES}, {altering.EDITS}, {altering.FROM}\n"
     return textwrap.indent(names + inspect.getsource(altering.helpers) + "return helpers\n", "    ")
 
 
@@ -156,11 +168,28 @@ def _title(node: _Function) -> str:
     return (ast.get_docstring(node, clean=True) or "").strip().split("\n")[0]
 
 
+def _used(tree: ast.Module) -> frozenset[str]:
+    """The names that the module looks up, and those of attributes and texts in it."""
+    nodes = list(ast.walk(tree))
+    found = {node.id for node in nodes if isinstance(node, ast.Name)}
+    found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return frozenset(
+        found | {node.value for node in nodes if isinstance(node, ast.Constant) and type(node.value) is str}
+    )
+
+
 class _Mixer(ast.NodeTransformer):
     """Rewrites functions only: an assertion that fails while the module is imported would hide its tests."""
 
-    def __init__(self, helpers: str, copies: Mapping[str, Sequence[Copy]], hidden: frozenset[str]) -> None:
-        self._helpers, self._copies, self._hidden = helpers, copies, hidden
+    def __init__(
+        self,
+        helpers: str,
+        copies: Mapping[str, Sequence[Copy]],
+        hidden: frozenset[str],
+        used: frozenset[str] | None,
+    ) -> None:
+        """`used` are the names that the module uses; a test that is none of them is left out, unless `used` is None."""
+        self._helpers, self._copies, self._hidden, self._used = helpers, copies, hidden, used
         self.constants: list[Any] = []
         self._depth = 0
 
@@ -175,7 +204,7 @@ class _Mixer(ast.NodeTransformer):
     def _function(self, node: _Function) -> ast.AST | list[ast.AST]:
         is_test = not self._depth and node.name.lower().startswith("test")
         if is_test and node.name not in self._copies:
-            return node
+            return node if self._used is None or node.name in self._used else ast.Pass()
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
@@ -237,7 +266,14 @@ class _Mixer(ast.NodeTransformer):
         if self._depth and isinstance(node.func, ast.Attribute) and _makes_part(node.func):
             node.func = self._helper("part")
             return node
-        if not self._depth or not count or any(isinstance(word, ast.Starred) for word in node.args[:2]):
+        if self._depth and not count and name == "assert_outcomes" and node.keywords and node.keywords[0].arg:
+            node.keywords[0].value = self._call("altered", node.keywords[0].value)
+        if not self._depth or not count:
+            return node
+        if any(isinstance(word, ast.Starred) for word in node.args[:2]):
+            if EQUALITIES.fullmatch(name):
+                is_close = ast.Constant(CLOSE.search(name) is not None)
+                node.args = [ast.Starred(self._call("spread", is_close, *node.args), ast.Load())]
             return node
         if name in ("raises", "assertRaises", "assertRaisesRegex", "assertRaisesMessage", "assertWarns"):
             node.args[0] = self._call("raised", node.args[0])
@@ -254,8 +290,10 @@ class _Mixer(ast.NodeTransformer):
             node.args[0] = self._call("nothing", node.args[0])
         elif name == "assertIsNotNone":
             node.args[0] = self._call("something", node.args[0])
-        elif name in ("assert_called_with", "assert_called_once_with", "assert_any_call", "assert_has_calls"):
+        elif name in ALTERED:
             node.args[0] = self._call("altered", node.args[0])
+        elif count > 1 and name in ALTERED_SECOND:
+            node.args[1] = self._call("altered", node.args[1])
         elif count > 1 and name == "assertIs":
             node.args[0] = self._call("nothing", node.args[0])
         elif count > 1 and name == "assertIn":
@@ -268,9 +306,9 @@ class _Mixer(ast.NodeTransformer):
             self._replace_two(node, "matched")
         elif count > 1 and name in ("assertLess", "assertLessEqual", "assertGreater", "assertGreaterEqual"):
             self._replace_two(node, "ranked", ast.Constant(name.startswith("assertLess")))
-        elif count > 1 and re.fullmatch(r"assert(?!.*Not|.*_not_).*([Ee]quals?_?|_allclose|_identical)", name):
+        elif count > 1 and EQUALITIES.fullmatch(name):
             tolerant = count > 2 or any(word.arg in TOLERANCES for word in node.keywords)
-            tolerant = tolerant and re.search("[Cc]lose|[Aa]lmost", name) is not None
+            tolerant = tolerant and CLOSE.search(name) is not None
             sides = self._call("sides", *node.args[:2], *([ast.Constant(True)] if tolerant else []))
             node.args[:2] = [ast.Starred(sides, ast.Load())]
         return node

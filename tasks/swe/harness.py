@@ -212,6 +212,8 @@ def _grade(spec: Any, log: str) -> dict[str, Any]:
     if spec.eval_type != "pass_and_fail":  # such a harness reports failures only
         tests = {name: "passed" if status == "missing" and found else status for name, status in tests.items()}
     reason = "" if found else _why_no_results(report.get("infra_failure_reason"), log)
+    if not reason and set(tests.values()) == {"missing"}:  # such as an error while tests were collected
+        reason = with_error_line("the log holds no result of an expected test", _shown_by_tests(log))
     if not reason and any(log.count(mark) > 1 for mark in ONCE):
         reason = "the log has more than one beginning or end: the code under test prints the harness's own markers"
     return {"resolved": bool(report["resolved"]), "tests": tests, "reason": reason}
@@ -219,9 +221,13 @@ def _grade(spec: Any, log: str) -> dict[str, Any]:
 
 def _why_no_results(kind: str | None, log: str) -> str:
     """The reason of a log without test results; `kind` is the harness's own word for it, where it has one."""
+    return with_error_line(f"the log holds no test results{f' ({kind})' if kind else ''}", _shown_by_tests(log))
+
+
+def _shown_by_tests(log: str) -> str:
+    """What the log shows between its beginning and its end; all of it if it has no beginning."""
     before, started, tests = log.partition(START)
-    shown = tests.partition(END)[0].strip("'\"\n ") if started else before
-    return with_error_line(f"the log holds no test results{f' ({kind})' if kind else ''}", shown)
+    return tests.partition(END)[0].strip("'\"\n ") if started else before
 
 
 def _joined(spec: Any, log: str) -> tuple[Any, str, dict[str, str]]:

@@ -1,7 +1,8 @@
 """The suite `swe`: issues in repositories, solved by a patch and verified by hidden tests.
 
-It reads the embedded set `quick`, SWE-bench's sets on the hub by their short or full names, and files of rows in
-SWE-bench's format. A patch is taken from the sandbox; without one, from a diff that the model writes in its reply.
+It reads the embedded sets `quick` and `quick-easy`, SWE-bench's sets on the hub by their short or full names, and files
+of rows in SWE-bench's format. A patch is taken from the sandbox; without one, from a diff that the model writes in its
+reply.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from envs import Patch, Sandbox
+from tasks.quick import SETS, instances
 from tasks.quick.repositories import with_repositories
 from tasks.row_files import first_row, is_path, rows_of_file, stem_of, task_set
 from tasks.suite import VerifierSetup
@@ -24,11 +26,10 @@ from tasks.swe.rows import task_of_row
 from tasks.swe.schemas import is_foreign
 from tasks.swe.task import as_swe
 from tasks.swe.verdict_key import normalised
-from tasks.task import Submission, Task, TaskError, TaskSet
+from tasks.task import LEFT_OUT, Submission, Task, TaskError, TaskSet
 
 __all__ = ["SweSuite", "diff_in"]
 
-QUICK = "quick"
 # The line that opens a block, which may be an item of a list.
 OPENING = re.compile(r"([ \t]*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?)(`{3,}|~{3,})[ \t]*(?:diff|patch)\b[^\n]*\n")
 DIFF = re.compile(r"diff --git |--- [^\n]*\n\+\+\+ ")
@@ -41,12 +42,12 @@ class SweSuite:
     kind = KIND
     needs_sandbox = True
     sources = (
-        f"{QUICK}, {', '.join(HUB_SETS)}, a hub name like owner/name or owner/name:split, or a .jsonl, .json or "
+        f"{', '.join((*SETS, *HUB_SETS))}, a hub name like owner/name or owner/name:split, or a .jsonl, .json or "
         ".parquet file of SWE-bench instances (with instance_id)"
     )
 
     def reads(self, source: str) -> bool:
-        if source == QUICK or source in HUB_SETS:
+        if source in SETS or source in HUB_SETS:
             return True
         if is_path(source):
             row = first_row(source)
@@ -56,10 +57,8 @@ class SweSuite:
     def load(self, source: str) -> TaskSet:
         path = Path(source)
         rows: Iterable[tuple[str, Any]]
-        if source == QUICK:
-            from tasks import quick
-
-            name, rows = QUICK, ((QUICK, row) for row in quick.instances())
+        if source in SETS:
+            name, rows = source, ((source, row) for row in instances(source))
         elif is_path(source) and source not in HUB_SETS:
             name, rows = stem_of(path), rows_of_file(path)
         elif named := named_on_hub(source):
@@ -81,7 +80,7 @@ class SweSuite:
             return Submission(diff_in(reply).encode("utf-8", "replace"), KIND)
         patch = await sandbox.diff()
         left_out = patch.left_out if isinstance(patch, Patch) else ()
-        return Submission(bytes(patch), KIND, f"left out of the patch: {', '.join(left_out)}" if left_out else "")
+        return Submission(bytes(patch), KIND, f"{LEFT_OUT}: {', '.join(left_out)}" if left_out else "")
 
     def known(self, task: Task) -> Submission | None:
         patch = as_swe(task).patch

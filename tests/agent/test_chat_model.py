@@ -125,6 +125,19 @@ def test_usage_is_read_with_cached_and_reasoning_tokens() -> None:
 @pytest.mark.parametrize(
     "usage",
     [
+        {"prompt_tokens": 20, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 80}},
+        {"input_tokens": 20, "output_tokens": 5, "cache_read_input_tokens": 80},
+        {"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": 80, "cache_read_input_tokens": 80},
+    ],
+)
+def test_cached_tokens_are_part_of_the_prompt_however_they_are_told(usage: Any) -> None:
+    reply, _ = reply_to(completion(usage=usage))
+    assert reply.usage == Usage(100, 5, 80)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
         None,
         {},
         [],
@@ -513,6 +526,10 @@ def test_a_wait_beyond_the_deadline_ends_with_one_last_try_at_the_deadline(long:
         (Answer(400, {"error": "a\n text"}), ["HTTP 400: a text"]),
         (Answer(400, {"error": None}), ["HTTP 400"]),
         (Answer(400, [{"error": {"message": "in a list"}}]), ["HTTP 400", "in a list"]),
+        (
+            Answer(400, [{"error": {"message": "API key not valid."}}]),
+            ["(HTTP 400: API key not valid.)", "--api-key-env"],
+        ),
         (Answer(400, b"\xff\xfe"), ["HTTP 400"]),
         (error(400, {"nested": ["text"]}), ["HTTP 400", "nested"]),
         (error(400, "x" * 5000), ["HTTP 400"]),

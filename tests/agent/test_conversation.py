@@ -10,11 +10,11 @@ import pytest
 
 from agent.actions import make_actions
 from agent.agent import AttemptScope
-from agent.conversation import ELIDED, WORTH, Conversation, as_sent
+from agent.conversation import ELIDED, OURS, SUMMARY, WORTH, Conversation, as_sent
 from agent.models import ContextExceeded, Reply
 from agent.models.chat import ChatModel
 from agent.models.scripted import Scripted, say
-from agent.trajectory import Exit, Message, Trajectory, Usage
+from agent.trajectory import Exit, Message, Trajectory, Usage, exchanges
 from envs import Origin
 from tests.helpers import Answer, ChatServer, begins, git_repository, play, said, workspace
 
@@ -157,3 +157,82 @@ def test_a_server_that_says_that_the_conversation_is_too_long_gets_a_shorter_one
     assert taken == as_sent(trajectory.messages[:6])
     assert (len(refused[3]["content"]), taken[3]["content"][:7]) == (3893 + len("Result of bash:\n"), "[elided")
     assert taken[5] == refused[5]
+
+
+class Summarising(Narrow):
+    """Views a file, changes it and looks on, in turn; tells what it did where it is asked for a summary."""
+
+    def __init__(self, most: int, turns: int = 24) -> None:
+        super().__init__(most, turns)
+        self._lines = [
+            say(("view", {"path": "a.txt"}), ("bash", {"command": f"head -c 4000 /dev/zero | tr '\\0' x; echo {at}"}))
+            for at in range(turns)
+        ]
+        self.asked: list[list[Message]] = []
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
+    ) -> Reply:
+        if scope.purpose != "summary":
+            return await super().reply(messages, tools, scope=scope)
+        if characters(messages) > self.most:
+            raise ContextExceeded("too long for a summary")
+        self.asked.append(list(messages))
+        return Reply({"role": "assistant", "content": f"summary {len(self.asked)}"}, Usage(1000, 7))
+
+
+@pytest.mark.parametrize("window", [None, 5_000])
+def test_an_attempt_that_may_summarise_goes_on_and_its_record_gives_every_request(
+    origin: Origin, window: int | None
+) -> None:
+    model = Summarising(22_000)
+    trajectory = played(origin, model, context="summarise", window=window)
+    assert (trajectory.exit, len(trajectory.turns)) == (Exit.SUBMITTED, 25)
+    # Each turn played its own line, so that the number of the turn was known all the time.
+    commands = [str(message["tool_calls"]) for message in trajectory.messages if message["role"] == "assistant"]
+    assert all(f"echo {at}" in commands[at] for at in range(24))
+    replies = [at for at, message in enumerate(trajectory.messages) if message["role"] == "assistant"]
+    assert model.taken == [as_sent(trajectory.messages[:at]) for at in replies]
+    assert all(characters(request) <= 22_000 for request in model.taken)
+    assert all(OURS.isdisjoint(message) for request in model.taken for message in request)
+    summaries = [message for message in trajectory.messages if SUMMARY in message]
+    assert len(summaries) == len(model.asked) > 1
+    assert [list(one.messages) for one in exchanges(trajectory.messages)] == model.asked
+    assert trajectory.aside == Usage(1000 * len(summaries), 7 * len(summaries))
+    assert trajectory.usage.completion == 25 * 20 + trajectory.aside.completion
+
+
+def test_a_summary_stands_behind_the_issue_and_lists_what_was_read(origin: Origin) -> None:
+    model = Summarising(22_000)
+    trajectory = played(origin, model, context="summarise")
+    last = model.taken[-1]
+    assert [message["role"] for message in last[:3]] == ["system", "user", "assistant"]
+    issue, told = last[1]["content"].split("\n\n[summary of your work so far")
+    assert issue == OPENING[1]["content"]
+    assert f"summary {len(model.asked)}" in told
+    assert "summary 1" not in told
+    assert "You have viewed these lines" in told
+    assert "- a.txt: lines 1-1" in told
+    assert "[summary]\n[summary of your work so far" in model.asked[1][0]["content"]  # the next one knows the last
+    assert len(trajectory.messages) > 2 * len(last)
+
+
+def test_an_attempt_stops_where_there_is_nothing_left_to_summarise(origin: Origin) -> None:
+    trajectory = played(origin, Summarising(4_500), context="summarise")
+    assert trajectory.exit is Exit.CONTEXT_LIMIT
+    assert len(trajectory.turns) == 1
+
+
+def test_a_conversation_taken_up_in_the_midst_is_sent_and_elided_as_it_was() -> None:
+    whole, sent = Conversation(OPENING), []
+    for number in range(12):
+        if number % 3 == 2:
+            whole.elide()
+        sent.append((len(whole.messages), whole.sent()))
+        whole.add({"role": "assistant", "content": f"look {number}"}, {"role": "user", "content": f"{number} " * WORTH})
+    for held, request in sent:
+        resumed = Conversation.resumed(whole.messages[:held], len(OPENING))
+        assert resumed.sent() == request
+        again = Conversation.resumed(resumed.messages, len(OPENING))
+        assert resumed.elide() == again.elide()
+        assert resumed.messages[: len(OPENING)] == OPENING, "an opening is never elided"

@@ -454,3 +454,69 @@ def test_suspicion_follows_names_and_tracebacks() -> None:
 )
 def test_what_counts_as_a_test(path: str, left_alone: bool) -> None:
     assert is_test(path) is left_alone
+
+
+# Feedback
+
+
+def heard(*told: tuple[str, str]) -> list[Message]:
+    """A conversation that has viewed the shelf and made one edit, with feedback sent behind its result."""
+    world = World()
+    arguments = {"command": "replace", "path": "library/shelf.py", "old": "pages: int = 0", "new": "pages: int = 1"}
+    said = "".join(f"\n\n[feedback: {kind}]\n{text}" for kind, text in told)
+    seen = [("view", {"path": "."}), ("view", {"path": "library/shelf.py"}), ("edit", arguments)]
+    for at, (name, given_) in enumerate(seen):
+        call = {**_call(name, json.dumps(given_)), "id": f"call_{at}"}
+        text = world.act(name, given_) + (said if name == "edit" else "")
+        world.messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        world.messages.append({"role": "tool", "tool_call_id": f"call_{at}", "content": text})
+    return world.messages
+
+
+def names_of(reply: Reply) -> list[str]:
+    return [call["function"]["name"] for call in reply.message.get("tool_calls", ())]
+
+
+NONE_NEW = "No visible test fails that did not fail before your changes."
+FOUND = ("check", "These are new since your changes:\n- shelf.py:3: F821 Undefined name `x`")
+WORSE = (
+    "tests",
+    "1 visible test fails that did not fail before your changes:\n- test_a (t.T.test_a)\n\nOf the first:\n- no",
+)
+
+
+def test_feedback_on_the_tests_is_remembered_as_a_run_of_them() -> None:
+    worse = remember(heard(WORSE))
+    assert worse.current_run
+    assert worse.current_run.failing == {"test_a (t.T.test_a)"}
+    still = remember(heard(("tests", f"{NONE_NEW} These failed before, and still fail:\n- a\n- b\n- and 3 more")))
+    assert still.baseline
+    assert still.current_run
+    assert still.baseline.failing == still.current_run.failing == {"a", "b"}
+    gone = remember(heard(("tests", f"{NONE_NEW} These failed before, and do not fail now:\n- a")))
+    assert gone.baseline
+    assert gone.current_run
+    assert gone.baseline.failing == {"a"}
+    assert not gone.current_run.failing
+    assert gone.standing, "the edit before the feedback is known"
+
+
+def test_what_the_check_calls_broken_is_undone() -> None:
+    for seed in range(20):
+        reply = ask(heard(FOUND), seed)
+        first = json.loads(reply.message["tool_calls"][0]["function"]["arguments"])
+        assert (first["old"], first["new"]) == ("1", "0") or ("= 1" in first["old"] and "= 0" in first["new"])
+
+
+def test_a_new_failure_is_seldom_handed_in_and_hidden_tests_that_pass_are_at_once() -> None:
+    handed = [names_of(ask(heard(WORSE), seed)) == ["submit"] for seed in range(60)]
+    without = [names_of(ask(heard(), seed)) == ["submit"] for seed in range(60)]
+    assert sum(handed) < 40 < 50 < sum(without)
+    passing = ("oracle-count", "All hidden tests pass.")
+    assert all(names_of(ask(heard(passing), seed)) == ["submit"] for seed in range(20))
+
+
+@QUICKLY
+@given(st.text(max_size=200), st.sampled_from(["tests", "check", "diff", "oracle-tests", "other"]), st.integers(0, 9))
+def test_any_feedback_will_do(text: str, kind: str, seed: int) -> None:
+    assert ask(heard((kind, text)), seed).message["role"] == "assistant"

@@ -110,7 +110,12 @@ Die Eingabe ist zu lang
 Le prompt est trop long
 入力トークン数が上限を超えています
 입력 토큰이 최대 길이를 초과했습니다
-Запрос слишком длинный: превышен контекст"""
+Запрос слишком длинный: превышен контекст
+Your prompt is 9,213 tokens but the model only supports 8,192
+n_prompt_tokens = 9000 >= n_ctx = 8192
+max_position_embeddings exceeded (9000/8192)
+tokens_limit_reached: Request body too large for m. Max size: 8000 tokens.
+Please start a new chat: this one has become too long"""
 NO_WORDS = [
     Answer(400, b""),
     Answer(400, {"error": {"message": "Bad Request"}}),
@@ -118,6 +123,8 @@ NO_WORDS = [
     Answer(400, {"errorCode": 7, "args": [9001]}),
     Answer(500, {"error": {"message": "Internal Server Error"}}),
     Answer(400, {"error": {"message": "Geht nicht, wegen Ueberfuellung geschlossen"}}),
+    Answer(400, {"error": {"message": "max_new_tokens must be positive, got -12"}}),
+    Answer(422, {"error": {"message": "This prompt needs 300 pages, and there are 256"}}),
     Answer(403, b"<html><h1>403 Forbidden</h1></html>"),
 ]
 BIG = [Answer(413, b"<html><h1>413 Request Entity Too Large</h1></html>"), Answer(413, b"")]
@@ -277,6 +284,12 @@ def contents(body: Body) -> list[Any]:
     return [message.get("content", "absent") for message in body["messages"]]
 
 
+def blank(body: Body) -> bool:
+    """Whether a message holds a text of white space alone."""
+    texts = [part["text"] for one in contents(body) if isinstance(one, list) for part in one]
+    return any(not text.strip() for text in [*texts, *(one for one in contents(body) if isinstance(one, str))])
+
+
 def ids(body: Body) -> list[str]:
     return [one["id"] for message in body["messages"] for one in message.get("tool_calls", ())]
 
@@ -284,6 +297,10 @@ def ids(body: Body) -> list[str]:
 Wrong = Callable[[Body], bool]
 TWICE: list[Message] = [*LATER, *turn("", "b.py", 1)]
 QUIET: list[Message] = [*PROMPT, {"role": "assistant", "content": ""}, {"role": "user", "content": "go on"}]
+BLANK: list[Message] = [*QUIET[:2], {**QUIET[2], "content": " \n"}, QUIET[3]]
+BLANK_BESIDE: list[Message] = [*PROMPT, *turn("\n\n", "a.py")]
+BLANK_PARTS: list[Message] = [*PROMPT, *turn("", "a.py")]
+BLANK_PARTS[2] = {**BLANK_PARTS[2], "content": [{"type": "text", "text": "\n"}]}
 PARTS: list[Message] = [*PROMPT, *turn("", "a.py")]
 PARTS[2] = {**PARTS[2], "content": [{"type": "text", "text": "Looking."}]}
 USERS: list[Message] = [*PROMPT, {"role": "user", "content": "and so"}]
@@ -298,6 +315,9 @@ REWRITTEN: dict[str, tuple[Wrong, str, list[Message]]] = {
         "content must not be empty",
         TWICE,
     ),
+    "blank": (blank, "messages: text content blocks must contain non-whitespace text", BLANK),
+    "blank beside calls": (blank, "messages: text content blocks must contain non-whitespace text", BLANK_BESIDE),
+    "blank parts": (blank, "messages: text content blocks must contain non-whitespace text", BLANK_PARTS),
     "parts": (
         lambda body: any(isinstance(one, list) for one in contents(body)),
         "assistant content must be a string",
@@ -365,6 +385,13 @@ def test_what_we_write_is_rewritten_once_for_a_server_that_refuses_it(name: str,
     assert len(again.bodies) == len(server.bodies) + 1  # learnt once
 
 
+def test_white_space_beside_calls_is_left_out_and_the_calls_stay_calls() -> None:
+    words = REWRITTEN["blank beside calls"][1]
+    found, server, _ = asked(lambda body, turn: refuse(words) if blank(body) else None, BLANK_BESIDE)
+    assert isinstance(found, Reply)
+    assert server.bodies[-1]["messages"][2] == {"role": "assistant", "tool_calls": BLANK_BESIDE[2]["tool_calls"]}
+
+
 def test_what_nobody_refuses_is_sent_as_it_is() -> None:
     found, server, lines = asked(lambda body, turn: None, TWICE)
     assert isinstance(found, Reply)
@@ -402,6 +429,15 @@ def test_a_server_without_tools_is_named_with_the_remedy(words: str) -> None:
     found, _, _ = asked(lambda body, turn: refuse(words) if "tools" in body else None, PROMPT)
     assert isinstance(found, ModelRefused)
     assert "--actions text" in str(found)
+
+
+def test_a_gateway_that_finds_no_server_with_tools_is_told_from_one_that_does_not_know_the_model() -> None:
+    found, _, _ = asked(always(refuse("No endpoints found that support tool use.", 404)), PROMPT)
+    assert isinstance(found, ModelRefused)
+    assert "check --model and --base-url; where the server takes no tool calls, give --actions text" in str(found)
+    found, _, _ = asked(always(refuse("The model `tiny` does not exist.", 404)), PROMPT)
+    assert isinstance(found, ModelRefused)
+    assert str(found).endswith("check --model and --base-url")
 
 
 # streams
@@ -521,6 +557,51 @@ def test_a_status_inside_an_answer_is_taken_for_one() -> None:
     assert isinstance(found, ContextExceeded)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "error", "message": "This model's maximum context length is 9 tokens, not 10", "code": 400},
+        {"choices": None, "base_resp": {"status_code": 2013, "status_msg": "invalid params, context window exceeds"}},
+        {"detail": "prompt is too long: 9 > 8"},
+        {"code": 400, "msg": "prompt is too long", "success": False},
+        {"success": False, "errors": [{"code": 5021, "message": "The estimated number of input tokens is too large"}]},
+        {"success": False},
+    ],
+)
+def test_a_refusal_inside_an_answer_is_known_without_a_field_for_errors(body: Body) -> None:
+    found, _, _ = asked(lambda _, turn: Answer(body=body) if turn else None, PROMPT, LATER)
+    assert isinstance(found, ContextExceeded if len(body) > 1 or "detail" in body else ModelUnavailable)
+
+
+def test_a_limit_of_requests_in_a_time_heals_also_where_it_is_told_inside_an_answer() -> None:
+    count = iter(range(99))
+    body = {"choices": None, "base_resp": {"status_code": 1039, "status_msg": "TPM rate limit exceeded"}}
+    found, server, _ = asked(lambda _, turn: Answer(body=body) if next(count) < 6 else None, PROMPT)
+    assert isinstance(found, Reply)
+    assert len(server.bodies) == 7
+
+
+def test_a_server_that_asks_for_a_long_wait_is_named_at_once() -> None:
+    later = Answer(429, {"error": {"message": "tokens per day (TPD)"}}, {"retry-after": "86399"})
+    _, server, lines = asked(lambda body, turn: later, PROMPT, retry_seconds=0.2)
+    assert len(server.bodies) == 2
+    assert len(lines) == 1
+    assert "tokens per day" in lines[0]
+
+
+@pytest.mark.parametrize("error", [{"code": 0, "message": ""}, {"code": None, "message": "ok"}, {"code": 200}])
+def test_an_error_that_says_there_is_none_leaves_an_answer_an_answer(error: Any) -> None:
+    found, server, _ = asked(lambda body, turn: answer({"content": "hm"}, "stop", error=error), PROMPT)
+    assert isinstance(found, Reply)
+    assert len(server.bodies) == 1
+
+
+def test_a_field_that_the_server_misses_is_named_with_its_option() -> None:
+    refusal = refuse("max_tokens: Field required", 422)
+    found, _, _ = asked(lambda body, turn: None if "max_tokens" in body else refusal, PROMPT)
+    assert "give --max-completion-tokens" in str(found)
+
+
 def test_an_empty_message_without_usage_is_no_reply_unless_the_server_never_tells_usage() -> None:
     hollow = answer(EMPTY, "stop", usage=None)
     proven: Quirk = lambda body, turn: hollow if turn else None  # noqa: E731
@@ -552,6 +633,52 @@ def test_what_stands_before_the_json_is_read_over(before: bytes) -> None:
     assert isinstance(asked(lambda _, turn: Answer(body=wide), PROMPT)[0], Reply)
 
 
+def test_what_stands_behind_the_json_is_read_over_and_json_in_json_is_read() -> None:
+    body = json.dumps(answer({"content": "hello"}).body)
+    for odd in (f"{body}\n\n{{}}", f"{body}\x00", json.dumps(body)):
+        found, server, _ = asked(always(Answer(body=odd.encode())), PROMPT)
+        assert isinstance(found, Reply)
+        assert found.message["content"] == "hello"
+        assert len(server.bodies) == 1
+
+
+def test_a_redirect_that_loses_the_request_names_the_address_to_give() -> None:
+    found, server, _ = asked(always(Answer(301, b"", {"location": "/v2/models"})), PROMPT)
+    assert isinstance(found, ModelRefused)
+    assert "/v2/models" in str(found)
+    assert "--base-url" in str(found)
+    assert len(server.bodies) == 1
+    count = iter(range(9))
+    kept: Quirk = lambda body, turn: Answer(307, b"", {"location": "/v2"}) if next(count) == 0 else None  # noqa: E731
+    found, server, _ = asked(kept, PROMPT)
+    assert isinstance(found, Reply)
+    assert server.paths == ["/v1/chat/completions", "/v2"]
+
+
+def test_redirects_without_end_are_a_fault_of_the_server_with_its_cause() -> None:
+    found, _, _ = asked(always(Answer(307, b"", {"location": "/v1/chat/completions"})), PROMPT, retry_seconds=0.01)
+    assert isinstance(found, ModelRefused)
+    assert "redirects requests without end" in str(found)
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 0, "completion_tokens": 0}, {"completion_tokens": 0}])
+def test_a_text_is_an_answer_also_where_it_is_told_to_have_no_tokens(usage: Any) -> None:
+    for message in ({"content": "I look."}, {"content": None, "tool_calls": [call("submit", {})]}):
+        found, server, _ = asked(always(answer(message, "stop", usage=usage)), PROMPT)
+        assert isinstance(found, Reply)
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("ended", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length"])
+def test_a_reply_that_ended_at_its_length_is_known_in_any_servers_word(ended: str) -> None:
+    found, _, _ = asked(always(answer({"content": "I look at"}, ended)), PROMPT)
+    assert isinstance(found, Reply)
+    assert found.cut
+    found, _, _ = asked(always(answer({"content": "I look."}, "stop")), PROMPT)
+    assert isinstance(found, Reply)
+    assert not found.cut
+
+
 @pytest.mark.parametrize("kind", [float, str])
 def test_usage_is_counted_also_where_it_is_told_as_floats_or_texts(kind: type) -> None:
     usage = {"prompt_tokens": kind(100), "completion_tokens": kind(10), "total_tokens": kind(110)}
@@ -572,3 +699,116 @@ def test_a_server_that_tells_no_usage_is_named_once() -> None:
     _, _, lines = asked(lambda body, turn: answer({"content": "hello"}, usage=None), *[PROMPT] * 5)
     [line] = lines
     assert "tells no usage" in line
+
+
+# what a gateway says of long conversations, of models and of money
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 502, 504])
+def test_a_gateway_that_fails_with_long_conversations_alone_says_that_they_are_too_long(status: int) -> None:
+    refusal = Answer(status, b"<html><h1>Gateway</h1></html>")
+    found, server, lines = asked(too_long(refusal), PROMPT, LATER, OUTGROWN)
+    assert isinstance(found, ContextExceeded)
+    assert len(server.bodies) < 14
+    assert any("long conversations" in line for line in lines)
+
+
+@pytest.mark.parametrize("status", [404, 504])
+def test_words_of_an_outage_that_were_proved_about_a_length_are_not_believed_of_shorter_conversations(
+    status: int,
+) -> None:
+    given = list[int]()
+
+    def quirk(body: Body, turn: int) -> Answer | None:
+        given.append(size_of(body))
+        proved = sum(size > LONG for size in given) > 2 and turn and size_of(body) <= LONG
+        return Answer(status, b"gone") if size_of(body) > LONG or (proved and "b.py" in json.dumps(body)) else None
+
+    short: list[Message] = [*LATER, *turn("", "b.py", 2)]
+    found, _, _ = asked(quirk, PROMPT, LATER, OUTGROWN, short, retry_seconds=0.2)
+    assert isinstance(found, ModelError)
+    assert not isinstance(found, ContextExceeded)
+
+
+def test_a_404_for_what_one_conversation_says_costs_that_attempt_and_one_for_all_stops_the_run() -> None:
+    text: Quirk = lambda body, turn: refuse("Not Found", 404) if "b.py" in json.dumps(body) else None  # noqa: E731
+    found, _, _ = asked(text, PROMPT, LATER, [*LATER, *turn("", "b.py", 2)])
+    assert isinstance(found, Rejected)
+    served = iter(range(99))
+    gone: Quirk = lambda body, turn: refuse("Not Found", 404) if next(served) > 1 else None  # noqa: E731
+    found, server, _ = asked(gone, PROMPT, LATER, LATER)
+    assert isinstance(found, ModelRefused)
+    assert "check --model" in str(found)
+    assert len(server.bodies) < 8
+
+
+UNPAID = """\
+403 Your account balance is insufficient, please recharge
+400 Your credit balance is too low to access this API. Please go to Plans & Billing
+400 Access denied, please make sure your account is in good standing. (Arrearage)
+403 Key limit exceeded (total limit)
+403 用户额度不足，剩余额度: ＄0.0
+403 insufficient_user_quota
+400 Budget has been exceeded! Current cost: 150, Max budget: 100
+403 The free tier of the model has been exhausted.
+403 Your account is in arrears
+402 no
+403 You have reached your monthly spending limit
+400 You have reached your specified API usage limits
+403 This API method requires billing to be enabled
+401 Billing is not active on this account
+404 Your payment method was declined
+429 Your account is suspended due to insufficient balance, please recharge
+500 insufficient credits
+403 Project has exceeded its quota
+400 Error code: 1113, 余额不足"""
+
+
+@pytest.mark.parametrize("line", UNPAID.splitlines())
+def test_a_server_that_wants_to_be_paid_stops_the_run_soon_and_says_what_to_do(line: str) -> None:
+    status, _, words = line.partition(" ")
+    served = iter(range(99))
+    quirk: Quirk = lambda body, turn: refuse(words, int(status)) if next(served) > 1 else None  # noqa: E731
+    found, server, _ = asked(quirk, PROMPT, LATER, LATER)
+    assert isinstance(found, ModelRefused)
+    assert words.split("; ")[0][:30] in str(found)
+    assert "paid first" in str(found)
+    assert "--api-key-env" in str(found)
+    assert "refuses the key" not in str(found)
+    assert len(server.bodies) <= 4
+
+
+@pytest.mark.parametrize("words", ["quoted: {'input': 'the invoice is overdue'}", "no funds: insufficient balance"])
+def test_words_about_money_that_a_conversation_brings_about_cost_its_own_attempt(words: str) -> None:
+    quirk: Quirk = lambda body, turn: refuse(words) if "b.py" in json.dumps(body) else None  # noqa: E731
+    found, _, _ = asked(quirk, PROMPT, LATER, [*LATER, *turn("", "b.py", 2)])
+    assert isinstance(found, Rejected)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Rate limit reached: 40000 / min. Please add a payment method to your account to increase it",
+        "Quota exceeded for requests_per_minute",
+        "Resource has been exhausted (e.g. check quota).",
+        "You have reached your hourly usage limit",
+        "Monthly limit reached. Please try again in 3.5s",
+    ],
+)
+def test_a_limit_of_requests_in_a_time_that_names_a_quota_or_a_payment_heals(words: str) -> None:
+    served = iter(range(99))
+    quirk: Quirk = lambda body, turn: refuse(words, 429) if next(served) in (1, 2) else None  # noqa: E731
+    assert isinstance(asked(quirk, PROMPT, LATER)[0], Reply)
+
+
+@pytest.mark.parametrize("indices", [(1, 0), ("1", "0"), (1.0, 0.0), (7, 3), (2, None)])
+def test_choices_out_of_order_are_taken_by_their_index(indices: tuple[Any, Any]) -> None:
+    texts = ("", "hello")
+    choices = [
+        {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for index, text in zip(indices, texts, strict=True)
+    ]
+    found, server, _ = asked(always(answer({}, choices=choices)), PROMPT)
+    assert isinstance(found, Reply)
+    assert found.message["content"] == "hello"
+    assert len(server.bodies) == 1

@@ -15,6 +15,7 @@ from agent.models.scripted import Scripted
 from agent.scaffolds import SCAFFOLDS, Unsuited, make_scaffold
 from agent.scaffolds.failures import first_failure
 from agent.scaffolds.functions import find_functions, same_code, with_function
+from agent.scaffolds.repair import SEARCH_WORDS, searched_words
 from agent.scaffolds.replies import written_code, written_functions
 from agent.swe import main
 from agent.trajectory import Exit, Trajectory
@@ -67,12 +68,18 @@ def task(origin: Origin, statement: str = "`twice(4)` gives 12\n\nI expected 8."
     return Task(id="sums-1", statement=statement, group="we/sums", origin=origin, test_command=TESTS)
 
 
-def opened(origin: Origin, *seeds: int, statement: str = "`twice(4)` gives 12", tests: str = TESTS) -> list[str]:
+def opened(
+    origin: Origin,
+    *seeds: int,
+    statement: str = "`twice(4)` gives 12",
+    tests: str = TESTS,
+    locate: str = "words",
+) -> list[str]:
     """What the attempts with these seeds are shown."""
 
     async def main() -> list[str]:
         async with workspace(origin, tests) as room:
-            scaffold = make_scaffold("repair")
+            scaffold = make_scaffold("repair", locate=locate)
             openings = [
                 await scaffold.opening(task(origin, statement), room, attempt_scope("sums-1", 0, seed))
                 for seed in seeds
@@ -88,7 +95,7 @@ def played(origin: Origin, *replies: str, tests: str = TESTS, seed: int = 0, **l
     async def main() -> Trajectory:
         async with workspace(origin, tests) as room:
             model = Scripted([{"role": "assistant", "content": reply} for reply in replies])
-            agent = tool_loop(model, make_scaffold("repair"), **{"turns": len(replies), **limits})
+            agent = tool_loop(model, make_scaffold("repair", locate="words"), **{"turns": len(replies), **limits})
             return await agent.run(
                 replace(task(origin), test_command=tests), room.sandbox, attempt_scope("sums-1", 0, seed)
             )
@@ -118,15 +125,57 @@ def test_there_is_a_scaffold_of_each_name_and_no_other() -> None:
 
 
 def test_the_same_seed_draws_the_same_function_and_others_draw_others(origin: Origin) -> None:
-    first, again = opened(origin, *range(30)), opened(origin, *range(30))
+    first, again = (opened(origin, *range(30)) for _ in range(2))
     assert first == again
     shown = {drawn(prompt) for prompt in first}
     assert {"twice", "balance", "half"} <= shown
 
 
+def test_the_words_that_are_searched_for_do_not_hang_on_the_process() -> None:
+    """Or else a replay and a continuation would be shown another function than the attempt."""
+    alike = [f"{first}{second}olumn" for first in "abcdefghk" for second in "rstuvw"]
+    assert len(alike) > SEARCH_WORDS
+    assert searched_words(" ".join(reversed(alike))) == sorted(alike)[:SEARCH_WORDS]
+
+
 def test_what_the_failing_test_calls_is_drawn_most(origin: Origin) -> None:
     prompts = opened(origin, *range(40))
     assert sum(drawn(prompt) == "twice" for prompt in prompts) > 10
+
+
+def test_what_the_failing_test_alone_executes_is_drawn_nearly_always(origin: Origin) -> None:
+    about = "The balance of the book is half of what it should be"
+    prompts = opened(origin, *range(20), statement=about, locate="tests")
+    assert sum(drawn(prompt) == "twice" for prompt in prompts) > 15
+
+
+def test_a_short_statement_is_told_whole_and_of_a_long_one_the_title(origin: Origin) -> None:
+    short, long = "# `twice(4)` is 12\n\nI expected 8.", "# `twice(4)` is 12\n\nI expected 8" + " or so" * 60
+    assert "Bug: `twice(4)` is 12. I expected 8.\n" in opened(origin, 0, statement=short)[0]
+    assert "Bug: `twice(4)` is 12\n" in opened(origin, 0, statement=long)[0]
+    assert "Bug: \n" in opened(origin, 0, statement="-" * 400, tests="true")[0]
+
+
+def test_an_attempt_says_where_its_tests_could_not_be_measured(origin: Origin) -> None:
+    async def remark(tests: str, locate: str) -> str:
+        async with workspace(origin, tests) as room:
+            scope = attempt_scope("sums-1")
+            await make_scaffold("repair", locate=locate).opening(task(origin), room, scope)
+            return scope.remark
+
+    hidden = "echo 'FAIL: test_twice (tests.test_plain.TestPlain)'; exit 1"
+    assert "drawn by words alone" in asyncio.run(remark(hidden, "tests"))
+    assert asyncio.run(remark(hidden, "words")) == ""
+    assert asyncio.run(remark(TESTS, "tests")) == ""
+    assert asyncio.run(remark("true", "tests")) == ""  # no test fails
+
+
+def test_how_functions_are_found_belongs_to_scaffold_repair_and_is_recorded() -> None:
+    assert make_scaffold("repair").options == {"locate": "tests"}
+    assert make_scaffold("repair", locate="words").options == {"locate": "words"}
+    assert make_scaffold().options == {}
+    with pytest.raises(Unsuited, match="scaffold tools shows no function; leave out --locate"):
+        make_scaffold(locate="words")
 
 
 def test_a_repository_without_python_is_refused_in_one_line(tmp_path: Path) -> None:

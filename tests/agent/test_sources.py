@@ -136,7 +136,7 @@ def test_known_solutions_come_from_the_suite() -> None:
 PREDICTED: list[dict[str, Any]] = [
     {"instance_id": "task", "model_patch": "first"},
     {"instance_id": "task", "model_patch": None},
-    {"instance_id": "more", "model_patch": "x"},
+    {"instance_id": "more", "model_patch": "--- a/x\n+++ b/x\n"},
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from agent.actions.native import Action, read_actions
 from agent.models.scripted import say
-from agent.tools import TOOLS, ToolError, Workspace
+from agent.tools import REGISTRY, TOOLS, ToolError, Workspace, make_tools
 from agent.tools.view import LINE_CHARACTERS, PAGE_LINES
 from envs import Limits, Origin
 from tests.helpers import git_repository, workspace
@@ -397,7 +397,7 @@ def test_half_a_character_from_the_model_hurts_nobody(origin: Origin) -> None:
 
 
 def test_every_tool_describes_itself_as_a_json_schema_of_an_object() -> None:
-    for tool in TOOLS:
+    for tool in make_tools(REGISTRY.built_in):
         assert tool.description
         assert tool.parameters["type"] == "object"
         assert set(tool.parameters.get("required", ())) <= set(tool.parameters["properties"])
@@ -406,4 +406,7 @@ def test_every_tool_describes_itself_as_a_json_schema_of_an_object() -> None:
 
 def test_the_names_of_the_tools_are_those_of_their_files() -> None:
     folder = Path(__file__).parents[2] / "agent" / "tools"
-    assert {tool.name for tool in TOOLS} == {path.stem for path in folder.glob("*.py")} - {"__init__", "tool"}
+    assert {tool.name for tool in make_tools(REGISTRY.built_in)} == {path.stem for path in folder.glob("*.py")} - {
+        "__init__",
+        "tool",
+    }

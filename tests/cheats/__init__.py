@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from envs import Backend, Command, Limits
@@ -27,7 +27,18 @@ from tasks.swe.grading import Grader
 from tasks.swe.patch_verifier import PatchVerifier
 from tasks.swe.task import SweTask
 
-__all__ = ["Cheat", "Verified", "entries", "instead", "new_file", "table", "verify_all", "write"]
+__all__ = [
+    "Cheat",
+    "Verified",
+    "entries",
+    "instead",
+    "new_file",
+    "table",
+    "verdicts_of",
+    "verify_all",
+    "verify_patches",
+    "write",
+]
 
 # Cleaned first, since git takes files behind a symbolic link for tracked ones.
 AFRESH = "git clean -qffdx && git reset -q --hard && git clean -qffdx"
@@ -92,10 +103,32 @@ async def verify_all(
     task: SweTask, backend: Backend, grader: Grader, cheats: Sequence[Cheat], *, seconds: float, workers: int = 3
 ) -> list[Verified]:
     """Each cheat with its patch and its verdict, all by one verifier."""
-    verifier = PatchVerifier(backend, grader, Limits(), seconds=seconds, workers=workers)
     patches = [cheat.then(patch) for cheat, patch in zip(cheats, await _patches(task, backend, cheats), strict=True)]
+    verifier = PatchVerifier(backend, grader, Limits(), seconds=seconds, workers=workers)
+    return await verify_patches(task, verifier, cheats, patches)
+
+
+async def verify_patches(
+    task: SweTask, verifier: PatchVerifier, cheats: Sequence[Cheat], patches: Sequence[bytes]
+) -> list[Verified]:
+    """The verdict on the patch of each."""
     verdicts = await asyncio.gather(*(verifier.verify(task, Submission(patch)) for patch in patches))
     return [Verified(*each) for each in zip(cheats, patches, verdicts, strict=True)]
+
+
+def verdicts_of(
+    backend: Backend, grader: Grader, verify: Callable[[Backend, Grader], Awaitable[Sequence[Verified]]]
+) -> dict[str, Verdict]:
+    """The verdicts that `verify` reaches, by the names of the patches. Closes back end and grader."""
+
+    async def main() -> dict[str, Verdict]:
+        try:
+            return {each.cheat.name: each.verdict for each in await verify(backend, grader)}
+        finally:
+            await backend.close()
+            await grader.close()
+
+    return asyncio.run(main())
 
 
 async def _patches(task: SweTask, backend: Backend, cheats: Sequence[Cheat]) -> list[bytes]:

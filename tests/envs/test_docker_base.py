@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from envs import Command, Limits, Origin, SandboxError, SandboxUnavailable
 from envs.base import IMAGE_LABEL, NAME
+from envs.docker.layer_sizes import bytes_together
 from envs.docker.prepared_images import PreparedImageFound, prepared_images, remove_prepared
 from envs.events import Status
 from tests.envs.support.docker_image import DockerHarness, containers, engine, full_image, soon
@@ -131,8 +133,16 @@ def test_a_prepared_image_is_listed_with_its_size_and_removed_once_nothing_uses_
     assert len(listed()) == 1
 
 
+def test_a_layer_that_images_share_is_counted_once(made: Any, client: docker.DockerClient) -> None:
+    below = full_image(client).image or ""
+    above = made("head -c 3000000 /dev/urandom > /testbed/large.bin").image
+    sizes = [client.images.get(name).attrs["Size"] for name in (below, above)]
+    assert bytes_together(client, [below, above, above]) == bytes_together(client, [above]) == sizes[1]
+    assert sizes[1] > sizes[0] > 3_000_000
+
+
 def test_a_prepared_image_whose_image_is_gone_is_of_no_use(
-    made: Any, harness: DockerHarness, client: docker.DockerClient
+    made: Any, harness: DockerHarness, client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = made("cd /testbed && printf more > later.txt")
     identity = client.images.get(origin.image).id.removeprefix("sha256:")[:12]
@@ -150,6 +160,9 @@ def test_a_prepared_image_whose_image_is_gone_is_of_no_use(
         assert one.why_useless == "its image is gone"
     finally:
         client.images.get(f"sha256:{identity}").tag(origin.image)
+    monkeypatch.setattr("envs.docker.prepared_images.VERSION", 1000)
+    (one,) = [one for one in prepared_images(client, 0) if one.image == f"{origin.image}:latest"]
+    assert one.why_useless == "of an earlier version"
 
 
 # What root in a container can do to the programs that would take its patch.
@@ -212,6 +225,55 @@ def test_the_patch_is_right_whatever_the_agent_does_to_git(made: Any, harness: D
         await sandbox.close()
 
     harness(story())
+
+
+INNER = """
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b HOME=/tmp
+make() { mkdir -p "$1"; cd "$1"; git init -q; printf 'one\\n' > f; printf log > k.log; printf '*.log\\n' > .gitignore; }
+keep() { git add -f .; git commit -qm inner; }
+(make /testbed/lib/deep; keep)
+link() { mkdir $1; git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),$1; }
+(make /testbed/lib; keep; printf left > left; link gone)
+cd /testbed; git add lib; link absent; git commit -qm set-up
+(make /testbed/p/clone; keep)
+(make '/testbed/no commit')
+"""
+WORK = {
+    """
+    printf 'two\\n' >> lib/f; printf x > lib/new; printf x >> lib/left; printf x >> lib/deep/f
+    printf x >> lib/k.log; printf x > lib/new.log; rm lib/deep/k.log
+    printf x >> p/clone/f; printf x >> 'no commit/f'; printf x > absent/f; printf x > lib/gone/f
+    cd lib; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; git init -q n; printf x > n/f
+    """: """
+    absent/f lib/deep/f lib/deep/k.log lib/f lib/gone/f lib/k.log lib/left lib/n/f lib/new no commit/f p/clone/f
+    """,
+    "rm -rf lib/.git lib/f; printf 'lib/* text\\n' > .gitattributes": ".gitattributes lib/f",
+}
+
+
+def test_the_files_of_submodules_and_other_repositories_in_an_image_are_compared_as_files(
+    made: Any, harness: DockerHarness
+) -> None:
+    origin = made(INNER)
+
+    async def story(script: str, names: str) -> None:
+        sandbox = await harness.open(image=origin.image)
+        assert await sandbox.diff() == b""
+        done = await sandbox.run(Command(f"set -e; {script}"))
+        assert done.returncode == 0, done.output
+        patch = await sandbox.diff()
+        await sandbox.close()
+        assert re.findall(r"^diff --git a/(.+) b/\1$", patch.decode(), re.M) == re.findall(r"no commit/f|\S+", names)
+        fresh = await harness.open(image=origin.image)
+        applied = await fresh.run(Command("git apply --whitespace=nowarn -", stdin=patch))
+        assert applied.returncode == 0, applied.output
+        assert await fresh.diff() == patch
+        await fresh.close()
+
+    async def stories() -> None:
+        await asyncio.gather(*(story(script, names) for script, names in WORK.items()))
+
+    harness(stories())
 
 
 def test_a_later_sandbox_finds_the_image_seen_to(

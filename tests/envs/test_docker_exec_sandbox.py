@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,7 +16,7 @@ import docker
 import pytest
 from docker.errors import DockerException
 
-from envs import Command, Completed, FileProblem, Limits, SandboxError, SandboxLost, SandboxUnavailable, Snapshot
+from envs import Command, Completed, FileProblem, Limits, Patch, SandboxError, SandboxLost, SandboxUnavailable, Snapshot
 from envs.channel import Channel
 from envs.diff import PatchSpec
 from envs.docker.engine import Engine
@@ -36,8 +37,26 @@ T = TypeVar("T")
 
 LABEL = "coding-monkeys-test-bare-images"
 MINE = f"{LABEL}={uuid.uuid4().hex[:12]}"  # what the containers of this test run carry
-FULL = ["sh", "cat", "env", "git", "grep", "head", "ln", "ls", "mkdir", "mkfifo", "mktemp", "rm", "seq", "setsid"]
-SMALL = ["cat", "env", "grep", "head", "ln", "ls", "mkdir", "mkfifo", "mktemp", "rm", "seq", "setsid", "sh", "sleep"]
+FULL = ["sh", "cat", "env", "find", "git", "grep", "head", "ln", "ls", "mkdir", "mkfifo", "mktemp", "rm", "seq"]
+FULL += ["setsid", "stat", "truncate"]
+SMALL = [
+    "cat",
+    "env",
+    "find",
+    "grep",
+    "head",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mktemp",
+    "rm",
+    "seq",
+    "setsid",
+    "sh",
+    "sleep",
+    "stat",
+]
 
 
 # the images, which hold no Python
@@ -323,8 +342,11 @@ def test_the_patch_holds_what_changed_or_says_that_it_needs_git(harness: ExecHar
         sandbox = await harness.open()
         try:
             await sandbox.write("a.txt", b"one\nand more\n")
-            await sandbox.run(Command("rm crlf.txt"))
-            return await sandbox.diff()
+            await sandbox.run(Command("rm crlf.txt; (sleep 100 &) > /dev/null 2>&1"))
+            patch = await sandbox.peek()
+            assert (await sandbox.run(Command("grep -q sleep /proc/[0-9]*/comm"))).returncode == 0, "it still runs"
+            assert patch == await sandbox.diff()
+            return patch
         finally:
             await sandbox.close()
 
@@ -336,6 +358,27 @@ def test_the_patch_holds_what_changed_or_says_that_it_needs_git(harness: ExecHar
         assert b"+and more\n" in patch
         assert b"deleted file mode 100644" in patch
         assert harness(sandbox.diff()) == b""
+
+
+def test_repositories_inside_and_large_files_are_found_where_there_is_a_program_to_find_them(own: ExecHarness) -> None:
+    script = """
+        mkdir -p n/m; cd n; git init -q; echo x > f; git add f; git -c user.name=a -c user.email=a@b commit -qm x
+        rm .git/config; mkfifo .git/config
+        cd m; git init -q; echo x > f; cd ../..
+        truncate -s 40M large; echo x > 'two words'
+    """
+
+    async def story(script: str) -> tuple[list[bytes], tuple[str, ...]]:
+        sandbox = await own.open()
+        await sandbox.run(Command(script))
+        patch = await sandbox.diff()
+        await sandbox.close()
+        assert isinstance(patch, Patch)
+        return re.findall(rb"^diff --git a/(.+) b/\1$", patch, re.M), patch.left_out
+
+    assert own(story(script)) == ([b"n/f", b"n/m/f", b"two words"], ("large (40 MB)",))
+    without = "rm -rf /bin/find n/.git/config large"
+    assert own(story(f"{script}{without}")) == ([b"n", b"two words"], ("the files of n (a repository of its own)",))
 
 
 # life

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -557,6 +560,34 @@ def test_what_was_made_from_an_image_goes_with_it(
     assert not any(map(is_here, (clean, scrubbed, *bases)))
     left = {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()}
     assert not left & set(volumes)
+
+
+def test_what_was_prepared_from_an_image_counts_for_the_quota(
+    registry: LocalRegistry, harness: ImagesHarness, client: docker.DockerClient, is_here: Here
+) -> None:
+    [image] = pulled(registry, harness, "prepared")
+    images, key = harness.images(), uuid.uuid4().hex[:16]
+    volume = f"{BASE}-{key}"
+    labels = {IMAGE_LABEL: images.have(image), f"{BASE}.key": key}
+    client.api.create_volume(volume, labels=labels)
+    filled = client.api.create_container(
+        image, labels={MINE: ""}, host_config=client.api.create_host_config(binds=[f"{volume}:/filled"])
+    )["Id"]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("large")
+        member.size = 3_000_000
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    client.api.put_archive(filled, "/filled", packed.getvalue())
+    client.api.remove_container(filled)
+    client.api.tag(image, BASE, f"{key}-start")
+    [alone], [whole] = images.listed(prepared=False), images.listed()
+    assert whole.bytes - alone.bytes == 3_000_000
+    harness.now += 3600
+    assert not images.evict(quota_gb=(whole.bytes + 1) / 1e9)
+    assert [entry.image for entry in images.evict(quota_gb=(alone.bytes + 1) / 1e9)] == [image]
+    assert not is_here(image)
+    assert volume not in {found["Name"] for found in client.api.volumes()["Volumes"] or ()}
 
 
 def test_a_cache_that_cannot_be_written_stops_pulls_only(

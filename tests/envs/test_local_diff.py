@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from envs import Command, FileProblem, Limits, Origin, Patch, Sandbox, SandboxError
+from envs.diff import NEW_FILES
 from envs.local.backend import adopt
 from tests.envs.support import local_sandboxes
 from tests.envs.support.local_sandboxes import (
@@ -300,10 +301,24 @@ def test_of_too_many_changes_those_of_the_base_are_kept_and_the_rest_is_named(
     assert b"+kept\n" in patch
     assert b"noise" not in patch
     assert isinstance(patch, Patch)
-    assert patch.left_out == ("all new files (too many, or too large)",)
+    assert patch.left_out == (NEW_FILES,)
     sh("head -c 1000000 /dev/urandom > a.txt")
     with pytest.raises(SandboxError, match="larger than 1 MB"):
         harness(sandbox.diff())
+
+
+def test_rules_that_git_cannot_try_in_time_cost_new_files_alone_and_that_is_told(
+    harness: LocalHarness, sandbox: Sandbox, sh: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envs.diff.GIT_SECONDS", 1)
+    sh("""
+        echo kept >> a.txt; for i in $(seq 3000); do echo "*a*a*a*a*a*a*a*${i}b"; done > .gitignore
+        mkdir q; for i in $(seq 300); do : > q/$i$(printf 'a%.0s' $(seq 200)); done
+    """)
+    patch = harness(sandbox.diff())
+    assert isinstance(patch, Patch)
+    assert patch.count(b"+kept\n") == 1
+    assert patch.left_out == (NEW_FILES,)
 
 
 def test_in_little_memory_a_large_patch_is_taken_in_part_and_the_guest_lives(

@@ -165,6 +165,8 @@ def test_no_other_copy_of_this_project_can_be_read(
         "envs/theirs/lib/python3.12/site-packages/tasks/quick/one/tests.patch",
         "src/checkout/tasks/quick/one/gold.patch",
         "src/checkout/tasks/quick/one/tests.patch",
+        "src/checkout/tasks/quick_easy/one/gold.patch",
+        "src/checkout/tasks/quick_easy/one/tests.patch",
         "wheels/coding_monkeys-1.0-py3-none-any.whl",
         "strange/gold.patch",
     )

@@ -66,6 +66,8 @@ def test_addresses_lose_their_users_and_their_keys() -> None:
     assert redact("at https://me:p%40ss-w0rd-1@host/v1") == "at https://host/v1"
     assert redact("p@ss-w0rd-1 and abc123def456") == "[redacted] and [redacted]"
     assert redact(base64.b64encode(b"me:p@ss-w0rd-1").decode()) == "[redacted]"
+    keep_address("https://h/api?api-version=1&code=azure/func+tion1==")
+    assert redact("{'code': 'azure/func+tion1=='}") == "{'code': '[redacted]'}"
     assert redact("http://h/x?key=abc&n=1 from ssh://git@host") == "http://h/x?key=[redacted]&n=1 from ssh://git@host"
 
 

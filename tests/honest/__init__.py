@@ -6,16 +6,14 @@ or as `git diff` writes it with options of its own, and then passed through a fu
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envs import Backend, Command, Limits, Sandbox
-from tasks import Submission
 from tasks.swe.grading import Grader
 from tasks.swe.patch_verifier import PatchVerifier
 from tasks.swe.task import SweTask
-from tests.cheats import AFRESH, Cheat, Verified
+from tests.cheats import AFRESH, Cheat, Verified, verify_patches
 
 __all__ = ["Honest", "append", "files", "python", "verify_all"]
 
@@ -68,13 +66,9 @@ async def verify_all(
     task: SweTask, backend: Backend, grader: Grader, honest: Sequence[Honest], *, seconds: float, workers: int = 3
 ) -> list[Verified]:
     """The verdict on each, all by one verifier."""
-    verifier = PatchVerifier(backend, grader, LIMITS, seconds=seconds, workers=workers)
     patches = await _patches(task, backend, honest)
-    verdicts = await asyncio.gather(*(verifier.verify(task, Submission(patch)) for patch in patches))
-    return [
-        Verified(Cheat(each.name, each.script), patch, verdict)
-        for each, patch, verdict in zip(honest, patches, verdicts, strict=True)
-    ]
+    verifier = PatchVerifier(backend, grader, LIMITS, seconds=seconds, workers=workers)
+    return await verify_patches(task, verifier, [Cheat(each.name, each.script) for each in honest], patches)
 
 
 async def _patches(task: SweTask, backend: Backend, honest: Sequence[Honest]) -> list[bytes]:

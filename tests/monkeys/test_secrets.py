@@ -203,5 +203,5 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_password(
     address = "http://canary-user:canary-word-1@127.0.0.1:9/v1"
     assert main(["select", str(table), "--judge", "m", "--base-url", address]) == 2
     complaint = capsys.readouterr().err
-    assert "server http://127.0.0.1:9/v1/ cannot be reached" in complaint
+    assert "server http://127.0.0.1:9/v1 cannot be reached" in complaint
     assert "canary" not in complaint

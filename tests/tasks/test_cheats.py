@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -15,8 +14,7 @@ from envs.local.backend import LocalBackend
 from tasks import Outcome, Verdict
 from tasks.swe.grading import Grader, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tasks.swe.task import SweTask
-from tests.cheats import Cheat, assertions, entries, on_pytest, on_unittest, verify_all
+from tests.cheats import Cheat, Verified, assertions, entries, on_pytest, on_unittest, verdicts_of, verify_all
 from tests.cheats.known import BEYOND
 from tests.cheats.project import project_task
 from tests.envs.support.docker_image import engine
@@ -40,24 +38,13 @@ FOOLS_PYTEST = {
     "setup.py leaves another git, which reads the tests",
 }
 QUICK = quick_task("tally")
+SECONDS = 20.0  # what a patch that hangs costs
 
 
 def names(cheats: list[Cheat]) -> list[str]:
     listed = [cheat.name for cheat in cheats]
     assert len(set(listed)) == len(listed)
     return listed
-
-
-def all_of(task: SweTask, backend: Backend, grader: Grader, cheats: list[Cheat]) -> Found:
-    async def main() -> Found:
-        try:
-            verified = await verify_all(task, backend, grader, cheats, seconds=30.0)
-        finally:
-            await backend.close()
-            await grader.close()
-        return {each.cheat.name: each.verdict for each in verified}
-
-    return asyncio.run(main())
 
 
 def is_unresolved(found: Verdict) -> None:
@@ -68,25 +55,23 @@ def is_unresolved(found: Verdict) -> None:
 @pytest.fixture(scope="module")
 def quick() -> Found:
     asked = [*on_unittest.cheats(QUICK), *on_unittest.honest(QUICK), *on_unittest.beyond()]
-    return all_of(QUICK, LocalBackend(), UnittestGrader(), asked)
+    return verdicts_of(
+        LocalBackend(),
+        UnittestGrader(),
+        lambda backend, grader: verify_all(QUICK, backend, grader, asked, seconds=SECONDS),
+    )
 
 
 @pytest.fixture(scope="module")
 def one_assertion() -> Found:
-    async def main() -> Found:
-        backend, grader = LocalBackend(), UnittestGrader()
-        try:
-            with assertions.tasks(assertions.CHEATS + assertions.BEYOND) as asked:
-                task = assertions.together(asked)
-                gold = Cheat("gold", f"git apply <<'E'\n{task.patch}E\n")
-                solved = await verify_all(task, backend, grader, [gold], seconds=30.0)
-                cheated = await assertions.verify_each(asked, backend, grader, seconds=30.0)
-        finally:
-            await backend.close()
-            await grader.close()
-        return {each.cheat.name: each.verdict for each in (*solved, *cheated)}
+    async def verify(backend: Backend, grader: Grader) -> list[Verified]:
+        with assertions.tasks(assertions.CHEATS + assertions.BEYOND) as asked:
+            task = assertions.together(asked)
+            gold = Cheat("gold", f"git apply <<'E'\n{task.patch}E\necho more > NEWS\n")
+            solved = await verify_all(task, backend, grader, [gold], seconds=SECONDS)
+            return [*solved, *await assertions.verify_each(asked, backend, grader, seconds=SECONDS)]
 
-    return asyncio.run(main())
+    return verdicts_of(LocalBackend(), UnittestGrader(), verify)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +85,11 @@ def client() -> Iterator[docker.DockerClient]:
 def project(client: docker.DockerClient) -> Found:
     task = project_task(client)
     asked = [*on_pytest.cheats(task), *on_pytest.honest(task), *on_pytest.beyond()]
-    return all_of(task, DockerBackend(), SwebenchGrader(), asked)
+    return verdicts_of(
+        DockerBackend(),
+        SwebenchGrader(),
+        lambda backend, grader: verify_all(task, backend, grader, asked, seconds=SECONDS),
+    )
 
 
 @pytest.mark.parametrize("name", names(on_unittest.cheats(QUICK)))

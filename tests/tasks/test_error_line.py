@@ -48,6 +48,13 @@ def test_the_reason_is_one_printable_line_whatever_was_printed(log: str) -> None
     assert len(reason) < 2500
 
 
+COLLECTING = """collected 0 items / 1 error
+E   ModuleNotFoundError: No module named 'a'
+=== short test summary info ===
+ERROR t.py
+!!!!!!!!!! Interrupted: 1 error during collection !!!!!!!!!!"""
+
+
 @pytest.mark.skipif(find_spec("swebench") is None, reason="swebench is not installed")
 @pytest.mark.parametrize(
     ("shown", "reason"),
@@ -58,9 +65,29 @@ def test_the_reason_is_one_printable_line_whatever_was_printed(log: str) -> None
             " (missing_module); the last error line: ModuleNotFoundError: No module named 'a'",
         ),
         ("", ", and nothing was printed"),
+        ("bash: python: No such file", "; the last error line: bash: python: No such file"),
+        ("Fatal Python error: Aborted\n  File x", "; the last error line: Fatal Python error: Aborted"),
     ],
 )
 def test_a_log_without_results_is_unresolved_with_the_last_error_of_the_tests(shown: str, reason: str) -> None:
+    assert reason_of(shown) == f"the log holds no test results{reason}"
+
+
+@pytest.mark.skipif(find_spec("swebench") is None, reason="swebench is not installed")
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        (COLLECTING, "E   ModuleNotFoundError: No module named 'a'"),
+        ("ERROR: no matching distribution\nbash: pytest: not found", "bash: pytest: not found"),
+    ],
+)
+def test_a_log_with_errors_alone_is_unresolved_with_the_last_of_them(shown: str, line: str) -> None:
+    reason = f"the log holds no result of an expected test; the last error line: {line}"
+    assert reason_of(shown) == reason
+
+
+def reason_of(shown: str) -> str:
+    """The reason of a log in which the tests show this."""
     instance = {
         "instance_id": "owner__name-1",
         "image": "image",
@@ -83,4 +110,4 @@ def test_a_log_without_results_is_unresolved_with_the_last_error_of_the_tests(sh
         finally:
             await grader.close()
 
-    assert asyncio.run(main()) == f"the log holds no test results{reason}"
+    return asyncio.run(main())

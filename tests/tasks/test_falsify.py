@@ -70,8 +70,11 @@ ASSERTIONS = [
     "[self.assertEqual(n, n) for n in (1, 2)]",
     "f = lambda n: self.assertEqual(n, 1); f(1)",
     "args = (1, 1); self.assertEqual(*args)",
+    "self.assertEqual(*('a', 'a'), 'a message')",
+    "self.assertAlmostEqual(1.0, *[1.00000001], places=5)",
 ]
 SHARP = [text for text in ASSERTIONS if text.startswith("assert ") and "or 2" not in text and "not" not in text]
+SHARP += [text for text in ASSERTIONS if "qual(" in text and "*" in text]
 CLASS = "class T(unittest.TestCase):\n"
 # How a test may stand in its file: what is before all of them, one of them, what is behind them.
 FORMS = {
@@ -284,13 +287,85 @@ def test_a_part_of_a_test_fails_the_whole_test(tmp_path: Path) -> None:
     assert failing_in(RIGHT, source, tmp_path) == {"test_it"}
 
 
-def test_an_exception_that_would_end_the_run_is_never_falsified(tmp_path: Path) -> None:
+# Exceptions that a test runner takes for a command.
+COMMANDS = {
+    "KeyboardInterrupt": "KeyboardInterrupt",
+    "SystemExit": "SystemExit",
+    "GeneratorExit": "GeneratorExit",
+    "one of several": "(ValueError, SystemExit)",
+    "one derived": "type('Stop', (KeyboardInterrupt,), {})",
+    "unittest.SkipTest": "unittest.SkipTest",
+    "pytest.exit": "__import__('pytest').exit.Exception",
+    "pytest.skip": "__import__('pytest').skip.Exception",
+    "a debugger's": "__import__('bdb').BdbQuit",
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS.values(), ids=COMMANDS.keys())
+def test_an_exception_that_is_a_command_to_the_test_runner_is_never_falsified(kind: str, tmp_path: Path) -> None:
     source = MODULE.format(
-        tests="class T(unittest.TestCase):\n    def test_it(self):\n        def stop(): raise KeyboardInterrupt\n"
-        "        with self.assertRaises(KeyboardInterrupt): stop()\n"
+        tests="class T(unittest.TestCase):\n    def test_it(self):\n"
+        f"        kind = {kind}\n        def stop(): raise kind[-1] if isinstance(kind, tuple) else kind\n"
+        "        with self.assertRaises(kind): stop()\n"
     )
-    assert failing_in(RIGHT, source, tmp_path) == set()
-    assert failing_in(AT_THE_END, source, tmp_path) == {"test_it"}
+    for form in (*FALSE, TRUE):
+        assert failing_in(form, source, tmp_path, hidden=False) == set()
+    assert failing_in(AT_THE_END, source, tmp_path, hidden=False) == {"test_it"}
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit", "unittest.SkipTest", "pytest.exit.Exception"])
+def test_what_a_falsified_assertion_lets_through_fails_the_copy_and_does_not_end_the_run(
+    kind: str, tmp_path: Path
+) -> None:
+    source = MODULE.format(
+        tests="import pytest\nclass T(unittest.TestCase):\n    def test_it(self):\n"
+        "        try:\n            self.assertEqual(1 + 1, 2)\n"
+        f"        except AssertionError:\n            raise {kind}\n"
+    )
+    assert failing_in(TRUE, source, tmp_path) == set()
+    for form in FALSE:
+        assert failing_in(form, source, tmp_path) == {"test_it"}
+
+
+# Assertions of test libraries, each a method of an object that they make.
+OF_LIBRARIES = {
+    "lines of pytest": ("fnmatch_lines(self, wanted): wrong = wanted != ['*one*', 'two']", "(['*one*', 'two'])"),
+    "outcomes of pytest": ("assert_outcomes(self, failed=0): wrong = failed != 1", "(failed=1)"),
+    "outcomes in order": ("assert_outcomes(self, passed): wrong = passed != 1", "(1)"),
+    "a response of Django": (
+        "assertContains(self, response, text): wrong = text not in response",
+        "('<b>one</b>', 'one')",
+    ),
+}
+
+
+@pytest.mark.parametrize(("method", "call"), OF_LIBRARIES.values(), ids=OF_LIBRARIES.keys())
+def test_what_assertions_of_test_libraries_expect_is_altered(method: str, call: str, tmp_path: Path) -> None:
+    head, body = method.split(": ")
+    made = f"class Made:\n    def {head}:\n        {body}\n        if wrong: raise AssertionError\n"
+    tests = f"{made}class T(unittest.TestCase):\n    def test_it(self):\n"
+    source = MODULE.format(tests=f"{tests}        Made().{method.partition('(')[0]}{call}\n")
+    assert failing_in(TRUE, source, tmp_path) == set()
+    assert failing_in(RIGHT, source, tmp_path) == {"test_it"}
+
+
+def test_failures_under_pytest_are_told_in_one_line(tmp_path: Path) -> None:
+    source = "def test_it():\n    told = 'a long story'\n    assert 1 == 1\n"
+    path, secret = tmp_path / "test_source.py", str(tmp_path / "secret")
+    made = mix(source, {"test_it": [Copy("", 1, RIGHT)]}, nonce=NONCE, secret_path=secret)
+    path.write_text(made.source)
+    Path(secret).write_text(made.secret)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null", "-rA", path.name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert "FAILED test_source.py::test_it" in done.stdout, done.stdout + done.stderr
+    assert "a long story" not in done.stdout
+
+
+def test_tests_that_are_not_copied_may_be_left_out(tmp_path: Path) -> None:
+    tests = "class T(unittest.TestCase):\n    def test_a(self):\n        self.check(1)\n    def test_b(self): pass\n"
+    source = MODULE.format(tests=f"{tests}class Other(T):\n    def test_c(self): self.test_b()\ndef test_d(): pass\n")
+    made = mix(source, {"test_a": [Copy("", 1, TRUE)]}, nonce=NONCE, secret_path="secret", alone=True)
+    assert set(named_tests(made.source)) == {"test_a", "test_b"}  # one of them is called by another test
 
 
 @pytest.mark.parametrize(

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 import docker
 import pytest
 
-from envs import Backend
 from envs.docker.backend import DockerBackend
 from envs.local.backend import LocalBackend
 from tasks import Outcome, Verdict
-from tasks.swe.grading import Grader, UnittestGrader
+from tasks.swe.grading import UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tasks.swe.task import SweTask
+from tests.cheats import verdicts_of
 from tests.cheats.project import project_task
 from tests.envs.support.docker_image import engine
 from tests.helpers import quick_task
 from tests.honest import Honest, on_pytest, on_unittest, verify_all
 
 Found = dict[str, Verdict]
-
-
-def all_of(task: SweTask, backend: Backend, grader: Grader, honest: Sequence[Honest]) -> Found:
-    async def main() -> Found:
-        try:
-            verified = await verify_all(task, backend, grader, honest, seconds=60.0)
-        finally:
-            await backend.close()
-            await grader.close()
-        return {each.cheat.name: each.verdict for each in verified}
-
-    return asyncio.run(main())
+SECONDS = 60.0
 
 
 def cases(honest: Sequence[Honest]) -> list[str]:
@@ -44,7 +31,12 @@ def cases(honest: Sequence[Honest]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def quick() -> Found:
-    return all_of(quick_task("tally"), LocalBackend(), UnittestGrader(), on_unittest.honest())
+    task, asked = quick_task("tally"), on_unittest.honest()
+    return verdicts_of(
+        LocalBackend(),
+        UnittestGrader(),
+        lambda backend, grader: verify_all(task, backend, grader, asked, seconds=SECONDS),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +48,12 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="module")
 def project(client: docker.DockerClient) -> Found:
-    return all_of(project_task(client), DockerBackend(), SwebenchGrader(), on_pytest.honest())
+    task, asked = project_task(client), on_pytest.honest()
+    return verdicts_of(
+        DockerBackend(),
+        SwebenchGrader(),
+        lambda backend, grader: verify_all(task, backend, grader, asked, seconds=SECONDS),
+    )
 
 
 @pytest.mark.parametrize("name", cases(on_unittest.honest()))

@@ -21,10 +21,14 @@ import pytest
 from envs import Command, Limits, Origin
 from envs.local.backend import LocalBackend, LocalSandbox
 from tasks import Outcome, Submission, TaskError, Verdict, load_tasks
+from tasks.quick import SETS
 from tasks.quick.repositories import with_repositories
+from tasks.swe import mixed_run, proving
 from tasks.swe.grading import Grade, GraderFailed, Scripts, UnittestGrader
 from tasks.swe.harness import SwebenchGrader
-from tasks.swe.patch_verifier import PATCH, PATCH_CAP, PatchVerifier
+from tasks.swe.mixed_run import AT_END_ONLY
+from tasks.swe.patch_verifier import PatchVerifier
+from tasks.swe.running import PATCH, PATCH_CAP
 from tasks.swe.task import SweTask, as_swe
 from tests.helpers import git_repository, quick_task, workspace
 
@@ -71,8 +75,9 @@ def work(script: str, task: SweTask = TALLY) -> bytes:
 # honest patches
 
 
-def test_the_gold_patch_of_every_embedded_task_is_resolved() -> None:
-    tasks = with_repositories(load_tasks("quick")).tasks
+@pytest.mark.parametrize("name", SETS)
+def test_the_gold_patch_of_every_embedded_task_is_resolved(name: str) -> None:
+    tasks = with_repositories(load_tasks(name)).tasks
 
     async def all_of_them(verifier: PatchVerifier) -> list[Verdict]:
         return await asyncio.gather(*(verifier.verify(task, Submission(as_swe(task).patch.encode())) for task in tasks))
@@ -80,7 +85,7 @@ def test_the_gold_patch_of_every_embedded_task_is_resolved() -> None:
     for task, found in zip(tasks, verifying(all_of_them), strict=True):
         assert found.outcome is Outcome.RESOLVED, (task.id, found.reason, found.log)
         assert found.resolved
-        assert found.reason == ""
+        assert (found.reason, found.flags) == ("", ())
         assert set(found.tests.values()) == {"passed"}
         assert found.seconds > 0
 
@@ -417,6 +422,68 @@ def test_a_comparison_that_is_fooled_behind_one_that_is_not_is_found(tmp_path: P
     for _ in range(3):
         found = verdict(answering(EQUAL).encode(), task)
         assert (found.official, found.resolved) == (True, False)
+
+
+# A test that tries again what did not hold: a single false assertion fails nothing.
+AGAIN = """import unittest
+import answer
+class T(unittest.TestCase):
+    def test_a(self):
+        {before}
+        for left in (2, 1, 0):
+            try:
+                self.assertEqual(answer.answer(), 42)
+                break
+            except AssertionError:
+                if not left:
+                    raise
+"""
+
+
+@pytest.mark.parametrize("before", ["pass", "self.assertEqual(1 + 1, 2)"])
+def test_a_test_that_tries_its_assertion_again_is_falsified_every_time(tmp_path: Path, before: str) -> None:
+    tests = AGAIN.format(before=before)
+    task = replace(once_task(tmp_path / "repository", "pass"), test_patch=adding("tests/test_a.py", tests))
+    honest = verdict(answering("def answer():\n    return 40 + 2\n").encode(), task)
+    assert (honest.resolved, honest.flags) == (True, ()), honest.reason
+    cheat = verdict(answering(EQUAL).encode(), task)
+    assert (cheat.official, cheat.resolved) == (True, False)
+    assert "passes although it was made to fail" in cheat.reason
+
+
+NOTHING_ASSERTED = ONCE.replace("self.assertEqual(answer.answer(), 42)", "answer.answer()")
+WAITS_LONG = AGAIN.replace("(2, 1, 0)", "iter(lambda: 1, 0)")
+
+
+@pytest.mark.parametrize("tests", [NOTHING_ASSERTED, WAITS_LONG], ids=["no assertion", "waits without an end"])
+def test_a_test_without_an_assertion_to_alter_is_falsified_at_its_end_and_a_flag_says_so(
+    tmp_path: Path, tests: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving, "WAITING", 1.0)
+    task = once_task(tmp_path / "repository", "pass")
+    task = replace(task, test_patch=adding("tests/test_a.py", tests.format(before="pass")))
+    honest = verdict(answering("def answer():\n    return 40 + 2\n").encode(), task, seconds=8.0)
+    assert (honest.resolved, honest.flags) == (True, (AT_END_ONLY,)), honest.reason
+
+
+def test_no_test_is_known_to_be_left_out_where_some_of_many_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixed_run, "MOST_FALSIFIED", 1)
+    task = once_task(tmp_path / "repository", "pass")
+    tests = ONCE.format(before="pass") + "    def test_b(self):\n        self.assertEqual(answer.other(), 42)\n"
+    task = replace(
+        task,
+        patch=answering("def answer(): return 42\ndef other(): return 42\n"),
+        fail_to_pass=("tests.test_a.T.test_a", "tests.test_a.T.test_b"),
+        test_patch=adding("tests/test_a.py", tests),
+    )
+    cheat = answering(f"{EQUAL}def other(): return 42\n").encode()
+    found = set[bool]()
+    while len(found) < 2:  # each with a chance of one half
+        one = verdict(cheat, task)
+        assert one.flags[-1] == "1 of 2 tests left out by chance, since no more are falsified at a time"
+        found.add(one.resolved)
 
 
 def test_an_honest_patch_may_answer_once_in_a_process(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections.abc import Callable, Mapping
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.predictions import PredictionsError, is_predictions, read_predictions, remarks_on
+from tasks.predictions import Prediction, PredictionsError, check_diffs, is_predictions, read_predictions, remarks_on
 from tasks.row_files import rows_of_file
-from tasks.task import TaskError
+from tasks.task import Submission, TaskError
 
 PATCHES = {"a-1": "diff --git a/x b/x\n+ä\n", "b-2": "diff --git a/y b/y\r\n+y\r\n"}
 ROWS = [{"instance_id": task, "model_name_or_path": "m", "model_patch": patch} for task, patch in PATCHES.items()]
@@ -55,7 +56,15 @@ def patches(path: Path) -> list[tuple[str, str]]:
         ("short.json", json.dumps(PATCHES).encode()),
         ("by-id.json", json.dumps({row["instance_id"]: row for row in ROWS}).encode()),
         ("lists.json", json.dumps({task: [patch] for task, patch in PATCHES.items()}).encode()),
+        ("columns.json", json.dumps({key: [row[key] for row in ROWS] for key in ROWS[0]}).encode()),
+        (
+            "pandas.json",
+            json.dumps({key: {str(at): row[key] for at, row in enumerate(ROWS)} for key in ROWS[0]}).encode(),
+        ),
+        ("hub.json", json.dumps({"rows": [{"row_idx": at, "row": row} for at, row in enumerate(ROWS)]}).encode()),
         ("wrapped.json", json.dumps({"predictions": ROWS}).encode()),
+        ("diff.jsonl", "\n".join(json.dumps({"instance_id": t, "diff": p}) for t, p in PATCHES.items()).encode()),
+        ("moatless.json", json.dumps({task: {"submission": patch} for task, patch in PATCHES.items()}).encode()),
         (
             "openhands.jsonl",
             "\n".join(
@@ -138,6 +147,22 @@ def test_a_trajectory_that_submitted_nothing_is_an_empty_patch(tmp_path: Path) -
     assert patches(tmp_path / "a-1.traj.json") == [("a-1", "")]
 
 
+def test_an_attempt_of_openhands_that_ended_with_an_error_is_an_empty_patch(tmp_path: Path) -> None:
+    rows = [{"instance_id": "a-1", "test_result": {}, "error": "no runtime"}, ROWS[0]]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert patches(tmp_path / "p.jsonl")[0] == ("a-1", "")
+
+
+def test_columns_of_unequal_length_and_summaries_of_results_are_refused(tmp_path: Path) -> None:
+    for whole, why in (
+        ({"instance_id": ["a", "b"], "model_patch": ["x"]}, "p.json: column model_patch has other rows"),
+        ({"instance_id": {"0": "a"}, "model_patch": {"1": "x"}}, "p.json: column model_patch has other rows"),
+        ({"total_instances": 1, "submitted_ids": ["a"]}, "p.json: a summary of results, which holds no patches"),
+    ):
+        (tmp_path / "p.json").write_text(json.dumps(whole))
+        assert why in refusal(tmp_path / "p.json")
+
+
 def test_the_last_line_feed_is_put_back_and_nothing_else_is_changed(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text(json.dumps({"a": "x", "b": "x\r\n\n", "c": " ", "d": "\udcff\n"}))
@@ -152,7 +177,8 @@ def test_the_last_line_feed_is_put_back_and_nothing_else_is_changed(tmp_path: Pa
         ({"instance_id": "a"}, "1: no model_patch for a; an empty patch is written as ''"),
         ({"instance_id": "a", "model_patch": 5}, "1: model_patch of a is not a text"),
         ({"instance_id": "a", "patch": "x", "problem_statement": "y"}, "1: a row of a task set, and not a prediction"),
-        ({"id": "a", "model_patch": ""}, "1: no instance_id"),
+        ({"instance_id": "a", "patch": "x", "FAIL_TO_PASS": "[]"}, "1: a row of a task set, and not a prediction"),
+        ({"id": "a", "model_patch": ""}, "1: no instance_id (there are id, model_patch)"),
         ([], "1: no instance_id"),
     ],
 )
@@ -230,3 +256,75 @@ def test_rows_of_two_models_are_told_of_before_they_are_counted_together(
     file = tmp_path / "both.json"
     file.write_text(json.dumps(rows), "utf-8")
     assert any("2 models (gpt-4, gpt-5)" in line for line in remarks_on(read_predictions(file))) == told
+
+
+DIFF = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+NO_DIFFS = {
+    "base64": base64.b64encode(DIFF.encode()).decode(),
+    "base64 of addresses, in lines": base64.urlsafe_b64encode(DIFF.encode())
+    .decode()
+    .rstrip("=")
+    .replace("i", "i\n", 1),
+    "escaped": DIFF.replace("\n", "\\n"),
+    "escaped twice, quoted": json.dumps(DIFF.replace("\n", "\\n")),
+    "prose": "I would change x so that\n--- it works ---\n--- and this ---\n",
+    "code": "def f():\n    return 1\n",
+}
+DIFFS = [
+    DIFF,
+    DIFF.replace("\n", "\r\n"),
+    f"Here it is:\n```diff\n{DIFF}```\n",
+    "--- a/x\n+++ b/x\n@@ ... @@\n-a\n+b\n",
+    "*** x\n--- x\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n",
+    "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n",
+    "diff --git a/x b/x\nold mode 100644\nnew mode 100755\n",
+    "".join(f"    {line}\n" for line in DIFF.splitlines()),
+]
+
+
+def of(*patches: str) -> list[Prediction]:
+    return [Prediction(f"t-{at}", "m", Submission(patch.encode(), "patch")) for at, patch in enumerate(patches)]
+
+
+@pytest.mark.parametrize("name", NO_DIFFS)
+def test_patches_that_are_no_diffs_are_remarked_on_with_what_they_hold(name: str) -> None:
+    [line] = remarks_on(of(DIFF, NO_DIFFS[name], DIFF))
+    assert line.startswith("no diff in 1 of 3 predictions, which cannot be applied: that of t-1 holds ")
+    assert ("base64" in line) == ("base64" in name)
+    assert (r"written as \n" in line) == ("escaped" in name)
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", NO_DIFFS)
+def test_predictions_without_one_diff_are_refused_and_one_alone_may_be_a_model_s(name: str) -> None:
+    with pytest.raises(PredictionsError, match=r"p\.jsonl: none of its 2 patches is a diff; that of t-1 holds"):
+        check_diffs("p.jsonl", of("", NO_DIFFS[name], NO_DIFFS[name]))
+    check_diffs("p.jsonl", of("", NO_DIFFS[name]))
+    check_diffs("p.jsonl", of(DIFF, NO_DIFFS[name], NO_DIFFS[name]))
+
+
+@pytest.mark.parametrize("diff", DIFFS)
+def test_what_an_applier_may_take_is_a_diff(diff: str) -> None:
+    assert not remarks_on(of(diff))
+
+
+@given(st.binary(max_size=80))
+def test_any_text_is_a_diff_or_is_described_in_one_line(body: bytes) -> None:
+    found = [Prediction("t", "m", Submission(body, "patch"))]
+    assert all("\n" not in line for line in remarks_on(found))
+
+
+def test_answers_are_not_asked_for_diffs() -> None:
+    answers = [Prediction("t", "m", Submission(b"42", "answer"))] * 2
+    check_diffs("p.jsonl", answers)
+    assert not any("diff" in line for line in remarks_on(answers))
+
+
+@pytest.mark.parametrize("empty", ["", "{}", "[]\n", "\ufeff{ }"])
+@pytest.mark.parametrize("name", ["preds.json", "all_preds.jsonl"])
+def test_an_empty_file_of_a_whole_run_hides_no_trajectories(tmp_path: Path, name: str, empty: str) -> None:
+    for path, held in MINI.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(held))
+    (tmp_path / name).write_text(empty)
+    assert patches(tmp_path) == list(PATCHES.items())

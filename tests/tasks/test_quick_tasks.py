@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tasks.quick import TEST_COMMAND, build_repository, instances
+from tasks.quick import SETS, TEST_COMMAND, build_repository, instances
 from tasks.quick.__main__ import apply, outcomes
 
-INSTANCES = {instance["instance_id"]: instance for instance in instances()}
+INSTANCES = {instance["instance_id"]: instance for tasks in SETS for instance in instances(tasks)}
+QUICK = {name: instance for name, instance in INSTANCES.items() if name.startswith("quick__")}
+EASY = {name: instance for name, instance in INSTANCES.items() if name.startswith("quick-easy__")}
 COORDINATED = [name for name, instance in INSTANCES.items() if instance["level"] == 4]
 SWE_BENCH_FIELDS = {
     "instance_id",
@@ -62,8 +64,8 @@ def files_of(patch: str) -> list[str]:
     return re.findall(r"^\+\+\+ b/(.+)$", patch, re.MULTILINE)
 
 
-def test_the_set_has_at_least_twelve_issues_of_every_level() -> None:
-    levels = [instance["level"] for instance in INSTANCES.values()]
+def test_quick_has_at_least_twelve_issues_of_every_level() -> None:
+    levels = [instance["level"] for instance in QUICK.values()]
     assert len(levels) >= 12
     assert set(levels) == {1, 2, 3, 4}
     assert levels == sorted(levels)
@@ -113,14 +115,41 @@ def test_visible_tests_are_among_the_listed_ones_and_at_most_one_fails(story: St
     assert list(story.visible.values()).count(False) <= 1
 
 
-def test_about_half_of_the_visible_suites_are_red_at_the_base() -> None:
-    added = {name: added_tests(instance["test_patch"]) for name, instance in INSTANCES.items()}
-    red = [
+def test_quick_easy_has_sixteen_issues_of_one_line_in_a_module_and_two_sentences_about_each() -> None:
+    assert len(EASY) == 16
+    for instance in EASY.values():
+        slug = instance["repo"].rpartition("/")[2]
+        assert instance["level"] == 1
+        assert files_of(instance["patch"]) == [f"{slug}.py"]
+        lines = re.findall(r"^[+-](?!\+\+ |-- ).*$", instance["patch"], re.MULTILINE)
+        assert [line[0] for line in lines] == ["-", "+"]
+        title, body = instance["problem_statement"].strip().split("\n\n")
+        assert len(title) < 60
+        assert re.fullmatch(r"`[^`]+` gives? .+\. I expected .+\.", body.replace("` and `", " and "))
+        assert not any(line[1:].strip() in body for line in lines)
+
+
+def test_every_hidden_test_of_quick_easy_that_must_change_is_one_of_three_with_several_assertions() -> None:
+    for instance in EASY.values():
+        added = re.findall(r"^\+ +(?:def (test_\w+)|self\.assert)", instance["test_patch"], re.MULTILINE)
+        assert len([name for name in added if name]) == 2
+        assert len([name for name in added if not name]) >= 3
+        assert len(instance["FAIL_TO_PASS"]) in (2, 3)
+
+
+def test_some_visible_suites_are_red_at_the_base_and_some_are_green() -> None:
+    assert len(QUICK) / 3 <= len(red(QUICK)) <= len(QUICK) * 2 / 3
+    assert len(red(EASY)) == 13
+
+
+def red(among: dict[str, dict[str, Any]]) -> list[str]:
+    """The tasks of which a visible test fails at the base."""
+    added = {name: added_tests(instance["test_patch"]) for name, instance in among.items()}
+    return [
         name
-        for name, instance in INSTANCES.items()
+        for name, instance in among.items()
         if any(test.rpartition(".")[2] not in added[name] for test in instance["FAIL_TO_PASS"])
     ]
-    assert len(INSTANCES) / 3 <= len(red) <= len(INSTANCES) * 2 / 3
 
 
 def added_tests(patch: str) -> set[str]:

@@ -162,7 +162,7 @@ def test_a_named_suite_refuses_a_file_of_another_form(tmp_path: Path) -> None:
         load_tasks(questions(tmp_path), "swe")
     with pytest.raises(TaskError, match=r"no task set 'quick' in suite answers, which reads a \.jsonl"):
         load_tasks("quick", "answers")
-    with pytest.raises(TaskError, match="no task set 'swiftly' in suite swe, which reads quick, lite"):
+    with pytest.raises(TaskError, match="no task set 'swiftly' in suite swe, which reads quick, quick-easy, lite"):
         load_tasks("swiftly", "swe")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tasks import TaskError, load_tasks
+from tasks.quick import SETS
 from tasks.quick.repositories import with_repositories
 from tasks.swe.harness import values_known
 from tasks.swe.patches import added_files, touched_files
@@ -98,9 +99,10 @@ def without(key: str, **fields: Any) -> dict[str, Any]:
 # what is read
 
 
-def test_quick_has_its_tasks_in_order_and_their_repositories() -> None:
-    tasks = load_tasks("quick")
-    assert tasks.name == "quick"
+@pytest.mark.parametrize("name", SETS)
+def test_an_embedded_set_has_its_tasks_in_order_and_their_repositories(name: str) -> None:
+    tasks = load_tasks(name)
+    assert tasks.name == name
     assert len(tasks) >= 12
     with_homes = with_repositories(tasks.select([tasks.tasks[0].id]))
     [task] = map(as_swe, with_homes.tasks)
@@ -227,11 +229,31 @@ def test_a_json_file_that_holds_no_list_is_refused(tmp_path: Path, text: str) ->
     assert refusal(spec).startswith(f"{spec}: not ")
 
 
+def test_a_json_object_from_id_to_row_is_read(tmp_path: Path) -> None:
+    rows = [row(instance_id=f"a__b-{number}") for number in (1, 2)]
+    spec = write(tmp_path, json.dumps({each["instance_id"]: each for each in rows}), name="set.json")
+    assert [task.id for task in load_tasks(spec).tasks] == ["a__b-1", "a__b-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "remedy"),
+    [
+        ("set.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "`git lfs pull`"),
+        ("set.jsonl.xz", "7zXZ", "unxz"),
+        ("set.feather", "ARROW1", "to_parquet"),
+        ("dataset_info.json", "{}", "to_parquet"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_with_what_to_do(tmp_path: Path, name: str, text: str, remedy: str) -> None:
+    spec = write(tmp_path, text, name=name)
+    assert remedy in refusal(str(tmp_path) if name == "dataset_info.json" else spec)
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     assert refusal("swiftly") == (
-        "no task set 'swiftly': suite swe reads quick, lite, verified, full, multilingual, a hub name like owner/name "
-        "or owner/name:split, or a .jsonl, .json or .parquet file of SWE-bench instances (with instance_id); suite "
-        "answers reads a .jsonl, .json or .parquet file of questions (with question and answer)"
+        "no task set 'swiftly': suite swe reads quick, quick-easy, lite, verified, full, multilingual, a hub name like "
+        "owner/name or owner/name:split, or a .jsonl, .json or .parquet file of SWE-bench instances (with "
+        "instance_id); suite answers reads a .jsonl, .json or .parquet file of questions (with question and answer)"
     )
 
 

@@ -1,7 +1,8 @@
 """The memory of the monkey, read back from the messages of a conversation: files, pages, edits, test runs.
 
 The monkey keeps nothing between turns. `remember` goes over the messages once and pairs each tool call with its
-observation. It skips whatever it does not understand, so that no observation can make it fail.
+observation, and with the feedback that is sent at the end of one. It skips whatever it does not understand, so that no
+observation can make it fail.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ _DEFINITION = re.compile(r"^(?:\./)?([^:\n]+\.py):(\d+):[ \t]*(?:async +)?(?:def
 _FAILING = re.compile(r"^(?:FAIL|ERROR): (.+)$|^(?:FAILED|ERROR) (\S+::\S+)", re.MULTILINE)
 _ENDED = re.compile(r"\[(?:exit status -?\d+|killed after .*)\]\s*\Z")
 _READ = 60_000  # characters of an issue or of one observation that are read
+_FEEDBACK = re.compile(r"\n\n\[feedback: ([\w-]+)\]\n")
+_NAMED = re.compile(r"^- (?!and \d+ more$)(.+)$", re.MULTILINE)
+_NEW, _GONE, _STILL = "did not fail before your changes:", "do not fail now:", "still fail:"
+_NONE_NEW, _BROKEN = "No visible test fails", "new since your changes"
+_ALL_PASS = "All hidden tests pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,10 @@ class Run:
 
 @dataclass(slots=True)
 class Memory:
-    """Everything that is known. `standing` are the edits made and not reverted, `tried` all edits asked for."""
+    """Everything that is known. `standing` are the edits made and not reverted, `tried` all edits asked for.
+
+    `told` is the feedback after the last turn, by kind.
+    """
 
     issue: str = ""
     turns: int = 0
@@ -78,6 +87,7 @@ class Memory:
     runs: list[Run] = field(default_factory=list)
     standing: list[PastEdit] = field(default_factory=list)
     tried: set[PastEdit] = field(default_factory=set)
+    told: dict[str, str] = field(default_factory=dict)
 
     @property
     def baseline(self) -> Run | None:
@@ -88,6 +98,17 @@ class Memory:
     def current_run(self) -> Run | None:
         """The run of the tests with the present edits, if that was the last thing done."""
         return self.runs[-1] if self.runs and self.runs[-1].edits == tuple(self.standing) else None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the check names something that the edits broke."""
+        return _BROKEN in self.told.get("check", "")
+
+    @property
+    def hidden_tests_pass(self) -> bool | None:
+        """Whether the hidden tests pass, where feedback tells it."""
+        told = [text for kind, text in self.told.items() if kind.startswith("oracle-")]
+        return _ALL_PASS in told[0] if told else None
 
     def edited(self, edit: PastEdit) -> None:
         """Note an edit that was made, or one that reverts the last one."""
@@ -106,7 +127,11 @@ def remember(messages: Sequence[Message]) -> Memory:
     told = [content(message) for message in messages if message.get("role") == "user"]
     memory.issue = told[0][:_READ] if told else ""
     for name, arguments, observation in _observed(messages):
-        _note(memory, name, arguments, observation)
+        text, *told = _FEEDBACK.split(observation)
+        _note(memory, name, arguments, text)
+        memory.told = dict(zip(told[::2], told[1::2], strict=True))
+        if said := memory.told.get("tests"):
+            _note_tests(memory, said)
     return memory
 
 
@@ -147,6 +172,22 @@ def _note(memory: Memory, name: str, arguments: Mapping[str, Any], observation: 
                 memory.edited(PastEdit(path, old, new))
         case "run_tests", _:
             memory.runs.append(Run(tuple(memory.standing), _failing(observation), observation[-_READ:]))
+
+
+def _note_tests(memory: Memory, said: str) -> None:
+    """Feedback on the visible tests is a run of them with the present edits."""
+    named = frozenset(_NAMED.findall(said.partition("\n\n")[0][:_READ]))
+    before = memory.baseline.failing if memory.baseline else frozenset()
+    if _NEW in said:
+        failing = before | named
+    elif _NONE_NEW not in said:  # they did not come to their end
+        failing = before | {"?"}
+    else:
+        before |= named
+        failing = named if _STILL in said else before - named if _GONE in said else frozenset()
+        if memory.baseline is None:
+            memory.runs.insert(0, Run((), before, ""))
+    memory.runs.append(Run(tuple(memory.standing), failing, said[-_READ:]))
 
 
 def _note_view(memory: Memory, path: str, observation: str) -> None:

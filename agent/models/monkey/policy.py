@@ -10,8 +10,11 @@ that a model would see, and nothing else:
     assess    fewer failures than before: keep the change, and submit or go on. New failures, or the old ones still
               there: revert the change and make another, or give up. Nothing failed before or after: nearly always
               submit.
+    hear      where there is feedback: a run of the visible tests is assessed as its own runs are; a change that broke
+              something by the check is reverted; where the hidden tests are told, it submits once they pass
 
-How long it goes on depends on its patience, which each attempt draws once from its seed, and on what it has seen: tests
+How long it goes on depends on its patience, which each attempt draws once from its seed (a continuation has that of the
+attempt that it continues), and on what it has seen: tests
 that failed before any change will tell when the fault is gone, so it goes on longer then. Limits on turns end it from
 outside.
 
@@ -63,7 +66,7 @@ class Monkey:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, scope: AttemptScope
     ) -> Reply:
         memory = remember(messages)
-        thought, actions = _Turn(memory, scope.spec.seed).decide()
+        thought, actions = _Turn(memory, scope.spec.seed, scope.spec.first_seed).decide()
         offered = {(tool.get("function") or {}).get("name") for tool in tools}
         message = _message(memory.turns, thought, [action for action in actions if action[0] in offered])
         reason = "tool_calls" if "tool_calls" in message else "stop"
@@ -79,10 +82,10 @@ class Monkey:
 class _Turn:
     """One turn: what is known, a random stream, and the attempt's patience."""
 
-    def __init__(self, memory: Memory, seed: int) -> None:
+    def __init__(self, memory: Memory, seed: int, first_seed: int) -> None:
         self.memory = memory
         self.rng = Random(f"turn {memory.turns} of monkey {seed}")
-        self.patience = Random(f"patience of monkey {seed}").betavariate(1.2, 1.5)
+        self.patience = Random(f"patience of monkey {first_seed}").betavariate(1.2, 1.5)
 
     def decide(self) -> tuple[str, list[ToolCall]]:
         memory = self.memory
@@ -92,9 +95,18 @@ class _Turn:
             return self.open() if memory.turns < _FRUITLESS_TURNS else self.submit()
         if not memory.standing:
             return self.type()
+        if memory.told and (heard := self.hear()):
+            return heard
         if memory.current_run is None:
             return self.type() if self.chance(STRAY) else self.submit()
         return self.assess()
+
+    def hear(self) -> tuple[str, list[ToolCall]] | None:
+        """What feedback calls for; None if nothing."""
+        passing = self.memory.hidden_tests_pass
+        if passing is not None:
+            return self.submit() if passing or not self.chance(0.65 + 0.35 * self.patience) else self.retry()
+        return self.retry() if self.memory.broken else None
 
     def look(self) -> tuple[str, list[ToolCall]]:
         actions: list[ToolCall] = [("view", {"path": "."})]

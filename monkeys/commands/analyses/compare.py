@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from monkeys.text import percent, several
 
 __all__ = ["align", "compare", "laws"]
 
+ROUNDING = 1e-12
+HEADING = 16  # characters of a name that stands whole above its column
 FINE = 30  # points of a difference that is drawn
 
 
@@ -32,6 +35,8 @@ class _Pair:
     unpaired: int
     means: tuple[tuple[float, ...], tuple[float, ...]]
     """Coverage of the base and of the other at each k."""
+    differ: int
+    """Tasks on which the two differ at some k."""
 
     @property
     def name(self) -> str:
@@ -120,8 +125,15 @@ def _paired(base: Counts, other: Counts, ks: Sequence[int] | None, options: dict
     n_a, c_a, n_b, c_b = other.n[theirs], other.correct[theirs], base.n[mine], base.correct[mine]
     found = paired_difference(n_a, c_a, n_b, c_b, ks, names=both, sampling=base.sampling, **options)
     at = np.array(found.ks)[:, None]
-    means = tuple(tuple(pass_at_k(n, c, at).mean(axis=1).tolist()) for n, c in ((n_b, c_b), (n_a, c_a)))
-    return _Pair(base, other, found, len(base.task_ids) + len(other.task_ids) - 2 * len(both), (means[0], means[1]))
+    of_base, of_other = pass_at_k(n_b, c_b, at), pass_at_k(n_a, c_a, at)
+    return _Pair(
+        base,
+        other,
+        found,
+        unpaired=len(base.task_ids) + len(other.task_ids) - 2 * len(both),
+        means=(tuple(of_base.mean(axis=1).tolist()), tuple(of_other.mean(axis=1).tolist())),
+        differ=int((np.abs(of_other - of_base) > ROUNDING).sum(axis=1).max()),
+    )
 
 
 def _adjusted(pairs: Sequence[_Pair]) -> dict[tuple[str, int], float]:
@@ -151,11 +163,15 @@ def _section(pair: _Pair, adjusted: dict[tuple[str, int], float], level: float) 
             found.ks, *pair.means, found.difference, found.low, found.high, found.p_value, strict=True
         )
     )
-    headings = ("k", pair.base.name, pair.other.name, "points", f"{100 * level:g} % interval", "p")
+    headings = ("k", *_headings(pair.base.name, pair.other.name), "points", f"{100 * level:g} % interval", "p")
     facts = [
         ("interval", found.interval),
         ("p", f"that the arms are alike on these tasks: {found.replicates:,} random swaps, one k at a time"),
     ]
+    least = 2.0 ** (1 - pair.differ)
+    if pair.differ and least > 1 - level:
+        differ = f"the arms differ on {several(pair.differ, 'task')} alone, so that p is at least {least:.3g}"
+        facts.append(("note", f"{differ} and the interval cannot leave 0 out, however much they differ"))
     bounds = zip(found.low, found.high, found.p_value, strict=True)
     if any(low < 0 < high and p < 1 - level for low, high, p in bounds):
         facts.append(
@@ -173,12 +189,23 @@ def _section(pair: _Pair, adjusted: dict[tuple[str, int], float], level: float) 
     return Section(title, (table,), None, tuple(facts))
 
 
+def _headings(base: str, other: str) -> tuple[str, str]:
+    """Two names as headings; of long ones only what tells them apart, since the title above has them whole."""
+    if max(len(base), len(other)) <= HEADING:
+        return base, other
+    same = commonprefix([base, other])  # noqa: RUF071 - names of sets, by their characters
+    start = max(same.rfind(separator) for separator in "/-_. ") + 1 if same else 0
+    names = [f"…{name[start:]}" if start else name for name in (base, other)]
+    return names[0], names[1]
+
+
 def _overview(pairs: Sequence[_Pair], adjusted: dict[tuple[str, int], float], level: float) -> Section:
     """A line for each pair at its first k and at its last."""
+    bases = {pair.base.name for pair in pairs}
     rows = [
         (
             pair.other.name,
-            pair.base.name,
+            *([pair.base.name] if len(bases) > 1 else []),
             str(pair.found.tasks),
             f"{pair.found.ks[at]:,}",
             f"{100 * pair.found.difference[at]:+.1f}",
@@ -189,9 +216,11 @@ def _overview(pairs: Sequence[_Pair], adjusted: dict[tuple[str, int], float], le
         for pair in pairs
         for at in dict.fromkeys((0, len(pair.found.ks) - 1))
     ]
-    headings = ("<set", "<less", "tasks", "k", "points", f"{100 * level:g} % interval", "p", "p, Holm")
+    less = ("<less",) if len(bases) > 1 else ()
+    headings = ("<set", *less, "tasks", "k", "points", f"{100 * level:g} % interval", "p", "p, Holm")
+    title = several(len(pairs), "pair") + ("" if less else f", each less {min(bases)}")
     facts = [("p, Holm", f"adjusted for {several(len(pairs), 'pair')}, at each k")]
-    return Section(f"{several(len(pairs), 'pair')}", (Table(headings, tuple(rows)),), None, tuple(facts))
+    return Section(title, (Table(headings, tuple(rows)),), None, tuple(facts))
 
 
 def _difference(pair: _Pair, options: dict[str, Any]) -> Series:

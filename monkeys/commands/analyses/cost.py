@@ -205,7 +205,7 @@ def _spent(one: Counts, axis: str, pricing: Pricing) -> FloatArray:
     elif axis == "flops":
         if work := pricing.work.get(one.name):
             shape = read_shape(_by_name(pricing.shapes, one.name) or one.name)
-            return np.array([work[task].flops(shape) for task in one.task_ids], np.float64)
+            return np.array([work.get(task, Work()).flops(shape) for task in one.task_ids], np.float64)
         remedy = "--shape with a run"
     else:
         if axis in one.spent:
@@ -275,12 +275,12 @@ def table_of_arms(arms: Sequence[PricedArm], tasks: int) -> Result:
     return Result({"tasks": tasks, "arms": data}, (Section(title, (Table(headings, rows),)),))
 
 
-def run_work(path: Path) -> dict[str, Work]:
-    """What the requests of the run at `path` had to compute, by task; without what the server had cached."""
-    work: defaultdict[str, Work] = defaultdict(Work)
-    for task, prompt, cached, completion in read_requests(path):
-        work[task] += request_work(prompt, completion, cached=cached)
-    return work
+def run_work(path: Path) -> dict[str, dict[str, Work]]:
+    """What the requests of the run at `path` had to compute, by set and task; without what the server had cached."""
+    work: defaultdict[str, defaultdict[str, Work]] = defaultdict(lambda: defaultdict(Work))
+    for name, task, prompt, cached, completion in read_requests(path):
+        work[name][task] += request_work(prompt, completion, cached=cached)
+    return {name: dict(own) for name, own in work.items()}
 
 
 def read_shape(text: str) -> ModelShape:

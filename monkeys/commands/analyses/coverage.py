@@ -90,10 +90,13 @@ def coverage(
             "points": _rows(curve, shown),
             "interval": {"what": curve.interval, "level": level, "missing": curve.reason},
             "notes": one.notes,
+            **({"oracle": one.oracle} if one.oracle else {}),
             **({"groups": {name: _rows(group, shown) for name, group in groups.items()}} if groups else {}),
         }
     if many:
-        sections.append(_summary(lines, ks, _name(estimate, tau), level))
+        # Sets whose attempts were told what the hidden tests say stand in a table of their own.
+        groups_of_lines = ([line for line in lines if bool(line[0].oracle) is oracle] for oracle in (False, True))
+        sections += [_summary(some, ks, _name(estimate, tau), level) for some in groups_of_lines if some]
     return Result({"sets": data}, tuple(sections), tuple(curves), AXES[estimate], band=band_of(level, again=again))
 
 

@@ -89,7 +89,7 @@ def predict(
         monkeys.science.scaling.FitError: the only set carries no prediction.
     """
     many = summed_up(sets, each=each, summary=summary)
-    sections, curves, data, lines = [], [], {}, []
+    sections, curves, data, lines, notes = [], [], {}, [], list[tuple[str, str]]()
     for number, one in enumerate(sets):
         if firsts is not None:
             known, drawn = firsts[number], f" (the first of {one.attempts:,})"
@@ -115,7 +115,7 @@ def predict(
                 facts.append((f"@{k:,}", forecast.reason))
         if why:
             facts.append(("law", f"none: {why}"))
-        facts.append(("from", f"{made_of(known)} attempts on each of {len(known.task_ids)} tasks{drawn}"))
+        made = ("from", f"{made_of(known)} attempts on each of {len(known.task_ids)} tasks{drawn}")
         curves.append(
             series_of(
                 one.name,
@@ -137,13 +137,15 @@ def predict(
             headings = headings[:-1]
         if many:
             lines += [(one.name, *each.cells()) for each in found] or [(one.name, *["–"] * len(headings))]
+            said = [f"{'' if label == 'note' else f'{label}: '}{text}" for label, text in (*facts, *notes_of(one))]
+            notes += [("note", f"{one.name}: {text}") for text in said]
         else:
             table = Table(headings, tuple(each.cells()[: len(headings)] for each in found))
-            sections.append(Section(title_of(known), (table,), None, (*facts, *notes_of(one))))
+            sections.append(Section(title_of(known), (table,), None, (*facts, made, *notes_of(one))))
         data[one.name] = {"from_attempts": known.attempts, "predictions": entries, "law_missing": why}
     if many:
         table = Table(("<set", *headings), tuple(lines))
-        sections.append(Section(f"predictions for {several(len(sets), 'set')}", (table,)))
+        sections.append(Section(f"predictions for {several(len(sets), 'set')}", (table,), None, tuple(notes)))
     return Result({"sets": data}, tuple(sections), tuple(curves), band=band_of(level))
 
 

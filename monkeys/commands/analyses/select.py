@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.secrets import keep_address, keep_environment, keep_secret, redact
 from monkeys.formats.counts import ATTEMPTS, CORRECT, OUTCOME, PRICE, TASK, CountsError, Outcomes
-from monkeys.formats.counts.cells import find_column
+from monkeys.formats.counts.cells import MISSING, QUESTIONS, as_numbers, find_column, has_separators
 from monkeys.report.point import Point
 from monkeys.report.result import Result, Section, Series, Table
 from monkeys.science.selection import (
@@ -49,7 +48,7 @@ from monkeys.science.selection import (
     normalised_answer,
     share_of_correct,
 )
-from monkeys.science.selection.judging import AnswerCache, JudgeServer, Judging
+from monkeys.science.selection.judging import AnswerCache, Judging
 from monkeys.text import percent, several
 
 __all__ = ["Judges", "select"]
@@ -59,7 +58,6 @@ ANSWERS = ("answer", "final_answer", "prediction", "program", "proof")
 CANONICAL = "canonical"
 PASSES = "passes"
 COMPLETIONS = ("samples", "completion", "response")
-QUESTIONS = ("question", "problem_statement", "issue", "problem", "prompt")
 # The candidates themselves, places, costs, and whatever may be the hidden verdict by another name.
 NO_SCORES = (
     frozenset({*PATCHES, *ANSWERS, CANONICAL, *COMPLETIONS, *QUESTIONS})
@@ -166,7 +164,7 @@ def _candidates(one: Outcomes) -> tuple[list[str], list[str | None] | None, dict
         texts = [str(completion or "") for completion in completions]
         classes = [normalised_answer(final_answer(text)) for text in texts]
     for name, values in columns.items():
-        numbers = None if name in NO_SCORES else _numbers(values)
+        numbers = None if name in NO_SCORES else _numbers(one.name, name, values)
         if numbers is not None:
             scores[name] = numbers
     return texts, classes, scores
@@ -202,13 +200,28 @@ def _rows(one: Outcomes) -> list[Any]:
     return np.split(order, np.searchsorted(one.task[order], np.arange(1, len(one.task_ids))))
 
 
-def _numbers(values: Sequence[Any]) -> Any:
-    """The values as scores, with NaN for a missing one; None if they are not numbers."""
+def _numbers(place: str, key: str, values: Sequence[Any]) -> Any:
+    """The values as scores, with NaN for a missing one; None if they are not numbers.
+
+    Raises:
+        CountsError: they are numbers with commas before decimals, or separators of thousands.
+    """
+    cells = [np.nan if value is None or str(value).strip().lower() in MISSING else value for value in values]
     try:
-        numbers = np.array([np.nan if value in (None, "") else float(value) for value in values], np.float64)
+        numbers = np.array(list(map(float, cells)), np.float64)
     except (TypeError, ValueError):
+        if all(has_separators(cell) or _is_number(cell) for cell in cells):
+            as_numbers(place, key, [0 if cell != cell else cell for cell in cells])
         return None
     return None if np.isnan(numbers).all() else numbers
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _rules(scores: Mapping[str, Any], *, classes: bool, tournament: bool) -> list[Rule]:
@@ -242,15 +255,14 @@ async def _ask(one: Outcomes, texts: Sequence[str], judges: Judges) -> tuple[dic
     rows = _rows(one)
     scores: dict[str, Any] = {}
     preferences: dict[int, Any] = {}
-    keep_environment()
-    keep_secret(judges.api_key)
-    keep_address(judges.base_url)
+    from monkeys.commands.analyses.judge_server import JudgeServer  # only judges need a server
+
     cache = AnswerCache(judges.answers)
     try:
         for model, column in ((judges.judge, "judge"), (judges.reward, "reward")):
             if not model:
                 continue
-            async with JudgeServer(model, judges.base_url, judges.api_key, redact=redact) as server:
+            async with JudgeServer(model, judges.base_url, judges.api_key) as server:
                 await server.check()
                 judging = Judging(server, cache)
                 said = np.full(len(texts), np.nan)

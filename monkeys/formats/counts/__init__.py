@@ -21,7 +21,8 @@ Guarantees:
 - A CSV file of a million rows takes about a second.
 
 `cells` has the names and values of columns, `reading` says how to read, `source` opens, `sets` makes `records` of
-columns, `tables` reads single files, `programs` and `folders` what other programs write. Parquet needs `pyarrow` (the
+columns, `tables` reads single files, `programs`,
+`reports` and `folders` what other programs write. Parquet needs `pyarrow` (the
 extra `tables`); YAML of another shape than PyYAML writes needs PyYAML. Each is imported only then.
 """
 
@@ -34,12 +35,14 @@ from pathlib import Path
 import numpy as np
 
 from monkeys.formats.counts.cells import ATTEMPTS, CORRECT, OUTCOME, PRICE, REPO, TASK, CountsError, squeezed
-from monkeys.formats.counts.folders import read_reports, read_requests, read_run, read_yaml, run_counts
+from monkeys.formats.counts.folders import read_requests, read_run, read_yaml, run_counts
 from monkeys.formats.counts.programs import read_eval
 from monkeys.formats.counts.reading import ROLES, Reading
 from monkeys.formats.counts.records import Counts, Found, Outcomes
+from monkeys.formats.counts.reports import read_reports
 from monkeys.formats.counts.source import STANDARD_INPUT, Source
 from monkeys.formats.counts.tables import read_csv, read_json, read_jsonl, read_parquet
+from tasks.row_files import converting
 
 __all__ = [
     "ATTEMPTS",
@@ -130,8 +133,9 @@ def _read(path: Path, reading: Reading) -> list[Found]:
 
 def _table(source: Source, reading: Reading) -> list[Found]:
     if source.suffix not in SUFFIXES:
+        kind = f"of no known kind: {remedy}" if (remedy := converting(Path(source.place))) else "of no known kind"
         raise CountsError(
-            f"{source.place} is of no known kind; give {', '.join(SUFFIXES)}, or a folder with a run or reports"
+            f"{source.place} is {kind}; tables are {', '.join(SUFFIXES)}, and a folder may hold a run or reports"
         )
     try:
         if source.suffix in _YAML and source.path is not None:
@@ -147,11 +151,11 @@ def _table(source: Source, reading: Reading) -> list[Found]:
 
 def _folder(path: Path, reading: Reading) -> list[Found]:
     if (path / "run.sqlite").is_file():
-        return _split([read_run(path, whole=reading.whole)], reading)
+        return _split(read_run(path, whole=reading.whole), reading)
     problems = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
     if problems:
         return _split(read_yaml(problems, whole=reading.whole), reading)
-    found = read_reports(path)
+    found = read_reports(path, reading)
     if not found:
         raise CountsError(
             f"folder {path} holds no run (run.sqlite), no problems (*.yaml with is_corrects) and no reports of "

@@ -25,9 +25,14 @@ __all__ = [
     "CORRECT",
     "INDEX",
     "LISTS",
+    "MISSING",
     "OUTCOME",
+    "PARTS",
     "PRICE",
+    "QUESTIONS",
+    "REPEATS",
     "REPO",
+    "ROW_IDS",
     "SETTINGS",
     "SPENT",
     "TASK",
@@ -37,11 +42,14 @@ __all__ = [
     "CountsError",
     "FloatArray",
     "IntArray",
+    "RepeatedRows",
     "as_counts",
     "as_numbers",
     "as_object",
     "coded",
     "find_column",
+    "has_separators",
+    "ids_of",
     "in_order",
     "listed",
     "numbers_of",
@@ -59,7 +67,7 @@ SEPARATORS = re.compile(r"[\s_-]+")
 # The names by which columns are known, the likelier first. Case, blanks, underscores and hyphens do not matter.
 TASK = (
     *("task", "task_id", "instance_id", "problem_id", "problem_idx", "problem", "question_id", "example_id"),
-    *("orig_dset_idx", "id"),
+    *("orig_dset_idx", "task_name", "problem_name", "instance", "id"),
 )
 ATTEMPTS = ("n", "attempts", "trials", "num_samples", "n_samples")
 CORRECT = ("correct", "resolved", "c", "num_correct", "n_correct", "successes", "solved", "passed")
@@ -73,17 +81,31 @@ INDEX = (
     *("attempt", "attempt_id", "attempt_idx", "attempt_index", "attempt_number", "trial", "trial_id", "trial_idx"),
     *("rollout", "rollout_id", "rollout_idx", "epoch", "try", "completion_id"),
 )
+REPEATS = (  # what may number attempts, or be the same for all of them
+    *("run", "run_id", "run_idx", "run_index", "seed", "sample", "sample_id", "sample_idx", "sample_index", "repeat"),
+    *("repetition", "rep", "replicate", "iteration", "iter", "generation", "generation_id", "trajectory_id"),
+)
 REPO = ("repo", "repository")
+ROW_IDS = ("id", "exampleid")  # names of tasks, squeezed, by which files also number their rows
+QUESTIONS = ("question", "problem_statement", "issue", "problem", "prompt")
 PRICE = ("cost", "costs", "dollars")
 SPENT = ("tokens", "seconds")
 TESTS = (  # beside these a number of "passed" may be one of tests, in place of attempts
     *("total", "tests", "n_tests", "num_tests", "test_count", "tests_total", "total_tests", "tests_run"),
     *("failed", "n_failed", "num_failed", "tests_failed", "failures", "max_score", "out_of"),
 )
+PARTS = (  # what tells apart the rows of one attempt, where each row is a part of it
+    *("test", "test_id", "test_name", "test_case", "testcase", "nodeid", "step", "step_id", "step_idx"),
+    *("step_index", "turn", "turn_id", "turn_idx", "turn_index"),
+)
 SETTINGS = (  # what attempts at one task may differ in without being alike
     *("temperature", "top_p", "prompt_name", "agent", "scaffold", "method", "strategy", "language", "config"),
     *("setting", "split", "subset", "version"),
 )
+WHOLE = frozenset({"tokens"})  # of other costs, those that are whole numbers
+SEPARATED = re.compile(r"[+-]?\d*(?:[.,'\s\u2019]\d+)+(?:[eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+MISSING = ("", "-", "–", "?", "na", "n/a", "nan", "none", "null", "nil", "missing", "<na>")
 NAMED = 3
 
 
@@ -94,14 +116,45 @@ class CountsError(MonkeysError, ValueError):
         super().__init__(" ".join(message.splitlines()))  # a quoted name of a column may hold line ends
 
 
+class RepeatedRows(CountsError):
+    """Rows are alike in all columns, as of a table that holds attempts twice."""
+
+
 def numbers_of(place: str, columns: Mapping[str, Any], names: Iterable[str]) -> dict[str, FloatArray]:
     """The columns among `names` that exist and hold numbers; a column of such a name may hold something else."""
     found = {}
     for name in names:
         if column := find_column(columns, (name,)):
+            if name in WHOLE:
+                _refuse_thousands(place, *column)
             with suppress(CountsError):
                 found[name] = as_numbers(place, *column)
     return found
+
+
+def as_costs(place: str, key: str, values: Sequence[Any]) -> FloatArray:
+    """The cells as numbers with decimals. Refuses texts such as 1.000 unless another cell shows what a point means."""
+    distinct = values.values if isinstance(values, Coded) else values
+    texts = [value.strip() for value in distinct if isinstance(value, str)]
+    if not any("." in text and not THOUSANDS.fullmatch(text) for text in texts):
+        _refuse_thousands(place, key, values)
+    return as_numbers(place, key, values)
+
+
+def _refuse_thousands(place: str, key: str, values: Sequence[Any]) -> None:
+    """Refuse a text such as 1.000, which is one thousand in half of the world and one in the other half."""
+    if isinstance(values, np.ndarray):
+        return
+    distinct = values.values if isinstance(values, Coded) else values
+    if unclear := {
+        value for value in distinct if isinstance(value, str) and "." in value and THOUSANDS.fullmatch(value.strip())
+    }:
+        row = next(at for at, value in enumerate(values) if isinstance(value, str) and value in unclear)
+        text = values[row].strip()
+        raise CountsError(
+            f"{place}, column {key}, row {row + 1}: {text!r} may be {text.replace('.', '')} or {float(text[:5]):g}; "
+            "write it in digits alone"
+        )
 
 
 def find_column(columns: Mapping[str, Any], names: Iterable[str]) -> tuple[str, Any] | None:
@@ -184,10 +237,25 @@ def single_values(place: str, key: str, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
+def ids_of(place: str, key: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The column as it is. Refuses a cell that names no task: two of these would be taken for one task."""
+    single_values(place, key, values)
+    distinct = values.values if isinstance(values, Coded) else values
+    if any(_is_blank(value) for value in distinct):
+        row = next(at for at, value in enumerate(values) if _is_blank(value))
+        raise CountsError(f"{place}, column {key}, row {row + 1}: the id is empty; fill it in, or remove the row")
+    return values
+
+
+def _is_blank(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else value != value
+
+
 def as_counts(place: str, key: str, values: Sequence[Any]) -> IntArray:
     """The cells as whole numbers; they may be negative."""
     if isinstance(values, Coded):
         return as_counts(place, key, values.values)[values.codes]
+    _refuse_thousands(place, key, values)
     try:
         if not set(map(type, values)) & {bool, float}:
             return np.fromiter(map(int, values), np.int64, len(values))
@@ -214,12 +282,26 @@ def as_numbers(place: str, key: str, values: Sequence[Any]) -> FloatArray:
         except (TypeError, ValueError):
             found = math.nan
         if not abs(found) < 2**53:
-            raise CountsError(
-                f"{place}, column {key}, row {row + 1}: {value!r} is no number; a missing count is not zero"
-            )
+            raise CountsError(f"{place}, column {key}, row {row + 1}: {value!r} is no number; {_remedy(value)}")
         return found
 
     return np.fromiter((number(row, value) for row, value in enumerate(values)), np.float64, len(values))
+
+
+def has_separators(value: Any) -> bool:
+    """Whether a cell is a number with a comma before its decimals, or separators of thousands; versions are none."""
+    return (
+        isinstance(value, str)
+        and bool(SEPARATED.fullmatch(value.strip()))
+        and bool(re.search(r"[^\d.eE+-]", value.strip()))
+    )
+
+
+def _remedy(value: Any) -> str:
+    if isinstance(value, str) and SEPARATED.fullmatch(value.strip()):
+        return "write it without separators of thousands, and with a point before decimals"
+    said = str(value).strip().lower()
+    return "a missing count is not zero" if said in MISSING else "give a number in digits alone"
 
 
 def parse_json(place: str, text: str) -> Any:

@@ -1,20 +1,19 @@
-"""Counts from folders: runs of this program, problems as YAML, reports of SWE-bench's harness."""
+"""Counts from folders: runs of this program, and problems as YAML."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monkeys.formats.counts.cells import CountsError, as_object, parse_json
+from monkeys.formats.counts.cells import CountsError, as_object
 from monkeys.formats.counts.records import DEPENDENT, Counts, Found, Outcomes
 from monkeys.formats.counts.sets import single_attempts
-from monkeys.formats.design import run_design
+from monkeys.formats.design import arms_apart, oracle_notes, run_design, run_name
 from monkeys.formats.submissions import submission_columns
 from monkeys.pricing.cost_report import cost_report
 from monkeys.science.coverage import until_success
@@ -22,12 +21,7 @@ from monkeys.science.coverage import until_success
 if TYPE_CHECKING:
     from monkeys.store import AttemptRow, Store, Tally
 
-__all__ = ["read_reports", "read_requests", "read_run", "read_yaml", "run_counts"]
-
-ATTEMPT_OF = re.compile(r"[-_]attempt[-_]?\d+$")
-NOT_APPLIED = ">>>>> Patch Apply Failed"
-_Attempt: TypeAlias = tuple[str, str, str]  # model, run, instance
-_Verdicts: TypeAlias = dict[_Attempt, bool]
+__all__ = ["read_requests", "read_run", "read_yaml", "run_counts"]
 
 
 def read_yaml(files: Sequence[Path], *, whole: bool) -> list[Found]:
@@ -76,13 +70,20 @@ def _yaml(file: Path, text: str) -> dict[str, Any]:
         raise CountsError(f"{file} is no YAML ({' '.join(str(error).split())[:120]})") from None
 
 
-def read_run(path: Path, *, whole: bool) -> Found:
-    """A run as counts with its tokens, or `whole`: its attempts with their submissions and what was asked."""
+def read_run(path: Path, *, whole: bool) -> list[Found]:
+    """A run as counts with its tokens, or `whole`: its attempts with their submissions and what was asked.
+
+    It is one set, but for arms that were told of the hidden tests beside others that were not.
+    """
     from monkeys.store import Store
 
     store = Store.read(path)
     try:
-        return _run_attempts(store) if whole else run_counts(store, store.tallies())
+        found: list[Found] = []
+        for arm, part in arms_apart(store).items():
+            one: Found = _run_attempts(part) if whole else run_counts(part, part.tallies())
+            found.append(replace(one, name=run_name(part, arm)))
+        return found
     finally:
         store.close()
 
@@ -101,7 +102,7 @@ def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
     """
     costs = cost_report(store)
     counts = Counts(
-        name=store.folder.name,
+        name=run_name(store),
         task_ids=tuple(tally.task for tally in tallies),
         n=np.array([tally.resolved + tally.unresolved for tally in tallies], np.int64),
         correct=np.array([tally.resolved for tally in tallies], np.int64),
@@ -111,7 +112,8 @@ def run_counts(store: Store, tallies: Sequence[Tally]) -> Counts:
             "seconds": np.array([tally.seconds for tally in tallies], np.float64),
         },
         costs=None if costs is None else np.array([costs.tasks[tally.task] for tally in tallies], np.float64),
-        notes=_waiting(sum(tally.unverified for tally in tallies)),
+        notes=(*oracle_notes(store), *_waiting(sum(tally.unverified for tally in tallies))),
+        oracle=store.oracles,
     )
     design = run_design(store)
     if design.kind == "independent":
@@ -188,24 +190,29 @@ def _run_attempts(store: Store) -> Outcomes:
         )
     numbers = {task: number for number, task in enumerate(store.task_ids())}
     return Outcomes(
-        name=store.folder.name,
+        name=run_name(store),
         task_ids=tuple(numbers),
         task=np.array([numbers[row.task] for row in verified], np.int64),
         correct=np.array([row.outcome is Outcome.RESOLVED for row in verified], np.bool_),
         columns={**submission_columns(store, verified), "question": _statements(store, verified)},
-        notes=_waiting(len(rows) - len(verified)),
+        notes=(*oracle_notes(store), *_waiting(len(rows) - len(verified))),
     )
 
 
-def read_requests(path: Path) -> Iterator[tuple[str, int, int, int]]:
-    """Task, prompt, cached and completion tokens of every request of the run at `path`, infra errors included."""
+def read_requests(path: Path) -> Iterator[tuple[str, str, int, int, int]]:
+    """Every request of the run at `path`, infra errors included.
+
+    Each is given with its set, as `read_run` names them, its task, and its prompt, cached and completion tokens.
+    """
     from monkeys.store import Store
 
     store = Store.read(path)
     try:
-        for row in store.attempts():
-            for turn in store.turns(row):
-                yield row.task, turn.usage.prompt, turn.usage.cached, turn.usage.completion
+        for arm, part in arms_apart(store).items():
+            name = run_name(part, arm)
+            for row in part.attempts():
+                for turn in part.turns(row):
+                    yield name, row.task, turn.usage.prompt, turn.usage.cached, turn.usage.completion
     finally:
         store.close()
 
@@ -223,68 +230,3 @@ def _statements(store: Store, rows: Sequence[AttemptRow]) -> list[str]:
             said = next((message.get("content") for message in messages if message.get("role") == "user"), "")
             asked[row.task] = said if isinstance(said, str) else ""
     return [asked[row.task] for row in rows]
-
-
-def read_reports(path: Path, only: Path | None = None) -> list[Found]:
-    """Reports of SWE-bench's harness: `RUN/MODEL/INSTANCE/report.json`, summaries `MODEL.RUN.json`, or both.
-
-    Each pair of run and model is one attempt on each of its instances. Models whose names differ only in a suffix such
-    as `-attempt-007` are one set. What the harness calls an error has no verdict, except for a patch that does not
-    apply, which is a failure.
-    """
-    verdicts: _Verdicts = {}
-    errors: set[_Attempt] = set()
-    if only is None:
-        _read_trees(path, verdicts, errors)
-    known = {f"{model}.{run}": (model, run) for model, run, _ in {*verdicts, *errors}}
-    for file in [only] if only else sorted(path.glob("*.json")):
-        model, run = known.get(file.stem) or (file.stem.rpartition(".")[0] or file.stem, file.stem.rpartition(".")[2])
-        _read_summary(file, model, run, verdicts, errors)
-    sets: dict[str, list[tuple[str, bool]]] = {}
-    for (model, _, instance), resolved in sorted(verdicts.items()):
-        sets.setdefault(ATTEMPT_OF.sub("", model), []).append((instance, resolved))
-    lost = Counter(ATTEMPT_OF.sub("", key[0]) for key in errors if key not in verdicts)
-    return [_reported(path, model, rows, lost[model]) for model, rows in sets.items()]
-
-
-def _read_trees(path: Path, verdicts: _Verdicts, errors: set[_Attempt]) -> None:
-    def attempt(file: Path) -> _Attempt:
-        instance = file.parent
-        return instance.parent.name, instance.parent.parent.name, instance.name
-
-    for log in sorted(path.rglob("run_instance.log")):
-        if not (log.parent / "report.json").is_file():
-            if NOT_APPLIED in log.read_text("utf-8", "replace"):
-                verdicts[attempt(log)] = False
-            else:
-                errors.add(attempt(log))
-    for file in sorted(path.rglob("report.json")):
-        report = as_object(str(file), parse_json(str(file), file.read_text("utf-8")))
-        try:
-            verdicts[attempt(file)] = bool(report[file.parent.name]["resolved"])
-        except (KeyError, TypeError):
-            errors.add(attempt(file))
-
-
-def _read_summary(file: Path, model: str, run: str, verdicts: _Verdicts, errors: set[_Attempt]) -> None:
-    summary = parse_json(str(file), file.read_text("utf-8"))
-    if not isinstance(summary, dict) or "resolved_ids" not in summary:
-        return
-    for ids, resolved in (("resolved_ids", True), ("unresolved_ids", False), ("empty_patch_ids", False)):
-        for instance in _ids(file, summary, ids):
-            verdicts.setdefault((model, run, instance), resolved)
-    errors |= {(model, run, instance) for instance in _ids(file, summary, "error_ids")}
-
-
-def _ids(file: Path, summary: Mapping[str, Any], key: str) -> list[str]:
-    listed = summary.get(key) or []
-    if not isinstance(listed, list):
-        raise CountsError(f"{file}: {key} is not a list of instances; give a summary of SWE-bench's harness")
-    return [str(instance) for instance in listed]
-
-
-def _reported(path: Path, model: str, rows: Sequence[tuple[str, bool]], lost: int) -> Found:
-    names, outcomes = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
-    found = single_attempts(str(path), model, names, ("resolved", outcomes), {})
-    notes = (f"left out: {lost:,} attempts that the harness calls errors",) if lost else ()
-    return replace(found, notes=notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from monkeys.formats.counts.cells import (
     ARM,
@@ -14,8 +14,12 @@ from monkeys.formats.counts.cells import (
     INDEX,
     LISTS,
     OUTCOME,
+    PARTS,
     PRICE,
+    QUESTIONS,
+    REPEATS,
     REPO,
+    ROW_IDS,
     SETTINGS,
     SPENT,
     TASK,
@@ -25,9 +29,12 @@ from monkeys.formats.counts.cells import (
     listed,
     squeezed,
 )
+from monkeys.formats.counts.lists import is_one_of_several
 from monkeys.science.coverage import Sampling
 
-__all__ = ["ROLES", "Reading"]
+__all__ = ["ROLES", "Reading", "Unsubmitted"]
+
+Unsubmitted: TypeAlias = Literal["", "unresolved", "left-out"]
 
 ROLES: dict[str, tuple[str, ...]] = {
     "task": TASK,
@@ -56,6 +63,8 @@ class Reading:
     """The column of a meaning among `ROLES`, "" for none; the others are found by their names."""
     by: str = ""
     """Make a set of each value of this column."""
+    unsubmitted: Unsubmitted = ""
+    """What an instance counts as that a summary of SWE-bench's harness has no submission for; "" refuses it."""
     sampling: Sampling | None = None
     """How the attempts came about, where the caller knows."""
     stopped_at: int | None = None
@@ -79,6 +88,8 @@ class Reading:
         given = {role: self._column(place, columns, name) for role, name in self.columns.items() if name}
         # What was given stands for its meaning alone: other columns of these names would be found in its place.
         hidden = {squeezed(name) for role in self.columns for name in ROLES[role]}
+        if "attempt" in self.columns:
+            hidden |= set(map(squeezed, REPEATS))
         if "outcome" in given:
             hidden |= {squeezed(name) for name in (*ATTEMPTS, *CORRECT, *LISTS)}
         kept = {
@@ -90,18 +101,33 @@ class Reading:
 
     def wanted(self, place: str, names: Sequence[str]) -> list[str]:
         """The names of the columns that counts are made of, among those of a table."""
-        known = {squeezed(name) for names in (*ROLES.values(), TESTS, SETTINGS) for name in names}
+        known = {squeezed(name) for meant in (*ROLES.values(), REPEATS, TESTS, PARTS, SETTINGS) for name in meant}
+        task = find_column(dict.fromkeys(names), TASK)
+        if task is not None and squeezed(task[0]) in ROW_IDS and "task" not in self.columns:
+            known |= set(map(squeezed, QUESTIONS))
         given = {self._column(place, dict.fromkeys(names), name)[0] for name in self.columns.values() if name}
-        return [
-            name
-            for name in names
-            if squeezed(name) in known or name in given or (self.by and squeezed(name) == squeezed(self.by))
-        ]
+        given |= {name for name in names if self.by and squeezed(name) == squeezed(self.by)}
+        return [name for name in names if squeezed(name) in known or is_one_of_several(name) or name in given]
 
     def _column(self, place: str, columns: Mapping[str, Any], name: str) -> tuple[str, Any]:
         if name in columns:
             return name, columns[name]
-        found = find_column(columns, (name,))
+        found = find_column(columns, (name,)) or _inner(columns, name)
         if found is None:
             raise CountsError(f"{place} has no column {name!r}; there are {listed(list(columns), 8)}")
         return found
+
+
+def _inner(columns: Mapping[str, Any], name: str) -> tuple[str, Any] | None:
+    """The values at a path into the objects of a column, such as `eval.resolved`."""
+    column, *path = name.split(".")
+    if (
+        not path
+        or not isinstance(columns.get(column), list)
+        or not all(isinstance(one, dict) for one in columns[column])
+    ):
+        return None
+    values: list[Any] = columns[column]
+    for key in path:
+        values = [one.get(key) if isinstance(one, dict) else None for one in values]
+    return (name, values) if any(value is not None for value in values) else None

@@ -19,7 +19,7 @@ from monkeys.formats.counts.cells import (
     CountsError,
     FloatArray,
     IntArray,
-    as_numbers,
+    as_costs,
     find_column,
     listed,
     numbers_of,
@@ -61,6 +61,8 @@ class Counts:
     """What the tasks are of, where the file says so: tasks of two benchmarks are not the same by having the same id."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    oracle: tuple[str, ...] = ()
+    """The kinds of feedback that told the attempts of a run what the hidden tests say; the name has them too."""
 
     def __post_init__(self) -> None:
         if not self.task_ids:
@@ -69,7 +71,7 @@ class Counts:
             twice = [task for task, times in Counter(self.task_ids).items() if times > 1]
             raise CountsError(
                 f"{self.name} has more than one row of counts for {listed(twice)}: sum them, or tell the arms apart "
-                f"by a column {ARM[0]!r}"
+                f"by a column {ARM[0]!r}; if n numbers the attempts, say --columns attempt=n,outcome=correct"
             )
         for what, faulty in (("n", self.n < 0), ("correct", self.correct < 0), ("more than n", self.correct > self.n)):
             if faulty.any():
@@ -78,6 +80,13 @@ class Counts:
                 if what != "more than n":
                     fault = f"{what} = {getattr(self, what)[at]}, and counts start at 0"
                 raise CountsError(f"{self.name}, task {self.task_ids[at]}: {fault}; correct it at its source")
+
+        for what, values in (("cost", self.costs), *self.spent.items()):
+            if values is not None and (values < 0).any():
+                at = int(np.argmax(values < 0))
+                raise CountsError(
+                    f"{self.name}, task {self.task_ids[at]}: {what} = {values[at]:g} is less than nothing"
+                )
 
     @property
     def attempts(self) -> int:
@@ -220,7 +229,7 @@ class Outcomes:
             n=np.bincount(self.task, minlength=tasks),
             correct=np.bincount(self.task[self.correct], minlength=tasks),
             repos=repos,
-            costs=None if costs is None else _summed(self.task, as_numbers(self.name, *costs), tasks),
+            costs=None if costs is None else _summed(self.task, as_costs(self.name, *costs), tasks),
             spent={
                 unit: _summed(self.task, values, tasks)
                 for unit, values in numbers_of(self.name, self.columns, SPENT).items()

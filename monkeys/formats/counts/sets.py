@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -16,43 +15,63 @@ from monkeys.formats.counts.cells import (
     BENCHMARK,
     CORRECT,
     INDEX,
-    LISTS,
     OUTCOME,
+    PARTS,
     PRICE,
+    QUESTIONS,
+    REPEATS,
     REPO,
+    ROW_IDS,
     SETTINGS,
     SPENT,
     TASK,
     TESTS,
+    BoolArray,
     Coded,
     CountsError,
     FloatArray,
     IntArray,
+    RepeatedRows,
+    as_costs,
     as_counts,
-    as_numbers,
     coded,
     find_column,
+    ids_of,
     in_order,
     listed,
     numbers_of,
     single_values,
+    squeezed,
     taken,
 )
+from monkeys.formats.counts.lists import is_one_of_several, lists_in, unfolded
 from monkeys.formats.counts.reading import Reading
 from monkeys.formats.counts.records import Counts, Found, Outcomes
 
-__all__ = ["Columns", "sets_in", "single_attempts", "transposed"]
+__all__ = ["PLAIN_OUTCOMES", "Columns", "sets_in", "single_attempts", "transposed"]
 
 # What tables call the row of all tasks together.
-TOTAL = re.compile(r"\W*(?:grand )?(?:totals?|overall|sum|all|aggregate|micro)\W*", re.IGNORECASE)
+TOTAL = re.compile(
+    r"\W*(?:(?:grand )?totals?|overall|sum|all|aggregate|micro|gesamt\w*|summe|insgesamt|totale?|total g[ée]n[ée]ral|"
+    r"somme|ensemble|suma|soma|somma|totaal)\W*",
+    re.IGNORECASE,
+)
+MEAN = re.compile(
+    r"\W*(?:overall|mean|average|avg|macro|mittel(?:wert)?|durchschnitt|moyenne|media|média|promedio|gemiddelde)\W*",
+    re.IGNORECASE,
+)
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
-YES = frozenset({"1", "1.0", "true", "yes", "resolved", "passed", "pass", "correct", "success"})
-NO = frozenset({"0", "0.0", "false", "no", "unresolved", "failed", "fail", "incorrect", "wrong", "failure"})
+YES = frozenset({"1", "1.0", "true", "t", "yes", "y", "resolved", "passed", "pass", "correct", "success"})
+NO = frozenset({"0", "0.0", "false", "f", "no", "n", "unresolved", "failed", "fail", "incorrect", "wrong", "failure"})
+# What spreadsheets and people write in other languages.
+YES |= {"vrai", "wahr", "verdadero", "verdadeiro", "vero", "waar", "ja", "oui", "sí", "sì", "sim", "1,0"}
+NO |= {"faux", "falsch", "falso", "onwaar", "nein", "nee", "non", "não", "0,0"}
 NEITHER = frozenset({"infra error", "unverified"})  # this program's words for attempts that do not count
-DIGITS = frozenset({"0", "1", "0.0", "1.0"})
+DIGITS = frozenset({"0", "1", "0.0", "1.0", "0,0", "1,0"})
 # Names that mean an attempt's outcome, whatever stands beside them.
 PLAIN_OUTCOMES = frozenset({"resolved", "outcome", "is_correct", "verdict", "success"})
 MOST_SETS = 1000
+FEWEST_ENDS, LEAST_LENGTHS = 5, 3  # solved tasks, and different numbers of attempts on them, that show a rule
 
 
 def sets_in(place: str, name: str, columns: Columns, reading: Reading) -> list[Found]:
@@ -72,18 +91,24 @@ def sets_in(place: str, name: str, columns: Columns, reading: Reading) -> list[F
     if not groups:
         return [_set(place, name, columns, reading)]
     found = find_column(columns, BENCHMARK)
-    parts = [values if isinstance(values, Coded) else coded(list(map(str, values))) for _, values in groups]
+    parts = [_labels(values) for _, values in groups]
     if by is not None:
         said = [f"{reading.by}={value}" for value in parts[-1].values]
         parts[-1] = Coded(parts[-1].codes, said)
     if all(len(part.values) == 1 for part in parts):
-        only = _set(place, str(parts[min(1, len(parts) - 1)][0]) or name, columns, reading)
+        only = _set(place, parts[min(1, len(parts) - 1)][0], columns, reading)
         return [replace(only, benchmark="" if found is None else str(found[1][0]))]
     sets = []
     for label, rows in _grouped(place, parts).items():
         one = _set(f"{place}, {label}", label, {key: taken(values, rows) for key, values in columns.items()}, reading)
         sets.append(replace(one, benchmark="" if found is None else str(found[1][int(rows[0])])))
     return sets
+
+
+def _labels(values: Sequence[Any]) -> Coded:
+    """The values of a column as names of sets."""
+    found = coded(values if isinstance(values, Coded) else list(map(str, values)))
+    return Coded(found.codes, [str(value).strip() or "(blank)" for value in found.values])
 
 
 def _grouped(place: str, parts: Sequence[Coded]) -> dict[str, IntArray]:
@@ -104,44 +129,69 @@ def _grouped(place: str, parts: Sequence[Coded]) -> dict[str, IntArray]:
 
 def _set(place: str, name: str, columns: Columns, reading: Reading) -> Found:
     """One table, of the kind that its columns show."""
-    lists, task = _lists(columns), find_column(columns, TASK)
+    if (lists := lists_in(place, columns)) is not None:
+        single, without = unfolded(place, *lists)
+        found = _set(place, name, single, reading)
+        notes = (f"left out: no attempt that counts on {listed(without)}",) if without else ()
+        return replace(found, notes=(*found.notes, *notes))
     attempts, correct = find_column(columns, ATTEMPTS), find_column(columns, CORRECT)
-    if lists is not None:
-        return _set(place, name, _unfolded(place, lists, columns), reading)
+    task = find_column(columns, TASK)
     if attempts is not None and correct is not None:
+        task = task or _first(columns)
         rows = len(correct[1])
-        ids = tuple(map(str, single_values(place, *task))) if task else tuple(f"task {row}" for row in range(rows))
+        cells = ids_of(place, *task) if task else [f"task {row}" for row in range(rows)]
+        ids = tuple(str(cell).strip() for cell in cells)
         repos, costs = find_column(columns, REPO), find_column(columns, PRICE)
         made, solved = as_counts(place, *attempts), as_counts(place, *correct)
         _refuse_total(place, ids, made, solved)
+        if reading.sampling is None and reading.stopped_at is None:
+            _refuse_stopped(place, made, solved)
         return Counts(
             name=name,
             task_ids=ids,
             n=made,
             correct=solved,
             repos=tuple(map(str, repos[1])) if repos else None,
-            costs=None if costs is None else as_numbers(place, *costs),
+            costs=None if costs is None else as_costs(place, *costs),
             spent=numbers_of(place, columns, SPENT),
         )
     outcome = find_column(columns, OUTCOME)
     if task is None or (outcome is None and correct is None):
+        objects = [key for key, values in columns.items() if isinstance(values, list) and isinstance(values[0], dict)]
+        inside = f"; a value within {objects[0]} is named as {objects[0]}.NAME" if objects else ""
         raise CountsError(
             f"{place} has the columns {listed(list(columns), 8)}: a table of counts needs {ATTEMPTS[0]} and "
             f"{CORRECT[0]}, one of single attempts {TASK[0]} and {OUTCOME[0]} (docs/counts.md has their other names); "
-            "say which column is which with --columns task=...,n=...,correct=..."
+            f"say which column is which with --columns task=...,n=...,correct=...{inside}"
         )
     measure = outcome or correct
     assert measure is not None
+    if "task" not in reading.columns:
+        _refuse_unclear_task(place, task, columns)
     if not {"correct", "outcome"} & set(reading.columns):
         _refuse_tests(place, measure, columns)
-    return single_attempts(place, name, single_values(place, *task), measure, columns)
+        _refuse_summary(place, measure[0], columns)
+        _refuse_parts(place, task[1], measure[0], columns)
+    return single_attempts(place, name, ids_of(place, *task), measure, columns)
+
+
+def _first(columns: Columns) -> tuple[str, Sequence[Any]] | None:
+    """The first column if it has a different text in each row, as the index of a data frame or the names of rows."""
+    for key, values in columns.items():
+        texts = [value.strip() for value in values if isinstance(value, str) and re.search(r"[^\W\d]", value)]
+        return (key, values) if len(texts) == len(values) == len(set(texts)) else None
+    return None
 
 
 def _refuse_total(place: str, ids: Sequence[str], made: IntArray, solved: IntArray) -> None:
-    """Refuse a row that is called a total and is the sum of the others: it is no task."""
-    for row in (0, len(ids) - 1) if len(ids) > 2 else ():
-        if TOTAL.fullmatch(ids[row]) and made.sum() == 2 * made[row] and solved.sum() == 2 * solved[row]:
+    """Refuse a row that is called a total or a mean and is that of the others: it is no task."""
+    others = len(ids) - 1
+    for row in (0, others) if others > 1 else ():
+        rest = made.sum() - made[row], solved.sum() - solved[row]
+        if TOTAL.fullmatch(ids[row]) and rest == (made[row], solved[row]):
             raise CountsError(f"{place}: the row {ids[row]!r} is the sum of the others, and no task; drop it")
+        if MEAN.fullmatch(ids[row]) and rest == (others * made[row], others * solved[row]):
+            raise CountsError(f"{place}: the row {ids[row]!r} is the mean of the others, and no task; drop it")
 
 
 def _refuse_tests(place: str, outcome: tuple[str, Sequence[Any]], columns: Columns) -> None:
@@ -160,19 +210,62 @@ def _refuse_tests(place: str, outcome: tuple[str, Sequence[Any]], columns: Colum
     )
 
 
+def _refuse_parts(place: str, task: Sequence[Any], outcome: str, columns: Columns) -> None:
+    """Refuse rows that only a test or a step tells apart: they may be parts of one attempt as well as attempts."""
+    part = find_column(columns, PARTS)
+    if part is None or part[1] is task or find_column(columns, INDEX) is not None or _nested(part[1]) or _nested(task):
+        return
+    tasks, parts = coded(task).codes.astype(np.int64), coded(part[1])
+    if np.unique(tasks).size == tasks.size or np.unique(tasks * len(parts.values) + parts.codes).size < tasks.size:
+        return  # one row for each task, or the same part more than once
+    raise CountsError(
+        f"{place}: each row of a task has a {part[0]} of its own, so the rows may be parts of one attempt, which is "
+        "correct only as a whole: nothing was read. Give one row for each attempt; if the rows are attempts, say "
+        f"--columns outcome={outcome}"
+    )
+
+
+def _refuse_stopped(place: str, made: IntArray, solved: IntArray) -> None:
+    """Refuse counts in which each solved task has one success, as of attempts that ended with it."""
+    ends = made[solved > 0]
+    if ends.size < FEWEST_ENDS or np.unique(ends).size < LEAST_LENGTHS or (solved > 1).any():
+        return
+    cap = int(made.max())
+    if (made[solved == 0] == cap).all() and (made[solved == 0].size or (ends < cap).any()):
+        raise CountsError(
+            f"{place}: each of the {ends.size} solved tasks has one success, in {ends.min()} to {ends.max()} attempts, "
+            f"and all others have {cap} attempts: they seem to have stopped on success. Say --stopped-at {cap}, or "
+            "--sampling independent where their number was fixed beforehand"
+        )
+
+
+def _refuse_summary(place: str, outcome: str, columns: Columns) -> None:
+    """Refuse an outcome beside columns with those of single attempts: it may say whether any of these was correct."""
+    several = [key for key in columns if is_one_of_several(str(key)) and not _nested(columns[key])]
+    words = {"" if value is None else str(value).strip().lower() for key in several for value in columns[key]}
+    if len(several) > 1 and words <= YES | NO | NEITHER | {""}:
+        raise CountsError(
+            f"{place}: {outcome} stands beside {listed(several)}, and may sum up these attempts. --columns outcome= "
+            f"reads the attempts, --columns outcome={outcome} that column alone"
+        )
+
+
+def _refuse_unclear_task(place: str, task: tuple[str, Sequence[Any]], columns: Columns) -> None:
+    """Refuse an `id` that is another in each row beside questions that repeat: it may number attempts."""
+    asked = find_column(columns, QUESTIONS)
+    if squeezed(task[0]) not in ROW_IDS or asked is None or asked[0] == task[0] or _nested(asked[1]):
+        return
+    rows, questions = len(task[1]), len(coded(asked[1]).values)
+    if not _nested(task[1]) and len(coded(task[1]).values) == rows > questions:
+        raise CountsError(
+            f"{place}: {task[0]} is another in each of {rows} rows, and {asked[0]} has {questions} values: say "
+            f"--columns task={asked[0]} where rows with the same {asked[0]} are attempts at one task, or "
+            f"task={task[0]} where each row is a task of its own"
+        )
+
+
 def _nested(values: Sequence[Any]) -> bool:
     return not isinstance(values, (Coded, np.ndarray)) and any(isinstance(value, (list, dict)) for value in values)
-
-
-def _lists(columns: Columns) -> tuple[str, Sequence[Any]] | None:
-    """The column whose cells are lists of outcomes."""
-    for name in LISTS:
-        found = find_column(columns, (name,))
-        if found is None or isinstance(found[1], (Coded, np.ndarray)):
-            continue
-        if len(found[1]) and all(isinstance(value, (list, tuple)) for value in found[1]):
-            return found
-    return None
 
 
 def single_attempts(
@@ -181,7 +274,7 @@ def single_attempts(
     """A row for each attempt with its task and its outcome; the other columns are kept.
 
     Raises:
-        CountsError: a cell that is no outcome; an attempt that comes twice.
+        CountsError: a cell that is no outcome; an attempt that comes twice (without a number: `RepeatedRows`).
     """
     key, values = outcome
     outcomes = coded(single_values(place, key, values))
@@ -195,9 +288,9 @@ def single_attempts(
                 "unresolved); counts need a column n beside them"
             )
         meaning.append(None if word in NEITHER else word in YES)
-    tasks = coded(task if isinstance(task, Coded) or set(map(type, task)) == {str} else list(map(str, task)))
-    ids = tuple(map(str, tasks.values))
-    index = tasks.codes
+    tasks = coded(task)
+    names = coded([str(value).strip() for value in tasks.values])  # different cells may name one task
+    ids, index = tuple(names.values), names.codes[tasks.codes]
     rest = {name: column for name, column in columns.items() if column is not task and column is not values}
     correct = np.array([one is True for one in meaning], np.bool_)[outcomes.codes]
     notes: tuple[str, ...] = ()
@@ -207,11 +300,11 @@ def single_attempts(
         notes = (f"left out: {counted.size - kept.size:,} rows that are infra errors or not verified",)
         index, correct = index[kept], correct[kept]
         rest = {name: taken(column, kept) for name, column in rest.items()}
-    order = _order(place, ids, index, rest)
+    order = _order(place, ids, index, correct, rest)
     return Outcomes(name, ids, index, correct, rest, (*notes, *_pooled(index, rest)), order=order)
 
 
-def _order(place: str, ids: Sequence[str], task: IntArray, columns: Columns) -> IntArray | None:
+def _order(place: str, ids: Sequence[str], task: IntArray, correct: BoolArray, columns: Columns) -> IntArray | None:
     """The rows in the order in which each task's attempts were made, None for the order of the file.
 
     Raises:
@@ -219,6 +312,8 @@ def _order(place: str, ids: Sequence[str], task: IntArray, columns: Columns) -> 
     """
     found = find_column(columns, INDEX)
     if found is None or not task.size or _nested(found[1]):
+        if found is None and task.size:
+            _refuse_repeated(place, ids, task, correct, columns)
         return None
     numbers = _numbered(found[1])
     if numbers is None:
@@ -236,6 +331,31 @@ def _order(place: str, ids: Sequence[str], task: IntArray, columns: Columns) -> 
             f"else apart with --by COLUMN; if {found[0]} is no number of an attempt, say --columns attempt="
         )
     return None if np.isnan(numbers).any() else np.asarray(order)
+
+
+def _refuse_repeated(place: str, ids: Sequence[str], task: IntArray, correct: BoolArray, columns: Columns) -> None:
+    """Refuse rows that are alike in all columns, where a column such as `seed` tells a task's attempts apart."""
+    found = find_column(columns, REPEATS)
+    if found is None or any(_nested(values) for values in columns.values()):
+        return
+
+    def joined(code: IntArray, values: Sequence[Any]) -> IntArray:
+        each = coded(values.tolist() if isinstance(values, np.ndarray) else values)
+        return np.asarray(np.unique(code * len(each.values) + each.codes, return_inverse=True)[1])
+
+    if joined(task, found[1]).max() + 1 == np.unique(task).size:
+        return  # one for all attempts at a task
+    code = task * 2 + correct
+    for values in columns.values():
+        code = joined(code, values)
+    _, first, times = np.unique(code, return_index=True, return_counts=True)
+    if (times > 1).any():
+        row = int(first[int(np.argmax(times > 1))])
+        raise RepeatedRows(
+            f"{place}: a row with {found[0]} {found[1][row]} of task {ids[int(task[row])]} comes more than once (rows "
+            f"that repeat an earlier one: {int((times - 1).sum()):,}): drop the repeated rows; if {found[0]} is no "
+            "number of an attempt, say --columns attempt="
+        )
 
 
 def _numbered(values: Sequence[Any]) -> FloatArray | None:
@@ -265,43 +385,6 @@ def _pooled(task: IntArray, columns: Columns) -> tuple[str, ...]:
                 f"--by {found[0]} makes a set of each"
             )
     return tuple(notes)
-
-
-def _unfolded(place: str, lists: tuple[str, Sequence[Any]], columns: Columns) -> dict[str, Sequence[Any]]:
-    """A row for each attempt, from a row for each task whose cells are lists, one value an attempt."""
-    key, cells = lists
-    lengths = [len(value) for value in cells]
-    task, attempts = find_column(columns, TASK), find_column(columns, ATTEMPTS)
-    names: Sequence[Any] = single_values(place, *task) if task else range(len(lengths))
-    if twice := [name for name, times in Counter(map(str, names)).items() if times > 1]:
-        raise CountsError(
-            f"{place} has more than one row of outcomes for {listed(twice)}: join the lists, or tell the arms apart by "
-            f"a column {ARM[0]!r}"
-        )
-    if attempts is not None:
-        for row, (said, length) in enumerate(zip(as_counts(place, *attempts), lengths, strict=True), 1):
-            if said != length:
-                raise CountsError(
-                    f"{place}, row {row}: {attempts[0]} = {said} beside {length} outcomes in {key}; correct either"
-                )
-    unfolded: dict[str, Sequence[Any]] = {}
-    for name, column in columns.items():
-        if column is cells or (task and column is task[1]) or (attempts and column is attempts[1]):
-            continue
-        along = all(
-            isinstance(value, (list, tuple)) and len(value) == length
-            for value, length in zip(column, lengths, strict=True)
-        )
-        spread = (value if along else [value] * length for value, length in zip(column, lengths, strict=True))
-        unfolded[name] = [cell for part in spread for cell in part]
-    for name in (*CORRECT, *OUTCOME):  # a summary beside the lists is no outcome
-        if found := find_column(unfolded, (name,)):
-            del unfolded[found[0]]
-    unfolded["correct"] = [cell for part in cells for cell in part]
-    unfolded["task"] = [name for name, length in zip(names, lengths, strict=True) for _ in range(length)]
-    if not unfolded["correct"]:
-        raise CountsError(f"{place}: every list of outcomes is empty; there is nothing to estimate from")
-    return unfolded
 
 
 def transposed(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from monkeys.formats.counts.cells import CountsError
+from tasks.row_files import LFS
 
 __all__ = ["STANDARD_INPUT", "Source"]
 
 STANDARD_INPUT = "-"
+UTF8 = "utf-8-sig"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Source:
         data = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
         if data[:2] == b"\x1f\x8b":
             data = _unpacked("standard input", io.BytesIO(data))
+        if _encoding(data) != UTF8:
+            with suppress(UnicodeDecodeError):  # who reads it says what it is not
+                data = data.decode(_encoding(data)).encode()
         return cls("standard input", "stdin", _form(data), None, data)
 
     @contextmanager
@@ -59,20 +65,33 @@ class Source:
                 yield io.BytesIO(_unpacked(self.place, file))
         else:
             with self.path.open("rb") as file:
+                if file.read(len(LFS)) == LFS:
+                    raise CountsError(
+                        f"{self.place} is a pointer of Git LFS, and no table; `git lfs pull` fetches that"
+                    )
+                file.seek(0)
                 yield file
 
     @contextmanager
     def lines(self) -> Iterator[TextIO]:
         """The text with its line ends as they are; a byte order mark is left out."""
         with self.opened() as file:
-            text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+            start = file.read(2)
+            file.seek(0)
+            text = io.TextIOWrapper(file, _encoding(start), newline="")
             yield text
             text.detach()
 
     def text(self) -> str:
         """All of the text."""
         with self.opened() as file:
-            return file.read().decode("utf-8-sig")
+            data = file.read()
+        return data.decode(_encoding(data))
+
+
+def _encoding(data: bytes) -> str:
+    """UTF-16 where a byte order mark says so, as spreadsheets write it; else UTF-8, with a mark or without."""
+    return "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else UTF8
 
 
 def _unpacked(place: str, file: BinaryIO) -> bytes:

@@ -1,8 +1,8 @@
 """The live display of a run: what a person sees while attempts and verifications go on.
 
 On a terminal: issues x attempts, redrawn four times a second in place. Elsewhere: one plain line at the start, every
-ten seconds and at the end. Quiet: nothing. A `Screen` draws a `Progress` from a thread of its own, and its `take` is a
-sink that prints the first lines of a run and its warnings above the display.
+ten seconds and at the end. Quiet: nothing but what changes the meaning of a number. A `Screen` draws a `Progress` from
+a thread of its own, and its `take` is a sink that prints the first lines of a run and its warnings above the display.
 
 Guarantees: the last line stays when the display goes; the cursor is never hidden, so that a terminal can be used even
 after SIGKILL; drawing does not slow the sampling noticeably (lines are put together by hand, because a rich table of
@@ -55,7 +55,7 @@ class Screen:
 def make_screen(progress: Progress, *, quiet: bool, console: Console) -> Screen:
     """The screen that suits the console."""
     if quiet:
-        return Screen()
+        return Quiet(progress, console)
     # A console may call itself a terminal because colours are forced; control codes belong on a real one only.
     if console.is_interactive and console.file.isatty():
         return Display(progress, console)
@@ -105,6 +105,14 @@ class _Telling(Screen):
     def _say(self, line: str, style: str = "") -> None:
         """One line, however long."""
         self._console.print(Encodable(Text(plain(line).replace("\n", " "), style)), soft_wrap=True, end="")
+
+
+class Quiet(_Telling):
+    """What changes the meaning of the run's numbers, and nothing else: they will be read later."""
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Warned) and event.numbers:
+            self._say(event.text)
 
 
 class Lines(_Telling):
@@ -165,6 +173,8 @@ def status(progress: Progress) -> str:
         parts.append(several(infra, "infra error"))
     if waiting := sum(row.unverified for row in progress.tasks.values()):
         parts.append(f"{count(waiting)} without verdict")
+    if progress.turns_queued:
+        parts.append(_turn_verdicts(progress))
     if progress.done < progress.total:
         parts += [f"{progress.active} active", f"{duration(progress.seconds_left)} left"]
     return "   ".join([*parts, *([brief(progress.note)] if progress.note else [])])
@@ -173,7 +183,9 @@ def status(progress: Progress) -> str:
 def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]:
     """The whole display, for a terminal of this size: at most `height` lines of at most `width` cells."""
     rows, spent = list(progress.tasks.values()), progress.spending
-    room = max(1, height - 9 - bool(spent))  # without the other lines and one to spare for the cursor
+    room = max(
+        1, height - 9 - bool(spent) - bool(progress.turns_queued)
+    )  # without the other lines and one to spare for the cursor
     shown = rows if len(rows) <= room else _under_way(rows, progress.attempts, max(1, room - 1))
     columns = _Columns.fit(rows, progress.attempts, width)
     lines = [
@@ -187,6 +199,8 @@ def frame(progress: Progress, title: str, width: int, height: int) -> list[Line]
     lines += [[], *_totals(progress, width)]
     if spent:
         lines.append([(" spent ", "dim"), ("   ".join(spent)[: width - 8], "bold")])
+    if progress.turns_queued:
+        lines.append([(" each turn ", "dim"), (_turn_verdicts(progress)[: width - 12], "bold")])
     if progress.note:
         lines.append([(" " + brief(progress.note)[: width - 2], "yellow")])
     return lines
@@ -302,6 +316,10 @@ def _totals(progress: Progress, width: int) -> list[Line]:
 
 def _coverage(progress: Progress) -> float | None:
     return progress.coverage if progress.tasks else None
+
+
+def _turn_verdicts(progress: Progress) -> str:
+    return f"{count(progress.turns_verified)}/{count(progress.turns_queued)} patches of turns verified"
 
 
 def _turns_per_second(progress: Progress) -> str:

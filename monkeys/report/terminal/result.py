@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -52,8 +53,9 @@ def _tables(table: Table, console: Console) -> Iterator[RenderableType]:
     folded = [_folded(heading, FOLDED) for heading in broken]
     names = next((at for at, heading in enumerate(table.headings) if not heading.startswith("<")), len(folded))
     widest = max(FOLDED, room // 2 // max(names, 1))
-    rows = [[_folded(cell, widest) if at < names else cell for at, cell in enumerate(row)] for row in table.rows]
-    for headings, cells in ((table.headings, table.rows), (broken, table.rows), (folded, table.rows), (folded, rows)):
+    whole = [[brief(cell) for cell in row] for row in table.rows]
+    rows = [[_folded(cell, widest) if at < names else cell for at, cell in enumerate(row)] for row in whole]
+    for headings, cells in ((table.headings, whole), (broken, whole), (folded, whole), (folded, rows)):
         drawn = _drawn(headings, cells)
         if _width(drawn, console) <= room:
             yield drawn
@@ -76,8 +78,12 @@ def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RichTable:
     made = columns(*headings)
     for row in rows:
         cells = zip(headings, row, strict=True)
-        made.add_row(*(name(cell) if heading.startswith("<") else Text(brief(cell)) for heading, cell in cells))
+        made.add_row(*(_named(cell) if heading.startswith("<") else Text(brief(cell)) for heading, cell in cells))
     return made
+
+
+def _named(cell: str) -> Text:
+    return Text("\n", no_wrap=True).join(name(line) for line in cell.split("\n"))
 
 
 def _width(table: RichTable, console: Console) -> int:
@@ -85,8 +91,9 @@ def _width(table: RichTable, console: Console) -> int:
 
 
 def _folded(text: str, width: int) -> str:
-    """The text in lines of at most `width` characters."""
-    return "\n".join(line[at : at + width] for line in text.split("\n") for at in range(0, max(len(line), 1), width))
+    """The text in lines of at most `width` characters, broken between words and after hyphens where it has any."""
+    lines = (wrap(line, width, break_on_hyphens=True, break_long_words=True) or [""] for line in text.split("\n"))
+    return "\n".join(part for line in lines for part in line)
 
 
 def _drawing(series: Series, console: Console) -> RenderableType:

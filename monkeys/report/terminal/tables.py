@@ -13,14 +13,15 @@ from monkeys.report.configuration import lines
 from monkeys.report.terminal.console import columns, facts, name
 from monkeys.report.terminal.final_screen import issues
 from monkeys.report.views import RunRow, RunsView, RunView, TaskView, Try
+from monkeys.report.views.branch import BranchView
 from monkeys.text import amount, brief, count, duration, money, percent, plain, several, span
 from tasks.task import Outcome
 
-__all__ = ["attempts", "outcome", "overview", "runs"]
+__all__ = ["attempts", "outcome", "overview", "runs", "turn_values"]
 
 HUES = {Outcome.RESOLVED: "green", Outcome.UNRESOLVED: "", Outcome.INFRA_ERROR: "red", None: "yellow"}
 # The columns of the table of runs, with the room that each needs beside the longest name.
-RUN_COLUMNS = {"<run": 0, "<began": 70, "<model": 50, "<tasks": 60, "issues": 32, "attempts": 24, "coverage": 14}
+RUN_COLUMNS = {"<run": 0, "<began": 70, "<model": 50, "<tasks": 60, "issues": 32, "attempts": 24, "coverage": 16}
 ROOM_FOR_REASONS = 100
 ROOM_FOR_MONEY = 90
 
@@ -73,6 +74,21 @@ def attempts(view: TaskView, width: int) -> Iterator[RenderableType]:
     yield Padding(table, (0, 1, 1, 1))
 
 
+def turn_values(view: BranchView) -> Iterator[RenderableType]:
+    """The value of each turn of an attempt."""
+    table = columns("after turn", "n", "solved", "P(solved)", f"{100 * view.level:g} % interval", "infra", "no verdict")
+    for value in view.values:
+        interval = "" if value.low is None else f"{percent(value.low)} – {percent(value.high)}"
+        others = (count(number) if number else "" for number in (value.infra, value.unverified))
+        table.add_row(count(value.turn), count(value.n), count(value.solved), percent(value.p), interval, *others)
+    yield Padding(table, (1, 1, 0, 1))
+    ended = f"the attempt itself ended as {view.exit} after {several(view.turns, 'turn')}"
+    verdict = view.outcome or "without a verdict"
+    yield Padding(
+        Text(f"{ended}: {verdict}; {amount(view.tokens)} tokens in all its continuations", style="dim"), (0, 1, 1, 1)
+    )
+
+
 def outcome(one: Try) -> Text:
     """The verdict on a try, in its colour."""
     return Text(one.outcome or "unverified", style=HUES[one.outcome], no_wrap=True)
@@ -89,8 +105,14 @@ def _run(row: RunRow) -> dict[str, RenderableType]:
         "<tasks": name(row.tasks or "–"),
         "issues": count(row.issues),
         "attempts": count(row.attempts),
-        "coverage": Text(percent(row.coverage), style="green" if row.solved else "dim"),
+        "coverage": _coverage(row),
     }
+
+
+def _coverage(row: RunRow) -> Text:
+    """The coverage of a run; that of one whose attempts were told what the hidden tests say is marked."""
+    mark = ("oracle ", "yellow") if row.oracle else ""
+    return Text.assemble(mark, (percent(row.coverage), "green" if row.solved else "dim"), no_wrap=True)
 
 
 def _attempt(one: Try, priced: bool) -> Sequence[RenderableType]:

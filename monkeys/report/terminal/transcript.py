@@ -92,7 +92,9 @@ class _Page:
             else:
                 yield self.passage("no observation: the attempt ended here", 1, style="yellow")
         for message in turn.messages:
-            yield self.label(message.role)
+            used = message.usage
+            spent = f"{amount(used.prompt)} in, {amount(used.completion)} out" if used else ""
+            yield self.label(f"feedback: {message.feedback}" if message.feedback else message.role, spent)
             yield self.passage(message.text, *OBSERVATION_LINES, style="dim")
 
     def call(self, call: Call) -> RenderableType:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from agent.conversation import FEEDBACK, SUMMARY, text_of
 from agent.scan import Sign, scan
-from agent.trajectory import Message, Turn, Usage
+from agent.trajectory import Message, Turn, Usage, exchanges
 from monkeys.pricing.cost_report import quotes_of
 from monkeys.report.record import Record
 from monkeys.report.views.task import Try, read_try
@@ -25,6 +26,10 @@ class PlainMessage(Record):
 
     role: str
     text: str
+    feedback: str = ""
+    """The kind of feedback that it is, "" for another message."""
+    usage: Usage | None = None
+    """The tokens of the review or the summary that it holds, which belong to no turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _turn(number: int, messages: Sequence[Message], cost: Turn | None) -> TurnVi
         model_seconds=cost.model_seconds if cost else None,
         tool_seconds=cost.tool_seconds if cost else None,
         reasoning=str(reply.get("reasoning_content") or reply.get("reasoning") or ""),
-        text=_text(reply),
+        text=text_of(reply),
         calls=calls,
         messages=tuple(map(_message, others)),
     )
@@ -134,7 +139,7 @@ def _calls(reply: Message, observations: dict[Any, Message]) -> Iterator[Call]:
             tool=str(function.get("name")),
             arguments=_arguments(function.get("arguments")),
             written=str(function.get("arguments") or ""),
-            observation=None if observation is None else _text(observation),
+            observation=None if observation is None else text_of(observation),
         )
 
 
@@ -147,11 +152,11 @@ def _arguments(written: Any) -> dict[str, Any] | None:
 
 
 def _message(message: Message) -> PlainMessage:
-    return PlainMessage(str(message.get("role")), _text(message))
-
-
-def _text(message: Message) -> str:
-    content = message.get("content")
-    if isinstance(content, list):  # parts, as some servers send them
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content or "")
+    kind, text = str(message.get(FEEDBACK, "")), text_of(message)
+    asked = exchanges([message])
+    return PlainMessage(
+        role="summary" if SUMMARY in message else str(message.get("role")),
+        text=text.removeprefix(f"[feedback: {kind}]\n") if kind else text,
+        feedback=kind,
+        usage=asked[0].usage if asked else None,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from monkeys.formats.design import arms_apart
 from monkeys.report.record import Record
 from monkeys.store import Store, StoreError
 
@@ -28,6 +29,8 @@ class RunRow(Record):
     """Attempts that count, with or without a verdict."""
     solved: int = 0
     """Issues that at least one attempt resolved."""
+    oracle: tuple[str, ...] = ()
+    """The kinds of feedback that told its attempts what the hidden tests say."""
     error: str = ""
 
     @property
@@ -58,8 +61,9 @@ def _row(folder: Path) -> RunRow:
 def _read(folder: Path) -> RunRow:
     store = Store.read(folder)
     try:
-        sessions, tallies = store.sessions(), store.tallies()
-        model, tasks = store.model, store.task_set
+        sessions, counted = store.sessions(), next(iter(arms_apart(store).values()))
+        tallies = counted.tallies()
+        model, tasks, oracle = store.model, store.task_set, store.oracles
     finally:
         store.close()
     return RunRow(
@@ -71,4 +75,5 @@ def _read(folder: Path) -> RunRow:
         issues=len(tallies),
         attempts=sum(tally.resolved + tally.unresolved + tally.unverified for tally in tallies),
         solved=sum(tally.resolved > 0 for tally in tallies),
+        oracle=oracle,
     )

@@ -223,22 +223,22 @@ class _Beta:
     parameters = 2
 
     def fit(self, kinds: FloatArray, sizes: IntArray, start: FloatArray | None = None) -> FloatArray:
-        x = _moments(kinds, sizes) if start is None else np.log(start[:2])
-        x = _climb(lambda x: self._gradient(x, kinds, sizes), x, [_log_range()] * 2)
+        x = moments(kinds, sizes) if start is None else np.log(start[:2])
+        x = climb(lambda x: self._gradient(x, kinds, sizes), x, [log_range()] * 2)
         return np.array([*np.exp(x), 0.0, 1.0])
 
     def log_likelihoods(self, theta: FloatArray, kinds: FloatArray) -> FloatArray:
-        return _log_choose(kinds) + _log_moment(theta[0], theta[1], kinds[1], kinds[0] - kinds[1])
+        return _log_choose(kinds) + log_moment(theta[0], theta[1], kinds[1], kinds[0] - kinds[1])
 
     def coverage(self, theta: FloatArray, k: FloatArray) -> FloatArray:
         zeros = np.zeros_like(k)
-        return np.asarray(-np.expm1(_log_moment(theta[0], theta[1], zeros, k)))
+        return np.asarray(-np.expm1(log_moment(theta[0], theta[1], zeros, k)))
 
     def _gradient(self, x: FloatArray, kinds: FloatArray, sizes: IntArray) -> tuple[float, FloatArray]:
         alpha, beta = np.exp(x)
         n, c = kinds
-        value = sizes @ _log_moment(alpha, beta, c, n - c)
-        by_alpha, by_beta = _moment_slopes(alpha, beta, c, n - c)
+        value = sizes @ log_moment(alpha, beta, c, n - c)
+        by_alpha, by_beta = moment_slopes(alpha, beta, c, n - c)
         return float(value), np.array([alpha * (sizes @ by_alpha), beta * (sizes @ by_beta)])
 
 
@@ -251,8 +251,8 @@ class _ZeroInflated:
         # Two hills are usual: no task at 0, or most of the unsolved ones. zero itself is searched, with an end that can
         # be reached; log-odds would creep towards it for ever.
         starts = [np.array([*np.log(plain[:2]), zero]) for zero in (0.0, 0.8 * none)]
-        ends = [_log_range(), _log_range(), (0.0, 1 - 1e-9)]
-        climbs = [_climb(lambda x: self._gradient(x, kinds, sizes), x, ends) for x in starts]
+        ends = [log_range(), log_range(), (0.0, 1 - 1e-9)]
+        climbs = [climb(lambda x: self._gradient(x, kinds, sizes), x, ends) for x in starts]
         found = [np.array([*np.exp(x[:2]), x[2], 1.0]) for x in climbs]
         return max([plain, *found], key=lambda theta: float(self.log_likelihoods(theta, kinds) @ sizes))
 
@@ -267,11 +267,11 @@ class _ZeroInflated:
         alpha, beta = np.exp(x[:2])
         zero = x[2]
         n, c = kinds
-        chance = np.where(c == 0, np.exp(_log_moment(alpha, beta, c, n - c)), 1.0)  # of no success, if alive
+        chance = np.where(c == 0, np.exp(log_moment(alpha, beta, c, n - c)), 1.0)  # of no success, if alive
         mixed = np.maximum(np.where(c == 0, zero + (1 - zero) * chance, 1 - zero), 1e-300)
-        value = np.where(c == 0, np.log(mixed), np.log(mixed) + _log_moment(alpha, beta, c, n - c))
+        value = np.where(c == 0, np.log(mixed), np.log(mixed) + log_moment(alpha, beta, c, n - c))
         alive = (1 - zero) * chance / mixed  # probability that the task is no zero, given its count
-        by_alpha, by_beta = _moment_slopes(alpha, beta, c, n - c)
+        by_alpha, by_beta = moment_slopes(alpha, beta, c, n - c)
         by_zero = np.where(c == 0, 1 - chance, -1.0) / mixed
         slopes = [alpha * (sizes @ (alive * by_alpha)), beta * (sizes @ (alive * by_beta)), sizes @ by_zero]
         return float(sizes @ value), np.array(slopes)
@@ -291,8 +291,8 @@ class _Scaled:
                 starts.append(np.array([np.log(plain[0]), 0.0, _logit(min(1.2 * most, 0.95))]))
         else:
             starts = [np.array([*np.log(start[:2]), _logit(start[3])])]
-        ends = [_log_range(), _log_range(), (-_TOP, _TOP)]
-        climbs = [_climb(lambda x: self._gradient(x, kinds, sizes, grid), x, ends) for x in starts]
+        ends = [log_range(), log_range(), (-_TOP, _TOP)]
+        climbs = [climb(lambda x: self._gradient(x, kinds, sizes, grid), x, ends) for x in starts]
         found = [np.array([*np.exp(x[:2]), 0.0, float(_expit(x[2]))]) for x in climbs]
         # The Beta itself, with a scale of 1, is one of the family and an end that log-odds do not reach.
         return max([plain, *found], key=lambda theta: float(self.log_likelihoods(theta, kinds) @ sizes))
@@ -317,7 +317,7 @@ class _Scaled:
         alpha, beta = np.exp(x[:2])
         scale = float(_expit(x[2]))
         mass = grid.beta(alpha, beta)
-        likelihood = _binomial(scale * grid.p, kinds)
+        likelihood = binomial(scale * grid.p, kinds)
         total = np.maximum(likelihood @ mass, 1e-300)
         weighted = mass * ((sizes / total) @ likelihood)  # how much of all tasks lies at each p
         tasks = sizes.sum()
@@ -335,7 +335,7 @@ class _Kumaraswamy:
 
     def fit(self, kinds: FloatArray, sizes: IntArray, start: FloatArray | None = None) -> FloatArray:
         grid = _Grid(kinds[0].max())
-        likelihood = _binomial(grid.p, kinds)
+        likelihood = binomial(grid.p, kinds)
         x = np.log(_BETA.fit(kinds, sizes)[:2] if start is None else start[:2])
 
         def value(x: FloatArray) -> float:
@@ -346,7 +346,7 @@ class _Kumaraswamy:
             slopes = [(value(x + h) - value(x - h)) / (2 * step) for h in step * np.eye(2)]
             return value(x), np.array(slopes)
 
-        return np.array([*np.exp(_climb(gradient, x, [_log_range()] * 2)), 0.0, 1.0])
+        return np.array([*np.exp(climb(gradient, x, [log_range()] * 2)), 0.0, 1.0])
 
     def log_likelihoods(self, theta: FloatArray, kinds: FloatArray) -> FloatArray:
         grid = _Grid(kinds[0].max())
@@ -408,11 +408,11 @@ _MODELS: dict[Family, _Beta | _ZeroInflated | _Scaled | _Kumaraswamy] = {
 
 
 def _grid_log_likelihoods(p: FloatArray, mass: FloatArray, kinds: FloatArray) -> FloatArray:
-    share = np.maximum(_binomial(p, kinds) @ mass, 1e-300)
-    return np.asarray(_log_choose(kinds) + _log_peak(kinds) + np.log(share))
+    share = np.maximum(binomial(p, kinds) @ mass, 1e-300)
+    return np.asarray(_log_choose(kinds) + log_peak(kinds) + np.log(share))
 
 
-def _binomial(p: FloatArray, kinds: FloatArray) -> Any:
+def binomial(p: FloatArray, kinds: FloatArray) -> Any:
     """p^c (1-p)^(n-c) for every kind of task at ascending p, as a share of its peak over p: a sparse (kinds, points).
 
     Left out is what is below 1e-14 of the peak: nearly all of it, for the peak of a large c is narrow.
@@ -429,7 +429,7 @@ def _binomial(p: FloatArray, kinds: FloatArray) -> Any:
     points = np.arange(ends[-1]) + np.repeat(start - (ends - lengths), lengths)
     log_p, log_q = np.log(np.maximum(p, 1e-300)), np.log1p(-np.minimum(p, 1 - 1e-16))
     powers = np.repeat(c, lengths) * log_p[points] + np.repeat(n - c, lengths) * log_q[points]
-    powers -= np.repeat(_log_peak(kinds), lengths)
+    powers -= np.repeat(log_peak(kinds), lengths)
     return csr_array((np.exp(powers), points, np.concatenate([[0], ends])), shape=(c.size, p.size))
 
 
@@ -448,7 +448,7 @@ def _window(n: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.where(every, np.exp(-32 / n), first), np.where(none, -np.expm1(-32 / n), last)
 
 
-def _log_peak(kinds: FloatArray) -> FloatArray:
+def log_peak(kinds: FloatArray) -> FloatArray:
     """log of p^c (1-p)^(n-c) at p = c / n."""
     from scipy.special import xlogy
 
@@ -456,14 +456,14 @@ def _log_peak(kinds: FloatArray) -> FloatArray:
     return np.asarray(xlogy(c, c / n) + xlogy(n - c, 1 - c / n))
 
 
-def _log_moment(alpha: float, beta: float, c: FloatArray, d: FloatArray) -> FloatArray:
+def log_moment(alpha: float, beta: float, c: FloatArray, d: FloatArray) -> FloatArray:
     """log of E[p^c (1-p)^d] for p ~ Beta(alpha, beta)."""
     from scipy.special import betaln
 
     return np.asarray(betaln(alpha + c, beta + d) - betaln(alpha, beta))
 
 
-def _moment_slopes(alpha: float, beta: float, c: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray]:
+def moment_slopes(alpha: float, beta: float, c: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray]:
     from scipy.special import digamma
 
     both = digamma(alpha + beta) - digamma(alpha + beta + c + d)
@@ -477,7 +477,7 @@ def _log_choose(kinds: FloatArray) -> FloatArray:
     return np.asarray(gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1))
 
 
-def _moments(kinds: FloatArray, sizes: IntArray) -> FloatArray:
+def moments(kinds: FloatArray, sizes: IntArray) -> FloatArray:
     """Where to start: alpha and beta, as logs, from the mean and the variance of c / n."""
     share = kinds[1] / kinds[0]
     mean = sizes @ share / sizes.sum()
@@ -486,10 +486,14 @@ def _moments(kinds: FloatArray, sizes: IntArray) -> FloatArray:
     return np.log([max(mean * concentration, 1e-2), max((1 - mean) * concentration, 1e-2)])
 
 
-def _climb(
-    gradient: Callable[[FloatArray], tuple[float, FloatArray]], start: FloatArray, ends: Sequence[tuple[float, float]]
+def climb(
+    gradient: Callable[[FloatArray], tuple[float, FloatArray]],
+    start: FloatArray,
+    ends: Sequence[tuple[float, float]],
+    *,
+    exact: float = 1e-13,
 ) -> FloatArray:
-    """The x of the largest value within the ends, uphill from `start`."""
+    """The x of the largest value within the ends, uphill from `start`, until steps gain less than `exact` of it."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]  # half a second to import
 
     def down(x: FloatArray) -> tuple[float, FloatArray]:
@@ -497,12 +501,12 @@ def _climb(
         return -value, -slopes
 
     low, high = np.array(ends).T
-    options = {"ftol": 1e-13, "gtol": 1e-6, "maxiter": 500}
+    options = {"ftol": exact, "gtol": 1e-6, "maxiter": 500}
     found = minimize(down, np.clip(start, low, high), jac=True, method="L-BFGS-B", bounds=ends, options=options)
     return np.asarray(found.x, dtype=np.float64)
 
 
-def _log_range() -> tuple[float, float]:
+def log_range() -> tuple[float, float]:
     return float(np.log(_RANGE[0])), float(np.log(_RANGE[1]))
 
 

@@ -9,9 +9,8 @@ A judge is a language model that is asked about a candidate. Guarantees:
   answer it is NaN.
 - Pairs are asked in both orders, for judges prefer the candidate that they read first.
 
-`Client` is the protocol of a server; `JudgeServer` is any OpenAI-compatible one. Judges use `/chat/completions` with
-`logprobs`; reward models use vLLM's `/score` (pairs of texts, cross-encoders), `/pooling` and `/classify`
-(conversations).
+`Client` is the protocol of a server. Judges use `/chat/completions` with `logprobs`; reward models use vLLM's `/score`
+(pairs of texts, cross-encoders), `/pooling` and `/classify` (conversations).
 
 When it is wrong: a model that reasons before it answers does not answer with its first token; a judge that has seen a
 task's fix in training is no test of judges. The prompts follow SWE-Gym's verifier (arXiv 2412.21139).
@@ -25,18 +24,14 @@ import json
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import MonkeysError
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-__all__ = ["AnswerCache", "Client", "JudgeError", "JudgeServer", "Judging"]
+__all__ = ["AnswerCache", "Client", "JudgeError", "Judging"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -65,78 +60,6 @@ class Client(Protocol):
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The decoded answer. Raises `JudgeError`."""
-
-
-class JudgeServer:
-    """Any OpenAI-compatible server, by the `openai` package. A passing failure is tried again, `retries` times.
-
-    Use it as a context manager. `base_url` ends in `/v1`; scoring paths are at the root, without `/v1`, as in vLLM.
-    Whatever the server says goes through `redact` first, which removes the key where the server repeats it.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        base_url: str | None,
-        api_key: str | None,
-        *,
-        request_seconds: float = 120.0,
-        retries: int = 6,
-        redact: Callable[[str], str] = str,
-    ) -> None:
-        self.model, self._redact = model, redact
-        self._base_url, self._api_key = base_url, api_key or "none"  # servers without authentication take any
-        self._request_seconds, self._retries = request_seconds, retries
-
-    async def __aenter__(self) -> JudgeServer:
-        import openai
-
-        self._client: AsyncOpenAI = openai.AsyncOpenAI(
-            base_url=self._base_url, api_key=self._api_key, max_retries=self._retries, timeout=self._request_seconds
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.close()
-
-    async def check(self) -> None:
-        """Send one cheap request, once, before any question. Raises `JudgeError` where no server answers."""
-        import openai
-
-        try:
-            await self._client.with_options(max_retries=0).get("/models", cast_to=openai.HttpxBinaryResponseContent)
-        except openai.APIConnectionError as error:
-            raise self._lost(error) from None
-        except openai.APIStatusError:
-            pass  # a server without that path may still answer questions
-
-    def _lost(self, error: BaseException) -> JudgeError:
-        cause = " ".join(self._redact(f"{type(error).__name__}: {error.__cause__ or error}").split())[:200]
-        return JudgeError(
-            f"server {self._redact(str(self._client.base_url))} cannot be reached ({cause}); check that it is running"
-        )
-
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        import openai
-
-        address = str(self._client.base_url).rstrip("/")
-        where = path if path.startswith("/chat/") else address.removesuffix("/v1") + path
-        root = self._redact(address)
-        try:
-            answer = await self._client.post(where, body=dict(body), cast_to=openai.HttpxBinaryResponseContent)
-            return json.loads(self._redact(answer.content.decode("utf-8", "replace")))
-        except openai.APIStatusError as error:
-            said = " ".join(self._redact(str(error.body or error.message)).split())[:200]
-            raise JudgeError(
-                f"{root}{path} refuses model {self.model!r} with HTTP {error.status_code} ({said}); check the model, "
-                "the path and the key"
-            ) from None
-        except openai.APIConnectionError as error:
-            raise self._lost(error) from None
-        except ValueError as error:
-            raise JudgeError(f"{root}{path} does not answer with JSON ({error})") from None
 
 
 class AnswerCache:

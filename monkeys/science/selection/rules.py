@@ -206,9 +206,11 @@ class Plurality:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Any member of the set that passes the same tests whose members times tests are most: dual execution agreement.
+    """Any member of the set that passes the same tests whose tests times root of members are most: dual execution
+    agreement.
 
-    A candidate is likelier to be right the more others behave as it does, and the more tests it passes.
+    A candidate is likelier to be right the more others behave as it does, and the more tests it passes. The root is
+    that of CodeT's own figures: without it many candidates that fail alike outweigh a few that pass more tests.
     """
 
     name: str = "agreement"
@@ -219,8 +221,8 @@ class Agreement:
                 f"{task.task} has no outcomes of tests: give a column passes, a list for each candidate"
             )
         _, alike = np.unique(task.passes, axis=1, return_inverse=True)
-        # The sum over the members of what each passes is members times tests.
-        sets = replace(task, classes=alike.ravel(), scores={"tests": votes(task.passes)})
+        # The square of tests times root of members, in whole numbers: a sum over the members of their tests squared.
+        sets = replace(task, classes=alike.ravel(), scores={"tests": votes(task.passes) ** 2})
         return Plurality("tests").weigh(sets, drawn, allowed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import json
 import math
@@ -207,6 +208,21 @@ def test_select_shows_rules_beside_coverage(monkeys: Any, tmp_path: Path) -> Non
     assert "plurality  right on 1 of the 2 tasks with a correct candidate" in said.out
 
 
+@pytest.mark.parametrize("score", ["0,5", "-0,25", "1.234,5", "1 234", "1,5e-3"])
+def test_select_refuses_scores_with_decimal_commas_as_other_numbers_are(
+    monkeys: Any, tmp_path: Path, score: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"task;correct;answer;fit;version\na;1;x;n/a;1.2.3\na;0;y;{score};1.2.4\nb;1;z;1;1.2.3\n")
+    said = monkeys("select", path)
+    assert said.code
+    assert f"column fit, row 2: '{score}' is no number; write it without separators of thousands, and" in said.err
+    path.write_text(path.read_text().replace(score, "0.5"))
+    rules = data(monkeys("select", path, "--json"))["sets"]["x"]["rules"]
+    assert "best fit" in rules
+    assert not any("version" in rule for rule in rules)
+
+
 def test_select_on_a_run_compares_its_patches(monkeys: Any, tmp_path: Path) -> None:
     good, bad = (patch(f"@@ -1 +1 @@\n-x\n+{value}\n").encode() for value in (1, 2))
     make_run(tmp_path / "mine", {"a": [(good, GOOD), (bad, BAD), (b"", BAD)]})
@@ -389,6 +405,30 @@ def test_pairs_of_many_sets_are_adjusted_after_holm(monkeys: Any, tmp_path: Path
         assert [pair["p_holm"][at] for pair in found.values()] == pytest.approx(holm(values))
     said = monkeys("compare", path, "--pairwise", "--k", "1,10")
     assert "adjusted for 3 pairs, at each k" in said.out
+
+
+def test_the_set_that_others_are_compared_with_is_kept_beside_those_that_are_named(
+    monkeys: Any, tmp_path: Path
+) -> None:
+    path = family(tmp_path / "x.csv", ["A", "B", "C"])
+    found = data(monkeys("compare", path, "--against", "A", "--only", "C", "--k", "1", "--json"))["differences"]
+    assert {name: one["against"] for name, one in found.items()} == {"C": "A"}
+
+
+def test_few_tasks_that_differ_are_said_to_decide_nothing(monkeys: Any, tmp_path: Path) -> None:
+    for name, more in (("a", 0), ("b", 20)):
+        rows = [{"task": t, "n": 100, "correct": c + more} for t, c in (("x", 10), ("y", 20), ("z", 50))]
+        written(tmp_path / f"{name}.csv", rows)
+    said = monkeys("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--k", "1,2")
+    assert "differ on 3 tasks alone, so that p is at least 0.25" in " ".join(said.out.split())
+    found = data(monkeys("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--k", "1,2", "--json"))["differences"]["b"]
+    assert all(low <= 0 <= high for low, high in zip(found["low"], found["high"], strict=True))
+
+
+def test_unknown_predictions_of_many_sets_have_their_reasons(monkeys: Any, tmp_path: Path) -> None:
+    path = family(tmp_path / "x.csv", [f"m{number}" for number in range(7)])
+    said = " ".join(monkeys("predict", path, "--first", "3", "--k", "10000").out.split())
+    assert said.count("unknown") == said.count("note m")
 
 
 def test_tasks_of_two_benchmarks_are_no_pairs_whatever_their_ids(monkeys: Any, tmp_path: Path) -> None:
@@ -575,7 +615,7 @@ def test_a_table_is_read_from_standard_input(text: str) -> None:
 
 
 def test_selection_by_agreement_on_tests(monkeys: Any, tmp_path: Path) -> None:
-    told = ("110", "110", "111", "000")
+    told = ("110", "110", "110", "111", "000")
     rows = [{"task": "a", "correct": passes == "110", "passes": passes} for passes in told]
     for suffix in (".csv", ".jsonl"):
         path = written(tmp_path / f"x{suffix}", rows)
@@ -713,7 +753,7 @@ def test_a_server_that_is_not_there_is_one_line(monkeys: Any, tmp_path: Path, mo
     path = candidates(tmp_path)
     said = monkeys("select", path, "--reward", "m", "--base-url", "http://127.0.0.1:9/v1", "--reward-path", "/pooling")
     assert said.code == 2
-    assert re.fullmatch(r"error: server http://127\.0\.0\.1:9/v1/ cannot be reached [^\n]*\n", said.err)
+    assert re.fullmatch(r"error: server http://127\.0\.0\.1:9/v1/? cannot be reached [^\n]*\n", said.err)
 
 
 CELLS = {
@@ -760,6 +800,84 @@ def test_no_table_makes_a_traceback(
     if code:
         assert re.fullmatch(r"error: [^\n]{20,}\n", said.err)
     assert "nan" not in said.out.lower()
+
+
+KEYS = [
+    *("instance_id", "model_patch", "task", "n", "correct", "is_corrects", "resolved_ids", "unresolved_ids", "eval"),
+    *(
+        "incomplete_ids",
+        "total_instances",
+        "samples",
+        "question",
+        "answer",
+        "FAIL_TO_PASS",
+        "info",
+        "image",
+        "resolved",
+    ),
+]
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.sampled_from(["", "a", "1.000", "[1]", "\ud800"])
+)
+ANY_JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=12,
+)
+ANY_BYTES = st.one_of(
+    st.binary(max_size=40),
+    ANY_JSON.map(lambda value: json.dumps(value).encode()),
+    st.lists(ANY_JSON, max_size=3).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
+    st.sampled_from(
+        [b"PAR1PAR1", b"\x1f\x8b\x08", b"PK\x03\x04", b"\xff\xfea", b"version https://git-lfs", b"sep=;\n"]
+    ),
+)
+READERS = (
+    "coverage",
+    "fit",
+    "predict",
+    "compare",
+    "align",
+    "compare-laws",
+    "cost",
+    "select",
+    "verify",
+    "replay",
+    "sample",
+)
+ENDINGS = (
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".parquet",
+    ".eval",
+    ".yaml",
+    ".json.gz",
+    ".traj.json",
+    ".pred",
+    ".diff",
+    ".xlsx",
+    "",
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.sampled_from(READERS), st.sampled_from(ENDINGS), st.booleans(), ANY_BYTES)
+def test_no_file_makes_a_traceback_in_any_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, ending: str, packed: bool, content: bytes
+) -> None:
+    path = tmp_path / f"x{ending}"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    words = {
+        "verify": ["verify", str(path), "--tasks", "quick"],
+        "replay": ["sample", "--model", f"replay:{path}", "--attempts", "1"],
+        "sample": ["sample", "--model", "replay:gold", "--tasks", str(path), "--attempts", "1"],
+    }.get(command, [command, str(path)])
+    code = main([*words, "--runs", str(tmp_path / "runs")])
+    said = Said(code, *capsys.readouterr())
+    assert code in (0, 2), said.err
+    if code:
+        assert re.fullmatch(r"error: [^\n]{20,}\n", said.err)
 
 
 # The documentation

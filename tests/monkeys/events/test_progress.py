@@ -278,9 +278,10 @@ def test_warnings_before_a_run_begins_are_printed_and_a_run_that_never_begins_ha
     assert file.getvalue() == "no server answers\n"
 
 
-def test_a_quiet_screen_prints_nothing() -> None:
+def test_a_quiet_screen_prints_only_what_changes_the_meaning_of_a_number() -> None:
     file = io.StringIO()
     with make_screen(Progress(), quiet=True, console=Console(file=file)) as screen:
         for event in EVENTS:
             screen.take(event)
-    assert file.getvalue() == ""
+        screen.take(Warned("3 of 9 predictions are empty", numbers=True))
+    assert file.getvalue() == "3 of 9 predictions are empty\n"

@@ -123,7 +123,13 @@ def test_semicolons_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_total_of_the_others_is_no_task(tmp_path: Path, first: bool) -> None:
     rows = [("a", 10, 3), ("b", 10, 5), ("c", 10, 0)]
-    for total, refused in (("Total", True), ("**Overall**", True), ("d", False)):
+    for total, refused in (
+        ("Total", True),
+        ("**Overall**", True),
+        ("Gesamt", True),
+        ("Total général", True),
+        ("d", False),
+    ):
         some = [(total, 30, 8), *rows] if first else [*rows, (total, 30, 8)]
         file = written(tmp_path / "counts.csv", [{"task": t, "n": n, "correct": c} for t, n, c in some])
         if refused:
@@ -222,6 +228,178 @@ def test_a_summary_of_swe_bench_alone_is_one_attempt_each(tmp_path: Path) -> Non
         assert (found.name, found.task_ids, tuple(found.correct)) == ("m", ("o__r-1", "o__r-2"), (1, 0))
 
 
+def summary(path: Path, **lists: Any) -> Path:
+    return written(path, {key if key.endswith("instances") else f"{key}_ids": value for key, value in lists.items()})
+
+
+def test_instances_that_were_never_submitted_are_asked_about(tmp_path: Path) -> None:
+    path = summary(
+        tmp_path / "m.r1.json",
+        total_instances=10,
+        resolved=["o__r-1", "o__r-2"],
+        unresolved=["o__r-3"],
+        error=["o__r-4"],
+        incomplete=[f"o__r-{number}" for number in range(5, 11)],
+    )
+    for where in (path, tmp_path):
+        with pytest.raises(
+            CountsError, match=r"6 of 10 .* never submitted, such as .*66\.7% .*22\.2% .*--unsubmitted"
+        ) as no:
+            read_counts(where)
+        assert "\n" not in str(no.value)
+        (left,) = read_counts(where, Reading(unsubmitted="left-out"))
+        (failed,) = read_counts(where, Reading(unsubmitted="unresolved"))
+        assert (int(left.n.sum()), int(left.correct.sum())) == (3, 2)
+        assert (int(failed.n.sum()), int(failed.correct.sum())) == (9, 2)
+        assert left.notes[-1] == "left out: 6 instances that were never submitted"
+        assert failed.notes[-1] == "counted as unresolved: 6 instances that were never submitted"
+
+
+def test_an_instance_that_one_of_two_attempts_left_out_is_asked_about_too(tmp_path: Path) -> None:
+    summary(tmp_path / "m-attempt-0.r.json", resolved=["o__r-1"], unresolved=["o__r-2"])
+    summary(tmp_path / "m-attempt-1.r.json", resolved=["o__r-1"], unresolved=[], incomplete=["o__r-2"])
+    with pytest.raises(CountsError, match=r"1 of 4 instances were never submitted, such as o__r-2"):
+        read_counts(tmp_path)
+    (found,) = read_counts(tmp_path, Reading(unsubmitted="unresolved"))
+    assert (tuple(found.n), tuple(found.correct)) == ((2, 2), (2, 0))
+
+
+@pytest.mark.parametrize(
+    ("lists", "why"),
+    [
+        ({"resolved": ["a"]}, "names the resolved instances alone"),
+        ({"resolved": ["a"], "unresolved": ["a"]}, "a as resolved and as unresolved"),
+        ({"resolved": ["a"], "unresolved": [], "resolved_instances": 2}, "resolved_instances = 2 beside 1"),
+        ({"resolved": ["a"], "submitted": ["a", "b"]}, "1 submitted instances without a verdict, such as b"),
+        ({"resolved": [], "unresolved": [], "error": ["a"]}, "all 1 attempts are errors"),
+        ({"resolved": ["a"], "unresolved": ["b"], "total_instances": 9}, "7 of 9 instances were never submitted"),
+    ],
+)
+def test_a_summary_whose_denominator_is_unknown_is_refused(tmp_path: Path, lists: dict[str, Any], why: str) -> None:
+    with pytest.raises(CountsError, match=why):
+        read_counts(summary(tmp_path / "m.r.json", **lists))
+
+
+def test_instances_that_a_summary_counts_and_does_not_name_cannot_be_failures(tmp_path: Path) -> None:
+    path = summary(tmp_path / "m.r.json", resolved=["a"], unresolved=["b"], total_instances=9)
+    (found,) = read_counts(path, Reading(unsubmitted="left-out"))
+    assert found.notes == ("left out: 7 instances that were never submitted",)
+    with pytest.raises(CountsError, match="does not name the 7 instances"):
+        read_counts(path, Reading(unsubmitted="unresolved"))
+
+
+def test_published_results_of_the_harness_are_read_where_they_name_all_attempts(tmp_path: Path) -> None:
+    (found,) = read_counts(
+        written(tmp_path / "results.json", {"generated": ["a", "b"], "applied": [], "resolved": ["b"]})
+    )
+    assert (found.task_ids, tuple(found.correct)) == (("a", "b"), (0, 1))
+    with pytest.raises(CountsError, match="names the resolved instances alone"):
+        read_counts(written(tmp_path / "results.json", {"no_generation": [], "no_logs": [], "resolved": ["b"]}))
+
+
+# What spreadsheets and other programs make of a table
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.csv", "task,attempt_1,attempt_2,attempt_3\na,1,0,1\nb,0,0,\n"),
+        ("x.csv", 'task,is_corrects\na,"[True, False, True]"\nb,"[0, 0]"\n'),
+        ("x.jsonl", '{"task": "a", "outcomes": "TFT"}\n{"task": "b", "outcomes": "FF"}\n'),
+        ("x.csv", "task|correct\na|1\na|0\nb|F\na |yes\nb|n\n"),
+        ("x.csv", "sep=;\ntask;correct\na;WAHR\na;FALSCH\nb;FAUX\na;VRAI\nb;falso\n"),
+        ("x.csv", "task,n,correct\na,3,2\nb,2,0\n".encode("utf-16")),
+        ("x.csv", "task;correct\na;ja\na;nein\nb;non\na;oui\nb;não\n"),
+        ("x.csv", "task;correct\na;1,0\na;0,0\nb;0,0\na;1,0\nb;0,0\n"),
+        ("x.csv", ",n,correct\na,3,2\nb,2,0\n"),
+        ("x.csv", '"name","n","correct"\n"a",3,2\n"b",2,0\n'),
+        ("x.csv", "id,instance,correct\n0,a,1\n1,a,0\n2,b,0\n3,a,1\n4,b,0\n"),
+        ("x.json", '{"task": "a", "n": 3, "correct": 2}\n{"task": "b", "n": 2, "correct": 0}\n'),
+        ("x.jsonl", '[{"task": "a", "n": 3, "correct": 2},\n {"task": "b", "n": 2, "correct": 0}]\n'),
+        ("x.json", '{"columns": ["task", "n", "correct"], "index": [0, 1], "data": [["a", 3, 2], ["b", 2, 0]]}'),
+        ("x.json", '{"columns": ["task", "correct"], "data": [["a", 1], ["b", 0], ["a", 0], ["b", 0], ["a", 1]]}'),
+        ("x.json", '{"task": {"0": "a", "1": "b"}, "n": {"0": 3, "1": 2}, "correct": {"0": 2, "1": 0}}'),
+        ("x.json", '{"n": {"a": 3, "b": 2}, "correct": {"a": 2, "b": 0}}'),
+        (
+            "x.json",
+            '{"schema": {}, "data": [{"task": "a", "n": 3, "correct": 2}, {"task": "b", "n": 2, "correct": 0}]}',
+        ),
+    ],
+)
+def test_a_table_is_read_in_the_forms_that_programs_write(tmp_path: Path, name: str, data: str | bytes) -> None:
+    (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    (found,) = read_counts(tmp_path / name, Reading(sampling="independent"))
+    assert (found.task_ids, tuple(found.n), tuple(found.correct)) == (("a", "b"), (3, 2), (2, 0))
+
+
+def test_columns_of_several_attempts_are_read_from_parquet_too(tmp_path: Path) -> None:
+    rows = [{"task": "a", "seed_0": True, "seed_1": False}, {"task": "b", "seed_0": True, "seed_1": None}]
+    (found,) = read_counts(written(tmp_path / "x.parquet", rows))
+    assert (tuple(found.n), tuple(found.correct)) == ((2, 1), (1, 1))
+
+
+def test_json_from_task_to_one_outcome_is_one_attempt_each(tmp_path: Path) -> None:
+    for data in ({"a": True, "b": False}, {"a": {"resolved": True}, "b": {"resolved": False}}):
+        (found,) = read_counts(written(tmp_path / "x.json", data))
+        assert (found.task_ids, tuple(found.correct)) == (("a", "b"), (1, 0))
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int8", "uint64", "bool_"])
+def test_every_kind_of_number_in_parquet_is_the_same_outcome(tmp_path: Path, kind: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    outcomes = pyarrow.array(np.array([1, 0, 0, 1, 0], kind))
+    table = pyarrow.table(
+        {"task": ["a", "a", "b", "a", "b"], "score": pyarrow.chunked_array([outcomes[:2], outcomes[2:]])}
+    )
+    parquet.write_table(table, tmp_path / "x.parquet", row_group_size=2)
+    (found,) = read_counts(tmp_path / "x.parquet")
+    assert (tuple(found.n), tuple(found.correct)) == ((3, 2), (2, 0))
+
+
+def test_a_task_without_an_attempt_in_its_list_is_named(tmp_path: Path) -> None:
+    rows = [{"task": "a", "is_corrects": [1, 0]}, {"task": "b", "is_corrects": []}]
+    (found,) = read_counts(written(tmp_path / "x.jsonl", rows))
+    assert (found.task_ids, found.notes) == (("a",), ("left out: no attempt that counts on b",))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (
+            "task,n,correct,cost\na,9,2,1.000\nb,9,3,2.500\n",
+            "column cost, row 1: '1.000' may be 1000 or 1; write it in dig",
+        ),
+        ("task;n;correct\na;1.000;12\nb;1.000;3\n", "column n, row 1: '1.000' may be 1000 or 1; write it in digits"),
+        ("task;n;correct\na;10;3,0\n", "row 1: '3,0' is no number; write it without separators"),
+        ("task,n,correct,tokens\na,2,1,1.500\n", "column tokens, row 1: '1.500' may be 1500 or 1.5"),
+        ("task,correct\na,1\n,0\n,1\n", "column task, row 2: the id is empty"),
+        ("task,n,correct\na,10,2\nb,10,4\nAverage,10,3\n", "the row 'Average' is the mean of the others"),
+        ('task,outcomes\na,"[1 0]"\n', "row 1: '[1 0]' is no list"),
+        ("task,outcomes\na,1011\nb,11\n", "zeros at their beginning may be lost"),
+        ("task,run1,run2,resolved\na,1,0,1\nb,0,0,0\n", "resolved stands beside run1, run2, and may sum up"),
+        ("task,n,correct\na,10,30%\n", "row 1: '30%' is no number; give a number in digits alone"),
+        ("task,n,correct,cost\na,10,3,-1\n", "task a: cost = -1 is less than nothing"),
+        ("task,n,correct\na,0,1\na,1,0\n", "if n numbers the attempts, say --columns attempt=n,outcome=correct"),
+        ("task,n,,\na,1,,\n", "more than one column without a name"),
+    ],
+)
+def test_what_may_mean_two_numbers_is_refused(tmp_path: Path, data: str, why: str) -> None:
+    with pytest.raises(CountsError, match=re.escape(why)):
+        read_counts(written(tmp_path / "x.csv", data))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("x.csv.xz", "unxz"), ("x.xlsx", "save the sheet as CSV"), ("x.zip", "unpack it"), ("x.feather", "as Parquet")],
+)
+def test_files_of_other_kinds_are_refused_with_what_to_do(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(CountsError, match=remedy):
+        read_counts(tmp_path / name)
+
+
 # Sets that a table holds, and what its columns mean
 
 
@@ -276,6 +454,82 @@ def test_an_attempt_that_comes_twice_is_refused_unless_it_is_said_to_be_none(tmp
     assert by_name(written(tmp_path / "z.csv", retried)) == {"z": (4, 2)}, "what does not count is made again"
 
 
+def test_counts_that_stopped_on_success_are_refused_until_it_is_said_how_they_came_about(tmp_path: Path) -> None:
+    made, solved = [3, 5, 1, 10, 10, 2, 7], [1, 1, 1, 0, 0, 1, 1]
+
+    def table(made: list[int], solved: list[int]) -> Path:
+        rows = [{"task": f"t{at}", "n": n, "correct": c} for at, (n, c) in enumerate(zip(made, solved, strict=True))]
+        return written(tmp_path / "x.csv", rows)
+
+    with pytest.raises(CountsError, match="Say --stopped-at 10, or --sampling independent"):
+        read_counts(table(made, solved))
+    for how in (Reading(stopped_at=10), Reading(sampling="independent")):
+        assert read_counts(table(made, solved), how)[0].n.tolist() == made
+    for n, c in (
+        (made, [2, *solved[1:]]),
+        ([10] * 7, solved),
+        ([*made[:4], 9, *made[5:]], solved),
+        ([3, 5, 10], [1] * 3),
+    ):
+        assert read_counts(table(n, c))[0].n.tolist() == n
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("column", ["seed", "run", "sample_id"])
+def test_rows_that_repeat_others_are_refused_where_a_column_may_number_attempts(
+    tmp_path: Path, column: str, suffix: str
+) -> None:
+    rows = [{"task": task, column: at, "correct": int(task == "a")} for task in "ab" for at in range(3)]
+    path = tmp_path / f"x{suffix}"
+    with pytest.raises(CountsError, match=f"{column} 0 of task a comes more than once .* earlier one: 6"):
+        read_counts(written(path, rows * 2))
+    with pytest.raises(CountsError, match=f"{column} 0 of task a comes more than once .* earlier one: 6"):
+        read_counts(written(path, [{**row, "patch": "+x"} for row in rows * 2]))
+    (found,) = read_counts(written(path, rows * 2), Reading(columns={"attempt": ""}))
+    assert found.n.tolist() == [6, 6]
+    same = [{**row, column: 42} for row in rows]  # one for all
+    timed = [{**row, "at": at} for at, row in enumerate(rows * 2)]
+    for some, n in ((rows, 3), (same, 3), (timed, 6)):
+        (found,) = read_counts(written(path, some))
+        assert found.n.tolist() == [n, n]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+@pytest.mark.parametrize("column", ["question", "Problem_Statement", "prompt"])
+def test_an_id_of_its_own_in_each_row_beside_questions_that_repeat_is_asked_about(
+    tmp_path: Path, column: str, suffix: str
+) -> None:
+    rows = [{"id": at, column: f"what is {at // 3}?", "correct": at % 2} for at in range(6)]
+    path = written(tmp_path / f"x{suffix}", rows)
+    with pytest.raises(CountsError, match=f"each of 6 rows, and {column} has 2 values: say --columns task={column} "):
+        read_counts(path)
+    for task, n in ((column, [3, 3]), ("id", [1] * 6)):
+        (found,) = read_counts(path, Reading(columns={"task": task}))
+        assert found.n.tolist() == n
+    several = [{**row, "id": at // 3} for at, row in enumerate(rows)]
+    single = [{**row, column: f"what is {at}?"} for at, row in enumerate(rows)]
+    named = [{**row, "task": at // 3} for at, row in enumerate(rows)]
+    for some, n in ((several, [3, 3]), (single, [1] * 6), (named, [3, 3])):
+        (found,) = read_counts(written(path, some))
+        assert found.n.tolist() == n
+
+
+def test_what_sums_up_attempts_is_told_from_an_outcome_by_its_column(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.csv", "task,run1,run2,resolved\na,1,0,1\nb,0,0,0\n")
+    for column, n in (("", [2, 2]), ("resolved", [1, 1])):
+        (found,) = read_counts(path, Reading(columns={"outcome": column}))
+        assert (found.n.tolist(), found.correct.tolist()) == (n, [1, 0])
+
+
+def test_a_value_within_objects_is_named_by_its_path(tmp_path: Path) -> None:
+    rows = [{"task": {"id": task}, "eval": {"report": {"resolved": task == "a"}}} for task in "aba"]
+    path = written(tmp_path / "x.jsonl", rows)
+    with pytest.raises(CountsError, match=r"a value within task is named as task\.NAME"):
+        read_counts(path)
+    (found,) = read_counts(path, Reading(columns={"task": "task.id", "outcome": "eval.report.resolved"}))
+    assert (found.task_ids, found.n.tolist(), found.correct.tolist()) == (("a", "b"), [2, 1], [2, 0])
+
+
 def test_a_task_with_two_lists_of_outcomes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CountsError, match="more than one row of outcomes for a"):
         read_counts(written(tmp_path / "x.jsonl", [LIST_ROWS[0], LIST_ROWS[0]]))
@@ -310,6 +564,29 @@ def test_words_and_plain_outcomes_beside_numbers_of_tests_are_read(tmp_path: Pat
         assert by_name(written(tmp_path / "x.csv", rows)) == {"x": (1, int(outcome == "passed"))}
     assert by_name(written(tmp_path / "y.json", [{"task": "a", "passed": True, "total": 3}])) == {"y": (1, 1)}
     assert by_name(written(tmp_path / "z.csv", [{"task": "a", "resolved": 1, "failed": 0}])) == {"z": (1, 1)}
+
+
+@pytest.mark.parametrize("part", ["test", "Test Name", "nodeid", "step", "turn_idx"])
+def test_rows_that_may_be_parts_of_one_attempt_are_refused_until_their_meaning_is_given(
+    tmp_path: Path, part: str
+) -> None:
+    rows = [
+        {"task": "a", part: 1, "passed": 1},
+        {"task": "a", part: 2, "passed": 0},
+        {"task": "b", part: 1, "passed": 1},
+    ]
+    for suffix in (".csv", ".json", ".parquet"):
+        path = written(tmp_path / f"x{suffix}", rows)
+        with pytest.raises(CountsError, match=r"may be parts of one attempt.*--columns outcome=passed"):
+            read_counts(path)
+        assert len(read_counts(path, Reading(columns={"outcome": "passed"}))) == 1
+
+
+def test_what_is_the_same_for_several_attempts_is_no_part_of_one(tmp_path: Path) -> None:
+    rows = [{"task": "a", "test": "t", "passed": passed} for passed in (1, 0)]
+    assert by_name(written(tmp_path / "x.csv", rows)) == {"x": (2, 1)}
+    once = [{"task": name, "step": 3 + number, "passed": number} for number, name in enumerate("ab")]
+    assert by_name(written(tmp_path / "y.csv", once)) == {"y": (2, 1)}
 
 
 def test_columns_are_given_by_name(tmp_path: Path) -> None:

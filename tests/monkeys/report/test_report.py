@@ -36,6 +36,7 @@ from monkeys.science.coverage import coverage_curve
 from monkeys.science.scaling import fit_coverage
 from monkeys.store import Store
 from monkeys.text import LINE, abridged, amount, duration, percent, plain
+from tasks.swe.mixed_run import AT_END_ONLY, NO_STRICT
 from tasks.swe.task import SweTask
 from tasks.task import Outcome, Submission, TaskSet, Verdict
 
@@ -67,8 +68,10 @@ def make_task(name: str) -> SweTask:
     )
 
 
-def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, ...] = ()) -> Path:
-    """A run on disk, as sampling would have written it."""
+def make_run(
+    folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, ...] = (), flags: tuple[str, ...] = ()
+) -> Path:
+    """A run on disk, as sampling would have written it; each verdict on a task called "flagged" has the `flags`."""
     store = Store.write(folder, CONFIG, TaskSet("quick", tuple(map(make_task, tries))), {"python": "3"})
     for task, each in tries.items():
         index = 0
@@ -86,7 +89,9 @@ def make_run(folder: Path, tries: Mapping[str, Tries], messages: tuple[Message, 
             if outcome is not None:
                 tests = {"test_a": "passed" if outcome is GOOD else "failed", "test_b": "passed"}
                 reason = "" if outcome is GOOD else "1 of 2 expected tests do not pass"
-                store.record_verdict(task, submission, Verdict(outcome, reason, tests, 0.1, b"Ran 2 tests\n"))
+                given = flags if task == "flagged" else ()
+                verdict = Verdict(outcome, reason, tests, 0.1, b"Ran 2 tests\n", flags=given)
+                store.record_verdict(task, submission, verdict)
             index += 1
     store.end_session("done")
     store.close()
@@ -242,6 +247,22 @@ def test_the_curve_ends_at_the_smallest_n_and_says_whose_it_is(tmp_path: Path) -
     assert summary.notes == ("the curve ends at k = 5; fewer than 9 attempts with a verdict on two (5)",)
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        (NO_STRICT, "no strict verdict on flagged: no FAIL_TO_PASS test could be falsified"),
+        (AT_END_ONLY, "a weaker strict verdict on flagged: falsified at its end only"),
+    ],
+)
+def test_issues_with_a_weaker_verdict_or_none_are_named_on_the_screen_and_in_json(
+    flag: str, told: str, tmp_path: Path
+) -> None:
+    tries = {"one": outcomes(2, 1), "flagged": outcomes(2, 2)}
+    summary = summary_of(make_run(tmp_path / "run", tries, flags=(flag,)))
+    assert [told in note for note in summary.to_json()["notes"]] == [True]
+    assert told in " ".join(drawn(summary, width=200).split())
+
+
 def test_a_task_that_was_never_judged_is_left_out_of_the_curve_and_named(tmp_path: Path) -> None:
     tries: dict[str, Tries] = {"one": outcomes(5, 2), "two": outcomes(5, 1), "lost": [Exit.SANDBOX_FAILED] * 3}
     summary = summary_of(make_run(tmp_path / "run", tries))
@@ -381,6 +402,16 @@ def test_the_last_column_of_the_issues_is_headed_by_the_kind_of_the_submissions(
     assert line_with(shown, "issue").split() == ["issue", "n", "resolved", "rate", "infra", heading]
 
 
+def test_attempts_whose_patch_lacks_changes_are_counted_and_named(tmp_path: Path) -> None:
+    store = Store.write(tmp_path / "run", CONFIG, TaskSet("quick", (make_task("one"),)), {})
+    for index, detail in enumerate(("", "left out of the patch: changes in lib (a submodule)")):
+        trajectory = Trajectory(Exit.SUBMITTED, (), (), Submission(b"x"), 0.5, detail=detail)
+        store.record_attempt(AttemptSpec("one", index, 1), trajectory)
+    lacking = [note for note in summary_of(tmp_path / "run").notes if "lacks" in note]
+    store.close()
+    assert lacking == ["the patch lacks changes of 1 attempt, one 1; `monkeys show` names them"]
+
+
 def test_the_kind_of_a_run_is_that_of_its_attempts_and_needs_no_suite(tmp_path: Path) -> None:
     store = Store.write(tmp_path / "run", CONFIG | {"suite": "gone"}, TaskSet("q", (make_task("one"),), "gone"), {})
     assert summarize(store).kind == "submission", "nothing is known of it before the first attempt"
@@ -507,7 +538,6 @@ def test_a_quiet_screen_shows_nothing() -> None:
     file = io.StringIO()
     with make_screen(progress_of(1, 1, 0), quiet=True, console=Console(file=file)) as screen:
         screen.take(begun(1, 1))
-    assert type(screen) is Screen
     assert file.getvalue() == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import string
 import sys
@@ -219,10 +220,42 @@ CHOICES = st.fixed_dictionaries(
 COMPLETIONS = st.fixed_dictionaries(
     {"choices": st.lists(CHOICES, min_size=1, max_size=2)}, optional={"usage": JUNK, "error": JUNK}
 )
+CHUNKS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "choices": st.lists(
+                st.fixed_dictionaries({}, optional={"index": JUNK, "delta": MESSAGES | JUNK}), max_size=2
+            )
+        },
+        optional={"usage": JUNK, "error": JUNK},
+    )
+    | JUNK,
+    max_size=3,
+)
+STREAMS = st.builds(
+    lambda chunks, end: ("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end).encode(),
+    CHUNKS,
+    st.sampled_from(["data: [DONE]\n\n", "", "data: {", ": wait\n\n"]),
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "retry-after": st.sampled_from(["0", "-1", "nan", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "0.001"]),
+        "content-encoding": st.sampled_from(["gzip", "deflate", "identity", "br", "none"]),
+        "content-type": st.sampled_from(["text/html", "text/event-stream", "application/json; charset=latin-1", ""]),
+        "location": st.sampled_from(["/v1/chat/completions", "/v1/models", "", "http://[", "ftp://x/"]),
+        "connection": st.sampled_from(["close", "keep-alive"]),
+        "x-long": st.just("x" * 20_000),
+    },
+)
 ANYTHING = st.builds(
     Answer,
-    status=st.sampled_from([200, 200, 200, 201, 204, 302, 400, 403, 404, 413, 422, 424, 429, 451, 500, 501, 503, 529]),
-    body=COMPLETIONS | JUNK | st.binary(max_size=60) | st.just(b'data: {"choices": 5}\n\ndata: 7\n\n'),
+    status=st.sampled_from(
+        [200, 200, 200, 201, 204, 301, 302, 307, 400, 403, 404, 413, 422, 424, 429, 451, 500, 501, 503, 508, 529, 999]
+    ),
+    body=COMPLETIONS | JUNK | STREAMS | st.binary(max_size=60),
+    headers=HEADERS,
+    cut=st.none() | st.none() | st.integers(0, 40),
 )
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -95,6 +95,22 @@ def both(*, of: Path) -> list[tuple[str, str]]:
     return [(row["instance_id"], row["model_patch"]) for row in map(json.loads, of.read_text().splitlines())]
 
 
+def test_what_weakens_a_verdict_is_told_also_by_a_quiet_command(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = predict(tmp_path / "p.jsonl", [(TALLY.id, TALLY.patch)])
+    assert verify(given, "--quiet").err == ""
+    rows = tmp_path / "unsolved.jsonl"  # without a known solution nothing shows which assertion to alter
+    rows.write_text(json.dumps({**TALLY.instance, "patch": ""}) + "\n")
+    told = f"a weaker strict verdict on {TALLY.id}: falsified at its end only"
+    for _ in range(2):  # kept verdicts too
+        said = verify(given, "--quiet", "--tasks", str(rows), "--run", "weak")
+        assert (said.code, said.out) == (0, "")
+        assert said.err.startswith(told)
+    assert main(["show", str(tmp_path / "runs/weak"), TALLY.id, "0"]) == 0
+    assert "falsified at its end only" in capsys.readouterr().out
+
+
 def test_predictions_become_a_run_that_every_command_reads(
     verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,8 +163,23 @@ def test_verifying_and_replaying_predictions_gives_the_same_verdicts_and_the_sam
     for told in (said.err, replayed.err):
         assert "2 of 2 issues have more than one prediction, such as " in told
         assert "1 of 4 predictions are empty, and count as unresolved" in told
+        assert f"no diff in 1 of 4 predictions, which cannot be applied: that of {TALLY.id} holds 'no patch'" in told
     assert main(["show", str(tmp_path / "runs" / "replayed"), TALLY.id, "1"]) == 0
     assert "the replayed patch does not apply, so nothing is handed in" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_file_whose_field_holds_no_diffs_is_refused_before_anything_is_run(
+    verify: Verify, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = predict(tmp_path / "p.jsonl", [(one.id, one.patch.replace("\n", "\\n")) for one in (TALLY, STASH)])
+    said = verify(source, "--quiet")
+    assert said.code == 2
+    replay = ["--model", f"replay:{source}", "--tasks", "quick", "--ids", TALLY.id, "--runs", str(tmp_path / "runs")]
+    assert sample([*replay, "--attempts", "1"]) == 2
+    for told in (said.err, capsys.readouterr().err):
+        assert "none of its 2 patches is a diff; " in told
+        assert r"holds a diff whose line ends are written as \n: 'diff --git" in told
+    assert not (tmp_path / "runs").exists()
 
 
 ENDS_ITS_SANDBOX = """diff --git a/tally/__init__.py b/tally/__init__.py
@@ -408,7 +439,10 @@ def test_the_shortest_form_of_a_file_of_answers_is_read(verify: Verify, question
     ("row", "why"),
     [
         ({"instance_id": "times"}, "p.jsonl:1: no answer or submission or model_patch for times; an empty answer is"),
-        ({"answer": "42"}, "p.jsonl:1: no instance_id; a prediction has instance_id, model_name_or_path, answer"),
+        (
+            {"answer": "42"},
+            "p.jsonl:1: no instance_id (there are answer); a prediction has instance_id, model_name_or_path, answer",
+        ),
         ({"instance_id": "times", "answer": [42]}, "p.jsonl:1: answer of times is not a text; write it as a string"),
         ({"instance_id": "times", "answer": True}, "p.jsonl:1: answer of times is not a text"),
         ({"instance_id": "times", "answer": "\ud800"}, "p.jsonl:1: answer of times holds half a character"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.agent import AttemptSpec
-from agent.trajectory import Exit, Trajectory
+from agent.trajectory import Exit, Trajectory, Turn, Usage
 from monkeys.events import VerdictProgress
 from monkeys.executors import WorkerFacts
 from monkeys.runner.circuit_breaker import INCIDENTS_IN_A_ROW, CircuitBreaker, RunStopped
@@ -73,6 +73,7 @@ class Case:
         *patches: bytes,
         breaker: CircuitBreaker | None = None,
         first: Sequence[bytes] = (),
+        turns: Sequence[bytes] = (),
     ) -> None:
         self.progress = VerdictProgress()
         session = Session(here(TASKS, verifier=verifier), WorkerFacts(), self.progress.take)
@@ -81,7 +82,8 @@ class Case:
         there = sum(map(len, store.sampled().values()))
         for task, given in ((TASK, patches), (OTHER, first)):
             for index, patch in enumerate(given, there):
-                trajectory = Trajectory(Exit.SUBMITTED, (), (), Submission(patch), 0.0)
+                taken = tuple(Turn(0, Usage(), 0.0, 0.0, submission=Submission(one)) for one in turns)
+                trajectory = Trajectory(Exit.SUBMITTED, (), taken, Submission(patch), 0.0, each_turn=bool(taken))
                 store.record_attempt(AttemptSpec(task.id, index, 0), trajectory)
         session.tell_began("", TASKS, there + len(patches), [], [])
         self.session, self.queue = session, session.verify_queue(at_once=2, retries=3)
@@ -170,3 +172,60 @@ def test_a_machine_on_which_nothing_works_stops_the_run_early(tmp_path: Path) ->
     with pytest.raises(RunStopped, match="the sandbox is lost"):
         case.run()
     assert machine.asked.total() <= INCIDENTS_IN_A_ROW + 2
+
+
+# Submissions of turns
+
+
+class InOrder(Verifier):
+    """Keeps the order in which it was asked; one at a time would be asked in the order of the queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[bytes] = []
+
+    async def verify(self, task: Task, submission: Submission) -> Verdict:
+        self.order.append(submission.body)
+        return await super().verify(task, submission)
+
+
+def test_what_attempts_handed_in_is_verified_before_what_they_had_after_their_turns(tmp_path: Path) -> None:
+    verifier = InOrder()
+    patches = [f"good {number}".encode() for number in range(6)]
+    case = Case(tmp_path / "run", verifier, *patches, turns=[b"half", b"other half", b"good 3"])
+    assert case.run() == (6, 0)
+    assert sorted(verifier.order[:6]) == patches
+    assert verifier.order[6:] == [b"half", b"other half"], "each once, and none that an attempt handed in as well"
+    assert (case.progress.turns_queued, case.progress.turns_verified) == (2, 2)
+
+
+def test_a_submission_of_a_turn_that_is_handed_in_meanwhile_moves_to_the_front(tmp_path: Path) -> None:
+    verifier = InOrder()
+    case = Case(tmp_path / "run", verifier)
+
+    async def main() -> None:
+        await case.session.executor.start()
+        async with task_group() as group:
+            case.queue.add_turns(group, TASK.id, [Submission(b"turn %d" % number) for number in range(9)])
+            await asyncio.sleep(0)
+            case.queue.add(group, TASK.id, Submission(b"turn 8"))
+            case.queue.add(group, TASK.id, Submission(b"final"))
+            assert not case.queue.idle
+            await case.queue._changed.until(lambda: case.queue.idle)
+            assert len(verifier.order) < 9, "idle once all that was handed in is settled"
+
+    asyncio.run(main())
+    case.session.close()
+    assert max(verifier.order.index(body) for body in (b"turn 8", b"final")) <= 4, "behind what was under way"
+    assert sorted(verifier.order) == sorted({b"final", *(b"turn %d" % number for number in range(9))})
+    assert case.queue.resolved[TASK.id] == 0
+    row = case.progress.tasks[TASK.id]
+    assert (row.unresolved, case.progress.turns_queued, case.progress.turns_verified) == (2, 9, 9)
+
+
+def test_verdicts_on_turns_are_not_reached_again_by_the_next_session(tmp_path: Path) -> None:
+    first = InOrder()
+    Case(tmp_path / "run", first, b"good", turns=[b"half"]).run()
+    again = InOrder()
+    assert Case(tmp_path / "run", again, b"half").run() == (1, 1), "known from a turn, it counts for an attempt"
+    assert (first.order, again.order) == ([b"good", b"half"], [])

@@ -128,6 +128,33 @@ def test_predictions_hold_the_truth_about_as_often_as_they_say_where_the_family_
     assert held >= 18
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: np.where(rng.random(100) < 0.6, 0.001, 0.3),
+        lambda rng: np.where(rng.random(100) < 0.6, 0.0001, 0.3),
+        lambda rng: rng.choice([0.0005, 0.02, 0.5], 100),
+        lambda rng: np.exp(np.minimum(rng.normal(-5, 2, 100), 0)),
+    ],
+    ids=["two points", "two points, one unseen", "three points", "log-normal"],
+)
+def test_where_no_beta_describes_the_tasks_a_prediction_is_not_confidently_wrong(make: Any) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(3):
+        p = make(rng)
+        truth = float(np.mean(1 - (1 - p) ** 10_000))
+        found = predict_coverage(100, rng.binomial(100, p), 10_000)
+        assert found.low - 0.02 <= truth <= found.high + 0.02
+        if found.coverage is None:
+            assert found.high - found.low > 0.2
+
+
+def test_a_smooth_table_is_still_predicted() -> None:
+    rng = np.random.default_rng(9)
+    found = predict_coverage(100, rng.binomial(100, rng.beta(0.4, 4, 150)), 10_000)
+    assert found.known
+
+
 def test_a_prediction_keeps_what_was_solved_and_narrows_with_more_attempts() -> None:
     rng = np.random.default_rng(3)
     p = rng.beta(0.4, 4, 100)

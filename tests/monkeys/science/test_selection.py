@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monkeys.commands.analyses.judge_server import JudgeServer
 from monkeys.science.coverage import CoverageError, pass_at_k
 from monkeys.science.selection import (
     Agreement,
@@ -37,7 +38,7 @@ from monkeys.science.selection import (
     verifier_rates,
     votes,
 )
-from monkeys.science.selection.judging import AnswerCache, JudgeError, JudgeServer, Judging
+from monkeys.science.selection.judging import AnswerCache, JudgeError, Judging
 from tests.helpers import Answer, ChatServer, said
 
 # Patches
@@ -409,7 +410,7 @@ def logprobs(**words: float) -> dict[str, Any]:
 
 
 async def judged(server: ChatServer, ask: Callable[[Judging], Awaitable[Any]], ledger: AnswerCache) -> tuple[Any, int]:
-    async with JudgeServer("judge", server.url, None, retries=2) as client:
+    async with JudgeServer("judge", server.url, None, retry_seconds=0.2, backoff_seconds=0.001) as client:
         judging = Judging(client, ledger, at_once=1)
         return await ask(judging), judging.asked
 
@@ -496,10 +497,10 @@ def test_a_server_that_stumbles_is_asked_again_and_one_that_refuses_is_named() -
             answers, _ = await judged(server, lambda j: j.yes("i", ["a"]), AnswerCache())
             assert answers.tolist() == [1.0]
         async with ChatServer(Answer(404, {"error": {"message": "no such model"}})) as server:
-            with pytest.raises(JudgeError, match=r"'judge' with HTTP 404 .*no such model"):
+            with pytest.raises(JudgeError, match=r"'judge': HTTP 404: no such model"):
                 await judged(server, lambda j: j.yes("i", ["a", "b", "c"]), AnswerCache())
         async with ChatServer(Answer(body={"choices": []})) as server:
-            with pytest.raises(JudgeError, match="does not answer as expected"):
+            with pytest.raises(JudgeError, match="not a chat completion"):
                 await judged(server, lambda j: j.yes("i", ["a"]), AnswerCache())
         async with ChatServer() as server:
             with pytest.raises(JudgeError, match="choose from /score"):
@@ -508,13 +509,37 @@ def test_a_server_that_stumbles_is_asked_again_and_one_that_refuses_is_named() -
     asyncio.run(ask())
 
 
-def test_agreement_is_members_times_tests() -> None:
+def test_a_judge_s_request_is_written_as_the_server_wants_it() -> None:
+    """As that of any other model: some servers know another name of the limit."""
+
+    async def ask() -> None:
+        other = Answer(
+            400, {"error": {"message": "'max_tokens' is not supported, use 'max_completion_tokens' instead"}}
+        )
+        async with ChatServer(other, Answer(body=logprobs(yes=0.5, no=0.5))) as server:
+            answers, _ = await judged(server, lambda j: j.yes("i", ["a"]), AnswerCache())
+            assert answers.tolist() == [0.5]
+            assert server.requests[-1].body["max_completion_tokens"] == 1
+
+    asyncio.run(ask())
+
+
+def test_agreement_is_tests_times_the_root_of_members() -> None:
     passes = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 0]], np.bool_)
     task = Candidates("t", np.zeros(6, np.bool_), passes=passes)  # sets of 3, 2 and 1 that pass 2, 2 and 0 tests
     drawn = np.arange(6)[None]
     assert Agreement().weigh(task, drawn, np.ones((1, 6), np.bool_)).tolist() == [[1 / 3, 1 / 3, 1 / 3, 0, 0, 0]]
     drawn = np.array([[0, 3, 4, 5]])
     assert Agreement().weigh(task, drawn, np.ones((1, 4), np.bool_)).tolist() == [[0, 0.5, 0.5, 0]]
+    # Of 5 that pass 2 tests and 2 that pass 4, the 2: by members times tests it would be the 5.
+    few = Candidates(
+        "t", np.zeros(7, np.bool_), passes=np.array([[1] * 7, [1] * 7, *[[0] * 5 + [1] * 2] * 2], np.bool_)
+    )
+    all_of_them = np.ones((1, 7), np.bool_)
+    assert Agreement().weigh(few, np.arange(7)[None], all_of_them).tolist() == [[0, 0, 0, 0, 0, 0.5, 0.5]]
+    one_each = np.array([[1, 1, 1, 1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1]], np.bool_)  # 4 by 1 test, 1 by 2: even
+    tie = Candidates("t", np.zeros(5, np.bool_), passes=one_each)
+    assert Agreement().weigh(tie, np.arange(5)[None], np.ones((1, 5), np.bool_)).tolist() == [[0.2] * 5]
     with pytest.raises(SelectionError, match="no outcomes of tests"):
         Agreement().weigh(Candidates("t", np.zeros(1, np.bool_)), np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_))
     with pytest.raises(SelectionError, match="beside 1 candidates"):

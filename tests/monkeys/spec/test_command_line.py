@@ -82,6 +82,15 @@ def test_options_of_several_values_take_words_and_quoted_words() -> None:
     assert spec.server.serve_args == ("--one", "1", "--two", "x y")
 
 
+def test_kinds_of_feedback_are_names_with_commas_and_none_is_what_is_not_given() -> None:
+    assert parsed(RunSpec, "--feedback", "tests:submit, diff,diff").agent.feedback == ("tests:submit", "diff")
+    assert parsed(RunSpec, "--feedback", "none").agent.feedback == ()
+    assert from_values(RunSpec, {"agent.feedback": ["check", "diff"]}).agent.feedback == ("check", "diff")
+    for wrong in ("check,,diff", "", "none,check"):
+        with pytest.raises(ConfigError, match=r"holds an empty name|give none alone"):
+            from_values(RunSpec, {"agent.feedback": wrong})
+
+
 def test_a_default_that_is_typed_counts_as_given() -> None:
     assert parsed(RunSpec, "--attempts", "250").given == {"tasks.attempts"}
 

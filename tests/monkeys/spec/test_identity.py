@@ -103,7 +103,18 @@ TOLD = [
     (
         {"agent": {"prompts": {"system": "x" * 99}, "tools": ["bash"], "scaffold": "tools"}},
         {"agent": {"prompts": {"system": "y" * 99}, "tools": ["rewrite"], "scaffold": "tools"}},
-        ["the prompt system is not the same", "the list of tools was bash and is now rewrite"],
+        ["--tools was bash and is now rewrite", "the prompt system is not the same"],
+    ),
+    ({"agent": {"scaffold": "repair"}}, {"agent": {"scaffold": "repair", "locate": "words"}}, []),
+    (
+        {"agent": {"scaffold": "repair"}},
+        {"agent": {"scaffold": "repair", "locate": "tests"}},
+        ["--locate was words and is now tests"],
+    ),
+    (
+        {"agent": {"scaffold": "tools", "embeddings": "a"}},
+        {"agent": {"scaffold": "tools"}},
+        ["--embeddings-model was a and is now not set"],
     ),
     (
         {"agent": {"name": "loop", "scaffold": "tools", "actions": "native", "tools": ["bash"]}},

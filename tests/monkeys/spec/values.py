@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from monkeys.spec.build import build
 from monkeys.spec.kinds import (
     Choice,
+    Commas,
     Flag,
     Kind,
     Many,
@@ -40,6 +41,9 @@ def values_of(kind: Kind) -> st.SearchStrategy[Any]:
     match kind:
         case Many():
             return st.lists(values_of(kind.one), max_size=3).map(tuple)
+        case Commas():
+            names = st.text("abcdef-:", min_size=1, max_size=6)
+            return st.lists(names, max_size=3).map(lambda given: kind.take(given))
         case Choice():
             return st.sampled_from([name for name in kind.names if name not in kind.meaning])
         case Flag():

@@ -9,10 +9,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FIXTURES", "RUNS", "copied", "flat", "to_version_2", "version"]
+__all__ = ["FIXTURES", "RUNS", "copied", "flat", "to_version_2", "to_version_4", "version"]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RUNS = sorted((FIXTURES / "runs").iterdir())
+# From version 5 to 4, and from there to 2.
+FROM_5 = """
+DROP INDEX tried;
+DROP INDEX tried_on;
+DROP INDEX counted;
+DROP INDEX counted_on;
+ALTER TABLE attempts RENAME TO attempts_5;
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, session INTEGER NOT NULL, task TEXT NOT NULL, idx INTEGER NOT NULL, try INTEGER NOT NULL,
+    seed INTEGER NOT NULL, exit TEXT NOT NULL, detail TEXT NOT NULL, infra INTEGER NOT NULL, submission BLOB NOT NULL,
+    last_message INTEGER NOT NULL, turns INTEGER NOT NULL, seconds REAL NOT NULL, finished REAL NOT NULL,
+    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL, kind TEXT NOT NULL DEFAULT 'patch', arm TEXT NOT NULL DEFAULT '', brief BLOB,
+    parents TEXT NOT NULL DEFAULT '[]', UNIQUE (task, idx, try));
+INSERT INTO attempts SELECT id, session, task, idx, try, seed, exit, detail, infra, submission, last_message, turns,
+    seconds, finished, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, kind, arm, brief, parents
+    FROM attempts_5;
+DROP TABLE attempts_5;
+CREATE UNIQUE INDEX counted ON attempts (task, idx) WHERE NOT infra;
+ALTER TABLE turns DROP COLUMN untaken;
+"""
 BACK = """
 ALTER TABLE attempts RENAME COLUMN submission TO patch;
 ALTER TABLE attempts DROP COLUMN kind;
@@ -47,10 +68,17 @@ def copied(run: Path, folder: Path) -> Path:
     return Path(shutil.copytree(run, folder / run.name))
 
 
+def to_version_4(folder: Path, named: int = 4) -> None:
+    """Take a run of this version back to version 4, whose tables are those of version 3 too."""
+    db = sqlite3.connect(folder / "run.sqlite")
+    db.executescript(f"{FROM_5} UPDATE meta SET value = '{named}' WHERE key = 'schema';")
+    db.close()
+
+
 def to_version_2(folder: Path, *, answers: bool = True) -> None:
     """Take a run of this version back to version 2, whose early runs had no table of answers."""
     db = sqlite3.connect(folder / "run.sqlite")
-    db.executescript(BACK)
+    db.executescript(FROM_5 + BACK)
     (config,) = db.execute("SELECT value FROM meta WHERE key = 'config'").fetchone()
     db.execute("UPDATE meta SET value = ? WHERE key = 'config'", (json.dumps(flat(json.loads(config))),))
     if not answers:

@@ -26,7 +26,8 @@ from envs.errors import MonkeysError
 from monkeys.commands.main import main
 from monkeys.runner.recording import Recording
 from monkeys.runner.verify_job import read_given
-from monkeys.store import Store
+from monkeys.store import Store, StoreError
+from monkeys.store.checks import to_message
 from tasks import Outcome, Submission, TaskSet, Verdict, load_tasks
 from tests.monkeys.store.earlier import RUNS, copied
 
@@ -105,6 +106,8 @@ def commands(folder: Path, out: Path) -> Iterator[list[str]]:
     yield ["fit", run]
     yield ["select", run, "--subsets", "2"]
     yield ["cost", run, "--against", "dollars"]
+    yield ["surface", run]
+    yield ["surface", run, "--against", "dollars", "--json"]
 
 
 def read_all(
@@ -125,12 +128,10 @@ def read_all(
         assert "Traceback" not in said.out + said.err
     with suppress(MonkeysError):
         read_given(str(folder), folder.parent, "patch")
-    with suppress(MonkeysError):
-        recording = Recording(folder)
+    with suppress(MonkeysError), closing(Recording(folder)) as recording:
         for index in range(3):
             recording.trajectory(ONE, index)
             recording.trajectory(TWO, index)
-        recording.close()
     return complaints
 
 
@@ -213,7 +214,7 @@ def test_a_run_with_any_value_in_any_cell_is_read_or_refused_in_a_line(
     folder = changed(whole, tmp_path)
     with closing(sqlite3.connect(folder / "run.sqlite", isolation_level=None)) as db:
         db.execute("PRAGMA writable_schema = ON")  # so that no constraint keeps a value out
-        db.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'")
         db.execute("PRAGMA writable_schema = RESET")
         for (table, column), value, row in changes:
             keys = [found[0] for found in db.execute("SELECT name FROM pragma_table_info(?) WHERE pk", (table,))]
@@ -378,3 +379,37 @@ def test_a_run_of_an_earlier_version_is_read_or_refused_in_a_line(
         config = {**json.loads(text), key: json.loads(value)}
         db.execute("UPDATE meta SET value = ? WHERE key = 'config'", (json.dumps(config),))
     read_all(folder, tmp_path / "out", capsys, [0, 2, 4])
+
+
+EXCHANGED = {
+    "purpose": "review",
+    "model": "m",
+    "messages": [{"role": "user", "content": "?"}],
+    "reply": {"role": "assistant", "content": "!"},
+    "usage": {"prompt": 1, "completion": 2, "cached": 0, "reasoning": 0},
+}
+MARKED = {"role": "user", "content": "text"}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"feedback": 3},
+        {"summarises": [1]},
+        {"summarises": [1, "2"]},
+        {"summarises": [-1, 2]},
+        {"elided_from": "2"},
+        {"feedback": "tests", "content": None},
+        {"exchange": "none"},
+        {"exchange": {**EXCHANGED, "usage": {"prompt": "1"}}},
+        {"exchange": {**EXCHANGED, "reply": "!"}},
+        {"exchange": {**EXCHANGED, "messages": [3]}},
+        {"exchange": {**EXCHANGED, "more": 1}},
+    ],
+    ids=str,
+)
+def test_a_mark_of_another_form_is_refused_with_the_message_that_has_it(mark: dict[str, Any]) -> None:
+    good = {**MARKED, "feedback": "review", "summarises": [1, 2], "elided_from": 3, "exchange": EXCHANGED}
+    assert to_message(good, "run r", "message 7") == good
+    with pytest.raises(StoreError, match="message 7"):
+        to_message({**MARKED, **mark}, "run r", "message 7")

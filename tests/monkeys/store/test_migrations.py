@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from monkeys.store import Store, StoreError
 from monkeys.store.finding import find_same
 from monkeys.store.schema import VERSION
 from tasks import Outcome, Submission, TaskSet, Verdict, load_tasks
-from tests.monkeys.store.earlier import FIXTURES, RUNS, copied, flat, to_version_2, version
+from tests.monkeys.store.earlier import FIXTURES, RUNS, copied, flat, to_version_2, to_version_4, version
 from tests.monkeys.store.test_store import CONFIG, ONE, TASKS, TWO, opened
 from tests.monkeys.store.test_tokens import answered, submissions, turns
 
@@ -185,23 +187,25 @@ def test_any_run_reads_the_same_before_and_after_its_migration(
     assert read(folder) == before
 
 
-def test_a_run_of_version_3_is_one_of_version_4_without_a_change_of_its_tables(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [3, 4])
+def test_a_run_of_version_3_or_4_is_read_and_migrated(tmp_path: Path, named: int) -> None:
     folder = tmp_path / "run"
     store = opened(folder)
     store.record_attempt(AttemptSpec(ONE, 0, 7), Trajectory(Exit.REJECTED, (), (), Submission(b"x"), 1.0, "no"))
     store.close()
     whole, before = tables(folder), read(folder)
-    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
-        db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
-    assert (version(folder), read(folder)) == (3, before)
+    to_version_4(folder, named)
+    assert (version(folder), read(folder)) == (named, before)
     opened(folder).close()
     assert (version(folder), tables(folder), read(folder)) == (VERSION, whole, before)
 
 
 def test_a_run_that_is_refused_is_not_migrated(tmp_path: Path) -> None:
     folder = copied(SAMPLED, tmp_path)
+    with closing(Store.read(folder)) as store:
+        config = store.config
     with pytest.raises(StoreError, match=r"seed was 0 and is now 1.*nothing was changed"):
-        Store.write(folder, {**Store.read(folder).config, "seed": 1}, run_tasks(folder), {})
+        Store.write(folder, {**config, "seed": 1}, run_tasks(folder), {})
     assert version(folder) == 2
 
 
@@ -270,6 +274,22 @@ def test_the_command_that_made_a_run_finds_it_again_and_tops_it_up(tmp_path: Pat
     assert job(*words, "4", "--run", "anew", "--quiet", cwd=tmp_path).returncode == 0
     anew = [(row.seed, row.digest, row.outcome) for row in read(tmp_path / "runs/anew")["rows"]]
     assert anew == [(row.seed, row.digest, row.outcome) for row in rows]
+
+
+def test_a_run_of_version_4_goes_on_and_its_turns_become_known(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURES / "version-4", tmp_path / "runs/run"))
+    before = read(folder)
+    assert (version(folder), [row.turns for row in before["rows"]]) == (4, [4, 5])
+    assert not any(row.each_turn or row.branch_turn for row in before["rows"])
+    done = job("monkeys", "verify", "run", "--each-turn", cwd=tmp_path)
+    assert (done.returncode, version(folder)) == (0, VERSION), done.stderr
+    assert "2 attempts replayed, 0 unlike the record" in done.stderr
+    rows = read(folder)["rows"]
+    assert [dataclasses.replace(row, each_turn="") for row in rows] == before["rows"]
+    words = ("agent.swe", "--ids", "quick__ledger-1", "--run", "run", "--attempts", "3", "--quiet")
+    done = job(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row.index, row.each_turn) for row in read(folder)["rows"]] == [(0, "replayed"), (1, "replayed"), (2, "")]
 
 
 def test_an_allocated_run_of_the_version_before_is_not_sampled_on_after_its_success(tmp_path: Path) -> None:
@@ -389,7 +409,7 @@ def test_what_is_missing_or_empty_means_the_default() -> None:
         (
             9,
             '{"coding-monkeys": "7.1"}',
-            "format 9.*reads formats 2 to 4; use coding-monkeys 7.1, or a later one",
+            "format 9.*reads formats 2 to 5; use coding-monkeys 7.1, or a later one",
         ),
         (9, "{}", "use the version of coding-monkeys that wrote it, or a later one"),
         (1, "{}", "format 1.*use the version of coding-monkeys that made it"),

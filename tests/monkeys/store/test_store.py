@@ -6,12 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.agent import AttemptSpec
@@ -61,6 +62,7 @@ texts = st.text(st.characters(codec=None), max_size=20)
 conversations = st.lists(st.lists(st.builds(lambda t: {"role": "user", "content": t}, texts), max_size=6), max_size=5)
 
 
+@settings(deadline=None)
 @given(conversations)
 def test_any_conversations_come_back_and_shared_prefixes_are_stored_once(
     tmp_path_factory: pytest.TempPathFactory, talks: list[list[Message]]
@@ -71,7 +73,8 @@ def test_any_conversations_come_back_and_shared_prefixes_are_stored_once(
         store.record_attempt(AttemptSpec(ONE, index, 0), replace(trajectory(), messages=tuple(talk)))
     assert [store.conversation(row) for row in store.attempts()] == talks
     store.close()
-    stored = sqlite3.connect(folder / "run.sqlite").execute("SELECT count(*) FROM messages").fetchone()[0]
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db:
+        [stored] = db.execute("SELECT count(*) FROM messages").fetchone()
     prefixes = {repr(talk[: end + 1]) for talk in talks for end in range(len(talk))}
     assert stored == len(prefixes)
 
